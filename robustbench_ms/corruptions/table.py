@@ -1,0 +1,41 @@
+"""Names, profiles, parameters and protocol numbers of the corruptions; imports no torch.
+
+Names and their order are those of ImageNet-C (Hendrycks & Dietterich, ICLR 2019): 15 common corruptions,
+over which every mean is taken, and 4 extra ones, kept for validation.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+__all__ = ["COMMON", "EXTRA", "NAMES", "PROFILES", "PROTOCOL", "SEVERITIES", "parameters"]
+
+COMMON = (
+    "gaussian_noise", "shot_noise", "impulse_noise",
+    "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
+    "snow", "frost", "fog", "brightness",
+    "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+)  # fmt: skip
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+NAMES = COMMON + EXTRA
+SEVERITIES = (1, 2, 3, 4, 5)
+
+PROFILES = ("any-size", "imagenet", "cifar", "imagenet-64", "imagenet-299")
+"""Whose protocol is followed: the imagecorruptions package, or the code that made a published set."""
+
+PROTOCOL: dict[str, int] = dict.fromkeys(NAMES, 1)
+"""The version of what each corruption means: raised by hand when any output byte changes."""
+
+
+@cache
+def _tables() -> dict[str, dict[str, list[Any]]]:
+    return tomllib.loads(files(__package__).joinpath("severities.toml").read_text(encoding="utf-8"))
+
+
+def parameters(name: str, profile: str, severity: int) -> Any:
+    """The parameters of one corruption at one severity (1..5): a number or a tuple, as severities.toml has it."""
+    value = _tables()[name][profile][severity - 1]
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,56 @@
+"""Errors that the user can mend.
+
+UserError
+├── UnknownName      a word that is none of the known ones; names the likely right one
+├── BadFile          a file that is missing, cut off, of another format or of another content
+└── Incomparable     numbers that do not answer the same question
+
+The command line shows these without a traceback and ends with exit code 2. Every other exception is a
+defect of ours and keeps its traceback. DeviceLost alone has its own exit code (3): the process cannot go
+on, and starting it again does.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["BadFile", "DeviceLost", "Incomparable", "UnknownName", "UserError", "choose", "suggest"]
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message is one sentence that says what and where."""
+
+
+class UnknownName(UserError):
+    """A name that is none of the known ones."""
+
+
+class BadFile(UserError):
+    """A file that is missing, damaged, of another format or of another content than was promised."""
+
+
+class Incomparable(UserError):
+    """Numbers that were measured under different protocols."""
+
+
+class DeviceLost(Exception):  # noqa: N818 - it is a state of the machine, not of the program
+    """A device error that poisons this process; what was finished is kept, and a new process goes on."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """The end of an error message: "; did you mean 'fog'?", or the known words if none is near."""
+    known = sorted(set(known))
+    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(known)}" if known else ""
+
+
+def choose(word: object, known: Iterable[str], what: str, where: str = "") -> str:
+    """Return `word` if it is one of `known`; raise UnknownName, naming the nearest, if not."""
+    known = list(known)
+    if isinstance(word, str) and word in known:
+        return word
+    place = f"{where}: " if where else ""
+    raise UnknownName(f"{place}no {what} named {word!r}{suggest(str(word), known)}")
