@@ -1,0 +1,23 @@
+"""Image corruptions: uint8 tensors in, uint8 tensors out.
+
+Names, profiles and parameters are there at once; `corrupt` and `kernel` import torch at their first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .table import COMMON, EXTRA, NAMES, PROFILES, PROTOCOL, SEVERITIES
+
+if TYPE_CHECKING:
+    from .api import SIDES, corrupt, kernel
+
+__all__ = ["COMMON", "EXTRA", "NAMES", "PROFILES", "PROTOCOL", "SEVERITIES", "SIDES", "corrupt", "kernel"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"SIDES", "corrupt", "kernel"}:
+        from . import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

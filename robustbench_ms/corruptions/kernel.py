@@ -33,8 +33,11 @@ class Kernel:
 
     `fused(images, keys, setting)`, where there is one, is a second path for the CPU: it equals
     `apply(images, draw(keys, ...), setting)` byte for byte without materialising the words.
+
+    `smallest` is the shortest side, in pixels, that it takes.
     """
 
     apply: Callable[[Tensor, Tensor | None, Setting], Tensor]
     draw: Callable[[Tensor, tuple[int, int, int, int], Setting], Tensor] | None = None
     fused: Callable[[Tensor, Tensor, Setting], Tensor] | None = None
+    smallest: int = 1

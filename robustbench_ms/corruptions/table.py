@@ -36,6 +36,6 @@ def _tables() -> dict[str, dict[str, list[Any]]]:
 
 
 def parameters(name: str, profile: str, severity: int) -> Any:
-    """The parameters of one corruption at one severity (1..5): a number or a tuple, as severities.toml has it."""
+    """The parameters of one corruption at one severity (1..5): a number or a tuple, as in severities.toml."""
     value = _tables()[name][profile][severity - 1]
     return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,105 @@
+"""How compiled kernels are made and run on the CPU.
+
+A kernel is a numba function `f(start, stop, *arrays)` that works on items start..stop-1 (images, planes or
+rows) and touches no output of another item. `spread` shares the items among threads of our own. numba's
+own parallel loops are not used: its OpenMP layer kills a process that forked after the first loop
+(DataLoader workers do), its workqueue layer kills one that calls from two threads, and either spins beside
+torch's pool. Kernels release the GIL, so plain Python threads serve.
+
+The number of threads is torch's (`torch.set_num_threads`; 1 in a DataLoader worker).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+
+from .keyed import FIRST, GOLDEN, SECOND
+
+__all__ = ["kernel", "mix", "spread", "unsigned", "word"]
+
+
+def kernel(function: Callable[..., Any] | None = None, *, fastmath: Any = False) -> Any:
+    """Compile a function at its first call, without the GIL, and keep the machine code on disk.
+
+    numba keeps it in `__pycache__` or, where that cannot be written, in its folder of the user. Where there
+    is neither, it is compiled anew in each process.
+    """
+    if function is None:
+        return lambda f: kernel(f, fastmath=fastmath)
+    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # numba: "cannot cache function: no locator available"
+        return njit(**options)(function)
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+os.register_at_fork(after_in_child=_pools.clear)  # threads do not survive a fork
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    if threads not in _pools:
+        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="corrupt")
+    return _pools[threads]
+
+
+def spread(run: Callable[..., Any], items: int, *arguments: Any, grain: int = 1) -> None:
+    """Call `run(start, stop, *arguments)` over all of range(items), on torch's number of threads.
+
+    `grain` is the fewest items worth a piece: about 50 microseconds of work. Items are dealt in up to four
+    pieces a thread, as threads come free. What an item becomes must not depend on its piece.
+    """
+    threads = min(torch.get_num_threads(), -(-items // grain))
+    if threads <= 1:
+        if items:
+            run(0, items, *arguments)
+        return
+    size = max(grain, -(-items // (4 * threads)))
+    turns = count(0, size)  # next() on it is atomic under the GIL
+
+    def work() -> None:
+        for start in turns:
+            if start >= items:
+                return
+            run(start, min(start + size, items), *arguments)
+
+    others = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
+    try:
+        work()
+    finally:
+        for other in others:
+            other.result()
+
+
+def unsigned(keys: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """int64 keys (N,) on the CPU as the uint64 array that compiled kernels take."""
+    return keys.contiguous().numpy().view(np.uint64)
+
+
+_GOLDEN, _FIRST, _SECOND = np.uint64(GOLDEN), np.uint64(FIRST), np.uint64(SECOND)
+_ONE, _27, _30, _31 = np.uint64(1), np.uint64(27), np.uint64(30), np.uint64(31)
+
+
+@kernel
+def mix(x: Any) -> Any:
+    """The finaliser of `keyed`, for one uint64."""
+    x = (x ^ (x >> _30)) * _FIRST
+    x = (x ^ (x >> _27)) * _SECOND
+    return x ^ (x >> _31)
+
+
+@kernel
+def word(key: Any, index: Any) -> Any:
+    """The generator's 64-bit word `index` (from 0) of a key, both uint64.
+
+    Its four 16-bit lanes, low bits first, are words 4 * index ... of `keyed.words`.
+    """
+    return mix(key + (index + _ONE) * _GOLDEN)

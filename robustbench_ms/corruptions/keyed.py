@@ -1,0 +1,109 @@
+"""Random integer words from a counter: the same on every device, in any batch, order or process.
+
+The generator is SplitMix64 (Steele, Lea & Flood, OOPSLA 2014) used as a function of a counter: word i of a
+key is mix(key + (i + 1) G). It is integer arithmetic only (int64 that wraps around, shifts whose sign bits
+are masked off), so that torch on any device and the compiled kernels of `compiled` give the same words.
+
+A key is two mixes of (seed, corruption, severity) and the sample's id; a corruption with several
+independent draws (snow: the layer and its angle) gives each a stream number, which is mixed in once more.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["CODES", "keys", "normal_quantiles", "stream", "uniform", "words"]
+
+GOLDEN: Final = 0x9E3779B97F4A7C15
+FIRST: Final = 0xBF58476D1CE4E5B9
+SECOND: Final = 0x94D049BB133111EB
+STREAM: Final = 0xD1342543DE82EF95
+"""An odd multiplier that keeps the streams of one key apart before they are mixed."""
+
+CODES: Final[dict[str, int]] = {
+    "gaussian_noise": 1, "shot_noise": 2, "impulse_noise": 3,
+    "defocus_blur": 4, "glass_blur": 5, "motion_blur": 6, "zoom_blur": 7,
+    "snow": 8, "frost": 9, "fog": 10, "brightness": 11,
+    "contrast": 12, "elastic_transform": 13, "pixelate": 14, "jpeg_compression": 15,
+    "speckle_noise": 16, "gaussian_blur": 17, "spatter": 18, "saturate": 19,
+}  # fmt: skip
+"""The number by which a corruption enters its keys. Never reused or changed: a new name takes the next."""
+
+
+def _signed(value: int) -> int:
+    """The int64 with the same 64 bits."""
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """A logical shift to the right of int64."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """The finaliser of SplitMix64: a bijection of 64 bits."""
+    x = (x ^ _shifted(x, 30)) * _signed(FIRST)
+    x = (x ^ _shifted(x, 27)) * _signed(SECOND)
+    return x ^ _shifted(x, 31)
+
+
+def keys(name: str, severity: int, seed: int, ids: Tensor) -> Tensor:
+    """One key a sample: int64 (N,) on the device of `ids`.
+
+    `name` is one of table.NAMES, `severity` 1..5, `seed` any integer (taken modulo 2^64) and `ids` int64
+    (N,). Equal ids give equal keys; the profile does not enter, nor does anything about the batch.
+    """
+    base = int(_mix(torch.tensor(_signed(seed + GOLDEN * (8 * CODES[name] + severity)))))
+    return _mix(_mix(ids + _signed(GOLDEN)) ^ base)
+
+
+def stream(keys: Tensor, number: int) -> Tensor:
+    """The keys of another, independent draw of the same samples; number 0 is `keys` itself."""
+    return _mix(keys ^ _signed(STREAM * number)) if number else keys
+
+
+def words(keys: Tensor, count: int, bits: int = 16, start: int = 0) -> Tensor:
+    """`count` words of 16, 32, 53 or 64 bits for each key: (N, count), on the device of `keys`.
+
+    A 64-bit word of the generator is one of 53 (its high bits) or 64, two of 32 or four of 16, low bits
+    first. 16 bits come as int32 in 0..65535; 32 as int64 in 0..2^32-1; 53 as int64 in 0..2^53-1; 64 as int64
+    with every bit pattern. `start` skips that many words *of the generator*.
+    """
+    lanes = {16: 4, 32: 2, 53: 1, 64: 1}[bits]
+    blocks = -(-count // lanes)
+    counters = torch.arange(start + 1, start + blocks + 1, dtype=torch.int64, device=keys.device)
+    whole = _mix(keys[:, None] + counters * _signed(GOLDEN))
+    if bits == 64:
+        return whole
+    if bits == 53:
+        return _shifted(whole, 11)
+    lanes16 = whole.view(torch.int16).to(torch.int32) & 0xFFFF
+    if bits == 16:
+        return lanes16[:, :count].contiguous()
+    halves = lanes16.view(len(keys), 2 * blocks, 2).to(torch.int64)
+    return (halves[..., 0] | halves[..., 1] << 16)[:, :count].contiguous()
+
+
+def uniform(words: Tensor, bits: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Words of `bits` bits as float64 in [low, high), at the middle of their steps (53 bits: at the foot)."""
+    unit = words.to(torch.float64)
+    unit = (unit if bits == 53 else unit + 0.5) * 2.0**-bits
+    return low + (high - low) * unit
+
+
+@cache
+def normal_quantiles() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """The standard normal's quantile (w + 1/2) / 65536 for each 16-bit word w: float64 (65536,), read-only.
+
+    As a sampler: standard deviation 0.99999, fourth moment 2.9992, nothing beyond 4.33 sigma.
+    """
+    lower = torch.special.ndtri((torch.arange(32768, dtype=torch.float64) + 0.5) / 65536)
+    table = torch.cat([lower, -lower.flip(0)]).numpy()
+    table.setflags(write=False)
+    return table
