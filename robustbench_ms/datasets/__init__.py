@@ -1,0 +1,60 @@
+"""What data sets there are; facts only, so that listing and planning open nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DATASETS", "DatasetInfo"]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What can be known of a data set without opening it."""
+
+    target: str
+    """module:function that opens it."""
+    about: str
+    classes: int | None = None
+    splits: tuple[str, ...] = ("test", "train")
+    sizes: tuple[int, ...] = ()
+    """Samples of each split, where it is fixed."""
+    corrupted: bool = False
+    """It brings its corrupted images; nothing is corrupted in memory."""
+
+    def size(self, split: str) -> int | None:
+        """Samples of a split; None where only the files can tell."""
+        return dict(zip(self.splits, self.sizes, strict=False)).get(split)
+
+
+_HERE = "robustbench_ms.datasets"
+_CIFAR = (10_000, 50_000)
+
+DATASETS: dict[str, DatasetInfo] = {
+    "digits": DatasetInfo(
+        f"{_HERE}.digits:open_digits",
+        "scikit-learn's handwritten digits as 32 x 32 RGB, embedded",
+        classes=10,
+        sizes=(597, 1200),
+    ),
+    "cifar10": DatasetInfo(f"{_HERE}.cifar:open_cifar", "CIFAR-10", classes=10, sizes=_CIFAR),
+    "cifar100": DatasetInfo(f"{_HERE}.cifar:open_cifar", "CIFAR-100", classes=100, sizes=_CIFAR),
+    "cifar10-c": DatasetInfo(
+        f"{_HERE}.cifar:open_cifar_c",
+        "CIFAR-10-C as published: <corruption>.npy and labels.npy",
+        classes=10,
+        splits=("test",),
+        sizes=_CIFAR[:1],
+        corrupted=True,
+    ),
+    "cifar100-c": DatasetInfo(
+        f"{_HERE}.cifar:open_cifar_c",
+        "CIFAR-100-C as published: <corruption>.npy and labels.npy",
+        classes=100,
+        splits=("test",),
+        sizes=_CIFAR[:1],
+        corrupted=True,
+    ),
+    "arrays": DatasetInfo(
+        f"{_HERE}.arrays:open_arrays", "any pair of .npy files: uint8 images and whole-number labels"
+    ),
+}

@@ -1,0 +1,152 @@
+"""Every number that is measured or shown: unit, direction, digits in one table, and the functions behind it.
+
+Definitions: facts of calibration follow torchmetrics and robustness_metrics (15 equal-width bins of top-label
+confidence, l1 norm); NLL in nats; Brier is the sum over classes of squared differences (0..2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_ms.errors import choose
+
+__all__ = ["METRICS", "Metric", "ece", "ece_with_stderr", "mean_with_stderr", "metric"]
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How one number is read."""
+
+    name: str
+    label: str
+    """The heading of its column."""
+    unit: Literal["%", "pp", "nats", ""]
+    better: Literal["higher", "lower"]
+    digits: int
+    """Digits after the point when shown in its unit."""
+    about: str
+
+    @property
+    def scale(self) -> float:
+        """What the stored number is multiplied by to be shown in its unit: fractions are stored, per cent shown."""
+        return 100.0 if self.unit in {"%", "pp"} else 1.0
+
+    def show(self, value: float, *, half_width: float | None = None) -> str:
+        """The number in its unit, with its interval's half width: "91.73 ± 0.54 %"."""
+        text = f"{value * self.scale:.{self.digits}f}"
+        if half_width is not None:
+            text += f" ± {half_width * self.scale:.{self.digits}f}"
+        return f"{text} {self.unit}".rstrip()
+
+
+_TABLE = (
+    Metric("accuracy", "top-1", "%", "higher", 2, "share of samples whose largest logit is the label's"),
+    Metric(
+        "top5_accuracy",
+        "top-5",
+        "%",
+        "higher",
+        2,
+        "share of samples whose label is among the five largest logits",
+    ),
+    Metric("nll", "NLL", "nats", "lower", 3, "mean negative log-likelihood of the label"),
+    Metric("brier", "Brier", "", "lower", 3, "mean sum over classes of (probability - one-hot)^2, 0..2"),
+    Metric("ece", "ECE", "%", "lower", 2, "expected calibration error, 15 equal-width bins, top label, l1"),
+    Metric("clean_accuracy", "clean", "%", "higher", 2, "top-1 on the uncorrupted images"),
+    Metric("clean_nll", "clean NLL", "nats", "lower", 3, "NLL on the uncorrupted images"),
+    Metric("clean_brier", "clean Brier", "", "lower", 3, "Brier score on the uncorrupted images"),
+    Metric("clean_ece", "clean ECE", "%", "lower", 2, "expected calibration error on the uncorrupted images"),
+    Metric(
+        "mean_corruption_accuracy", "corrupted", "%", "higher", 2, "mean top-1 over the 15 common corruptions"
+    ),
+    Metric(
+        "mean_corruption_error", "mean error", "%", "lower", 2, "1 - mean corruption accuracy, not normalised"
+    ),
+    Metric("relative_drop", "relative drop", "%", "lower", 2, "(clean - corrupted) / clean accuracy"),
+    Metric("mean_corruption_nll", "NLL", "nats", "lower", 3, "mean NLL over the 15 common corruptions"),
+    Metric(
+        "mean_corruption_brier", "Brier", "", "lower", 3, "mean Brier score over the 15 common corruptions"
+    ),
+    Metric("mean_corruption_ece", "ECE", "%", "lower", 2, "mean ECE over the 15 common corruptions"),
+    Metric(
+        "mce",
+        "mCE",
+        "%",
+        "lower",
+        2,
+        "mean corruption error, each corruption over AlexNet's (ImageNet-C only)",
+    ),
+    Metric(
+        "relative_mce",
+        "relative mCE",
+        "%",
+        "lower",
+        2,
+        "mean loss against clean over AlexNet's (ImageNet-C only)",
+    ),
+)
+METRICS: dict[str, Metric] = {m.name: m for m in _TABLE}
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name; UnknownName with the nearest if there is none."""
+    return METRICS[choose(name, METRICS, "metric")]
+
+
+def mean_with_stderr(values: Floats) -> tuple[float, float]:
+    """Mean and standard error of a sample's values (n,), n >= 1; the error of one value is nan."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.size == 0:
+        raise ValueError("the mean of no values")
+    spread = values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else np.nan
+    return float(values.mean()), float(spread)
+
+
+ECE_BINS = 15
+
+
+def _bins(confidence: Floats) -> NDArray[np.intp]:
+    # Bins are (low, high] as in torchmetrics; a confidence of 0 falls into the first.
+    edges = np.linspace(0.0, 1.0, ECE_BINS + 1)
+    return np.clip(
+        np.searchsorted(edges, np.asarray(confidence, dtype=np.float64), side="left") - 1, 0, ECE_BINS - 1
+    )
+
+
+def ece(confidence: Floats, correct: NDArray[np.bool_]) -> float:
+    """Expected calibration error: sum over bins of (n_b / n) |accuracy_b - confidence_b|, a fraction.
+
+    `confidence` (n,) in 0..1 of the top label, `correct` (n,). Guo et al., ICML 2017, equation 3.
+    """
+    if len(confidence) == 0:
+        raise ValueError("the calibration error of no values")
+    gap = np.asarray(correct, dtype=np.float64) - np.asarray(confidence, dtype=np.float64)
+    return float(np.abs(np.bincount(_bins(confidence), weights=gap, minlength=ECE_BINS)).sum() / gap.size)
+
+
+def ece_with_stderr(
+    confidence: Floats, correct: NDArray[np.bool_], resamples: int = 200
+) -> tuple[float, float]:
+    """ECE and its bootstrap standard error over samples (fixed seed: the same input gives the same number).
+
+    A resample changes ECE only through the bins' counts and sums of gaps, so gaps are drawn within the one
+    pass: Poisson weights stand for the multinomial, and the sum over samples is a bincount.
+    """
+    value = ece(confidence, correct)
+    gap = np.asarray(correct, dtype=np.float64) - np.asarray(confidence, dtype=np.float64)
+    order = np.argsort(_bins(confidence), kind="stable")
+    counts = np.bincount(_bins(confidence), minlength=ECE_BINS)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])[counts > 0]
+    gap = gap[order]
+    random = np.random.default_rng(0)
+    draws = np.empty(resamples)
+    for i in range(resamples):
+        weights = random.poisson(1.0, gap.size)
+        draws[i] = np.abs(np.add.reduceat(weights * gap, starts)).sum() / max(1, weights.sum())
+    return value, float(draws.std(ddof=1))

@@ -1,0 +1,60 @@
+"""Where things lie: the only reader of the RBMS_* environment variables."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustbench_ms.errors import UserError
+
+__all__ = ["Places"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The three folders that a run touches.
+
+    `data` holds data sets and weights and is only read (and downloaded into), `results` holds the records
+    that people commit, `cache` holds finished cells and is safe to delete.
+    """
+
+    data: Path
+    results: Path
+    cache: Path
+
+    @classmethod
+    def find(
+        cls,
+        data: str | os.PathLike[str] | None = None,
+        results: str | os.PathLike[str] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+    ) -> Places:
+        """The folders as given, else RBMS_DATA, RBMS_RESULTS, RBMS_CACHE, else the defaults.
+
+        The defaults are ~/.cache/robustbench_ms/data, ./results and ~/.cache/robustbench_ms.
+        """
+        home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "robustbench_ms"
+        return cls(
+            data=_folder(data, "RBMS_DATA", home / "data"),
+            results=_folder(results, "RBMS_RESULTS", Path("results")),
+            cache=_folder(cache, "RBMS_CACHE", home),
+        )
+
+    def writable(self, folder: Path, what: str) -> Path:
+        """Make `folder` and return it; a UserError says that it cannot be written, before any work is done."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".write-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"the {what} folder {folder} cannot be written ({error.strerror}); "
+                f"give another with --{what} or RBMS_{what.upper()}"
+            ) from error
+        return folder
+
+
+def _folder(given: str | os.PathLike[str] | None, variable: str, default: Path) -> Path:
+    return Path(given or os.environ.get(variable) or default).expanduser().resolve()

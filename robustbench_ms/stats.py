@@ -1,0 +1,112 @@
+"""Intervals; pure functions on numpy arrays, held to scipy's and statsmodels' answers by the tests."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Interval", "mean_interval", "proportion_interval", "ratio_interval", "t_quantile"]
+
+
+class Interval(NamedTuple):
+    """An estimate and its two-sided confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval's length, for "± x"; an asymmetric interval is shown by its longer half."""
+        return max(self.high - self.mean, self.mean - self.low)
+
+
+def mean_interval(values: NDArray[np.floating], confidence: float = 0.95) -> Interval:
+    """Student's t interval of the mean of independent values (n,), n >= 2."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.size < 2:
+        raise ValueError("an interval needs two values")
+    mean = float(values.mean())
+    half = (
+        t_quantile(0.5 + confidence / 2, values.size - 1) * float(values.std(ddof=1)) / math.sqrt(values.size)
+    )
+    return Interval(mean, mean - half, mean + half)
+
+
+def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a share of n yes-or-no answers; sensible at 0 and n too (Wilson, JASA 1927)."""
+    if n < 1:
+        raise ValueError("an interval needs answers")
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    # At the ends the bound equals the estimate; rounding must not push it past.
+    return Interval(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
+
+
+def ratio_interval(
+    numerator: NDArray[np.floating], denominator: NDArray[np.floating], confidence: float = 0.95
+) -> Interval:
+    """Interval of mean(numerator) / mean(denominator) over the same samples, by linearisation.
+
+    The ratio's first-order deviation is the mean of (x_i - R y_i) / mean(y) (Cochran, Sampling Techniques,
+    section 6.4), whose t interval is taken.
+    """
+    x, y = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    bottom = float(y.mean())
+    if bottom == 0:
+        raise ZeroDivisionError("the denominator's mean is 0")
+    ratio = float(x.mean()) / bottom
+    half = mean_interval((x - ratio * y) / bottom, confidence).half_width
+    return Interval(ratio, ratio - half, ratio + half)
+
+
+def t_quantile(p: float, degrees: int) -> float:
+    """The p quantile (0 < p < 1) of Student's t with that many degrees of freedom, by bisection of its CDF."""
+    if not 0 < p < 1 or degrees < 1:
+        raise ValueError(f"no quantile {p} of t with {degrees} degrees of freedom")
+    if p < 0.5:
+        return -t_quantile(1 - p, degrees)
+    low, high = 0.0, 1.0
+    while _t_cdf(high, degrees) < p:
+        low, high = high, 2 * high
+    while high - low > 1e-12 * max(1.0, high):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        low, high = (middle, high) if _t_cdf(middle, degrees) < p else (low, middle)
+    return (low + high) / 2
+
+
+def _t_cdf(t: float, degrees: int) -> float:
+    """P(T <= t), t >= 0, through the regularised incomplete beta function."""
+    return 1 - _betainc(degrees / 2, 0.5, degrees / (degrees + t * t)) / 2
+
+
+def _betainc(a: float, b: float, x: float) -> float:
+    """The regularised incomplete beta function by Lentz's continued fraction (DLMF 8.17.22)."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _betainc(b, a, 1 - x)
+    front = math.exp(
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    )
+    tiny = 1e-300
+    c, d = 1.0, 1 / max(1 - (a + b) * x / (a + 1), tiny)
+    fraction = d
+    for m in range(1, 1000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for term in (even, odd):
+            d = 1 / (1 + term * d or tiny)
+            c = 1 + term / c or tiny
+            fraction *= c * d
+        if abs(c * d - 1) < 1e-15:
+            break
+    return front * fraction / a
