@@ -1,6 +1,6 @@
 """Image corruptions: uint8 tensors in, uint8 tensors out.
 
-Names, profiles and parameters are there at once; `corrupt` and `kernel` import torch at their first use.
+Names, profiles and parameters are there at once; `corrupt` and `kernel_of` import torch at their first use.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from .table import COMMON, EXTRA, NAMES, PROFILES, PROTOCOL, SEVERITIES
 
 if TYPE_CHECKING:
-    from .api import SIDES, corrupt, kernel
+    from .api import SIDES, corrupt, kernel_of
 
-__all__ = ["COMMON", "EXTRA", "NAMES", "PROFILES", "PROTOCOL", "SEVERITIES", "SIDES", "corrupt", "kernel"]
+__all__ = ["COMMON", "EXTRA", "NAMES", "PROFILES", "PROTOCOL", "SEVERITIES", "SIDES", "corrupt", "kernel_of"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"SIDES", "corrupt", "kernel"}:
+    if name in {"SIDES", "corrupt", "kernel_of"}:
         from . import api
 
         return getattr(api, name)

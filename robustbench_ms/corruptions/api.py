@@ -18,7 +18,7 @@ from . import keyed
 from .kernel import Kernel, Setting
 from .table import NAMES, PROFILES, SEVERITIES, parameters
 
-__all__ = ["SIDES", "corrupt", "kernel"]
+__all__ = ["SIDES", "corrupt", "kernel_of"]
 
 SIDES = {"imagenet": 224, "cifar": 32, "imagenet-64": 64, "imagenet-299": 299}
 """The one size of the published sets: their parameters are pixels of it."""
@@ -33,7 +33,7 @@ _HOMES = {
 
 
 @cache
-def kernel(name: str) -> Kernel:
+def kernel_of(name: str) -> Kernel:
     """The draw and apply of one corruption of table.NAMES."""
     name = choose(name, NAMES, "corruption")
     home = next(module for module, names in _HOMES.items() if name in names)
@@ -83,7 +83,7 @@ def corrupt(
         return images.clone()
     images = images.detach().contiguous()
     setting = Setting(profile, severity, parameters(name, profile, severity))
-    chosen = kernel(name)
+    chosen = kernel_of(name)
     if chosen.draw is None:
         return chosen.apply(images, None, setting)
     keys = keyed.keys(name, severity, seed, numbers)
@@ -139,7 +139,7 @@ def _check_size(images: Tensor, name: str, profile: str) -> None:
             f"profile {profile!r} is for images of {side} x {side} pixels, not {height} x {width}; "
             f"profile {fits!r} takes these"
         )
-    smallest = kernel(name).smallest
+    smallest = kernel_of(name).smallest
     if min(height, width) < smallest:
         raise UserError(
             f"{name} needs images of at least {smallest} x {smallest} pixels, not {height} x {width}"
