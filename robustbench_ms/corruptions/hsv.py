@@ -1,0 +1,174 @@
+"""Brightness and saturate: the corruptions that the sources compute in HSV.
+
+Brightness adds to V. In exact arithmetic that scales the pixel, R' = R V'/V, so one factor a pixel does it:
+no hue is needed. Its table is made so that the largest channel is cut off where the sources' float64 cuts it
+off; where another channel's exact value is an integer, the sources may have one less.
+
+Saturate scales S and takes the sources' float64 steps (scikit-image's rgb2hsv and hsv2rgb) one by one: at
+whole factors half of all exact values are integers, and only the same roundings fall on the same side.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .compiled import kernel, spread
+from .kernel import Kernel, Setting
+
+__all__ = ["BRIGHTNESS", "SATURATE", "brightness", "saturate"]
+
+# Half of the smallest step above an integer that x V'/V can take is 1/2040 (V' has quarters at most);
+# float32 is wrong by less than 5e-5.
+_NUDGE = 2e-4
+
+
+@cache
+def _scales(added: float) -> tuple[Tensor, int]:
+    """By V: the factor of the pixel, float32 (256,); and what black becomes."""
+    black = int(min(added, 1.0) * 255)
+    factors = [0.0]
+    for v in range(1, 256):
+        raised = min(v + 255 * added, 255.0)
+        cut = int(min(v / 255 + added, 1.0) * 255)  # as the sources round it
+        factors.append((raised + (_NUDGE if cut >= math.floor(raised + 1e-9) else -_NUDGE)) / v)
+    return torch.tensor(factors, dtype=torch.float32), black
+
+
+def _brightness(images: Tensor, setting: Setting) -> Tensor:
+    factors, black = _scales(setting.parameters)
+    value = images.amax(dim=1, keepdim=True)
+    factor = factors.to(images.device)[value.to(torch.int64)]
+    return (images.to(torch.float32) * factor + torch.where(value == 0, float(black), 0.0)).to(torch.uint8)
+
+
+@kernel
+def _brightness_rgb(start: Any, stop: Any, images: Any, out: Any, factors: Any, black: Any) -> Any:
+    for n in range(start, stop):
+        red, green, blue = images[n]
+        for i in range(red.size):
+            r, g, b = red[i], green[i], blue[i]
+            value = max(r, g, b)
+            factor = factors[value]
+            extra = black if value == 0 else np.float32(0)
+            out[n, 0, i] = np.uint8(np.float32(r) * factor + extra)
+            out[n, 1, i] = np.uint8(np.float32(g) * factor + extra)
+            out[n, 2, i] = np.uint8(np.float32(b) * factor + extra)
+
+
+def brightness(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Add to the V of HSV, cut off at white.
+
+    `images` uint8 (N, C, H, W); `words` None; `setting.parameters` the addition, in 0..1. A grey channel
+    becomes what a grey pixel becomes.
+    """
+    del words
+    if images.device.type != "cpu" or images.shape[1] == 1:
+        return _brightness(images, setting)
+    factors, black = _scales(setting.parameters)
+    out = torch.empty_like(images)
+    flat = images.flatten(2).numpy()
+    grain = 1 + 100_000 // flat.shape[2]
+    spread(
+        _brightness_rgb,
+        len(flat),
+        flat,
+        out.flatten(2).numpy(),
+        factors.numpy(),
+        np.float32(black),
+        grain=grain,
+    )
+    return out
+
+
+def _saturate(images: Tensor, setting: Setting) -> Tensor:
+    factor, offset = setting.parameters
+    red, green, blue = (images.to(torch.float64) / 255).unbind(dim=1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    spread_ = value - torch.minimum(torch.minimum(red, green), blue)
+    grey = spread_ == 0
+    divisor = torch.where(grey, 1.0, spread_)
+    sector = torch.where(
+        value == blue,
+        4 + (red - green) / divisor,
+        torch.where(value == green, 2 + (blue - red) / divisor, (green - blue) / divisor),
+    )
+    hue = torch.where(grey, 0.0, sector) / 6
+    hue = torch.where(hue < 0, hue + 1, hue)
+    saturation = torch.where(grey, 0.0, spread_ / torch.where(value == 0, 1.0, value))
+    saturation = (saturation * factor + offset).clamp(0, 1)
+    sixth = hue * 6
+    whole = sixth.floor()
+    rest = sixth - whole
+    p = value * (1 - saturation)
+    q = value * (1 - rest * saturation)
+    t = value * (1 - (1 - rest) * saturation)
+    part = whole.to(torch.int64) % 6
+    table = torch.stack([value, t, p, q], dim=-1)
+    picks = torch.tensor([[0, 3, 2, 2, 1, 0], [1, 0, 0, 3, 2, 2], [2, 2, 1, 0, 0, 3]], device=images.device)
+    channels = [table.gather(-1, pick[part][..., None])[..., 0] for pick in picks]
+    return (torch.stack(channels, dim=1).clamp(0, 1) * 255).to(torch.uint8)
+
+
+@kernel
+def _saturate_rgb(start: Any, stop: Any, images: Any, out: Any, factor: Any, offset: Any) -> Any:
+    for n in range(start, stop):
+        reds, greens, blues = images[n]
+        for i in range(reds.size):
+            red, green, blue = reds[i] / 255.0, greens[i] / 255.0, blues[i] / 255.0
+            value = max(red, green, blue)
+            delta = value - min(red, green, blue)
+            grey = delta == 0.0
+            divisor = 1.0 if grey else delta
+            sector = (green - blue) / divisor
+            sector = 2.0 + (blue - red) / divisor if value == green else sector
+            sector = 4.0 + (red - green) / divisor if value == blue else sector
+            hue = 0.0 if grey else sector / 6.0
+            hue = hue + 1.0 if hue < 0.0 else hue
+            saturation = delta / (1.0 if grey else value)
+            saturation = min(max(saturation * factor + offset, 0.0), 1.0)
+            sixth = hue * 6.0
+            whole = np.floor(sixth)
+            rest = sixth - whole
+            p = value * (1.0 - saturation)
+            q = value * (1.0 - rest * saturation)
+            t = value * (1.0 - (1.0 - rest) * saturation)
+            part = whole - 6.0 if whole >= 6.0 else whole
+            # The sectors 0..5 of (R, G, B): vtp, qvp, pvt, pqv, tpv, vpq.
+            first = t if part == 4.0 else (q if part == 1.0 else p)
+            first = value if part == 0.0 or part == 5.0 else first
+            second = t if part == 0.0 else (q if part == 3.0 else p)
+            second = value if part == 1.0 or part == 2.0 else second
+            third = t if part == 2.0 else (q if part == 5.0 else p)
+            third = value if part == 3.0 or part == 4.0 else third
+            out[n, 0, i] = np.uint8(first * 255.0)
+            out[n, 1, i] = np.uint8(second * 255.0)
+            out[n, 2, i] = np.uint8(third * 255.0)
+
+
+def saturate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Scale and shift the S of HSV, kept in 0..1.
+
+    `images` uint8 (N, C, H, W); `words` None; `setting.parameters` the factor and the addition. A grey pixel
+    has hue 0, so an addition turns it reddish, as in the sources; a grey channel (C = 1) stays as it is.
+    """
+    del words
+    if images.shape[1] == 1:
+        return images.clone()
+    if images.device.type != "cpu":
+        return _saturate(images, setting)
+    factor, offset = setting.parameters
+    out = torch.empty_like(images)
+    flat = images.flatten(2).numpy()
+    grain = 1 + 10_000 // flat.shape[2]
+    spread(_saturate_rgb, len(flat), flat, out.flatten(2).numpy(), float(factor), float(offset), grain=grain)
+    return out
+
+
+BRIGHTNESS = Kernel(brightness)
+SATURATE = Kernel(saturate)

@@ -1,0 +1,136 @@
+"""Pixelate: Pillow's box reduction and its enlargement, byte for byte.
+
+Pillow reduces first along rows, then along columns, in fixed point of 22 bits, and rounds to bytes in
+between. Its box has equal weights, so a reduced pixel is (2^21 + weight * sum) >> 22 (Pillow, Resample.c).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .compiled import kernel, spread
+from .kernel import Kernel, Setting
+
+__all__ = ["PIXELATE", "pixelate"]
+
+_BITS = 22
+
+
+class _Axis(NamedTuple):
+    """How one axis is reduced and enlarged again."""
+
+    first: np.ndarray[Any, np.dtype[np.int64]]
+    """By small index: the first pixel of its box."""
+    count: np.ndarray[Any, np.dtype[np.int64]]
+    """By small index: the pixels in its box."""
+    weight: np.ndarray[Any, np.dtype[np.int32]]
+    """By small index: what each of them weighs, of 2^22."""
+    nearest: np.ndarray[Any, np.dtype[np.int64]]
+    """By index of the result: the small index it shows."""
+
+
+@lru_cache(maxsize=64)
+def _axis(size: int, scale: float, profile: str) -> _Axis:
+    small = int(size * scale)
+    step = size / small
+    first, count = [], []
+    for i in range(small):
+        centre = (i + 0.5) * step
+        low = max(int(centre - 0.5 * step + 0.5), 0)
+        high = min(int(centre + 0.5 * step + 0.5), size)
+        # The filter is 1 in (-1/2, 1/2], asked at the pixels' middles.
+        inside = [j for j in range(low, high) if -0.5 < (j - centre + 0.5) / step <= 0.5]
+        first.append(inside[0])
+        count.append(len(inside))
+    back = small / size
+    if profile == "any-size":  # NEAREST, which steps along by additions
+        nearest, position = [], back * 0.5
+        for _ in range(size):
+            nearest.append(int(position))
+            position += back
+    else:  # BOX
+        nearest = [int((i + 0.5) * back) for i in range(size)]
+    weight = [int(0.5 + (1 / n) * (1 << _BITS)) for n in count]
+    return _Axis(
+        np.array(first), np.array(count), np.array(weight, dtype=np.int32), np.array(nearest, dtype=np.int64)
+    )
+
+
+def _reduce(images: Tensor, axis: _Axis, dim: int) -> Tensor:
+    """int32 -> int32, the axis `dim` reduced."""
+    device = images.device
+    first, count = torch.from_numpy(axis.first).to(device), torch.from_numpy(axis.count).to(device)
+    total = images.index_select(dim, first)
+    for k in range(1, int(axis.count.max())):
+        more = images.index_select(dim, (first + k).clamp(max=images.shape[dim] - 1))
+        inside = (count > k).view(-1, *[1] * (images.ndim - 1 - dim))
+        total = total + torch.where(inside, more, 0)
+    weight = torch.from_numpy(axis.weight).to(device).view(-1, *[1] * (images.ndim - 1 - dim))
+    return (total * weight + (1 << (_BITS - 1))) >> _BITS
+
+
+def _pixelate(images: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
+    small = _reduce(_reduce(images.to(torch.int32), columns, 3), rows, 2).to(torch.uint8)
+    nearest = [torch.from_numpy(axis.nearest).to(images.device) for axis in (rows, columns)]
+    return small.index_select(2, nearest[0]).index_select(3, nearest[1])
+
+
+@kernel
+def _pixelate_planes(
+    start: Any, stop: Any, planes: Any, out: Any,
+    top: Any, tall: Any, row_weight: Any, row_nearest: Any,
+    left: Any, wide: Any, column_weight: Any, column_nearest: Any,
+) -> Any:  # fmt: skip
+    height, width = planes.shape[1:]
+    small_height, small_width = top.size, left.size
+    half = np.int32(1 << (_BITS - 1))
+    narrow = np.empty((height, small_width), np.uint8)
+    total = np.empty(small_width, np.int32)
+    line = np.empty((small_height, width), np.uint8)
+    for p in range(start, stop):
+        plane = planes[p]
+        for y in range(height):
+            for x in range(small_width):
+                value = np.int32(0)
+                for k in range(left[x], left[x] + wide[x]):
+                    value += np.int32(plane[y, k])
+                narrow[y, x] = np.uint8((value * column_weight[x] + half) >> _BITS)
+        for y in range(small_height):
+            total[:] = 0
+            for k in range(top[y], top[y] + tall[y]):
+                for x in range(small_width):
+                    total[x] += np.int32(narrow[k, x])
+            weight = row_weight[y]
+            for x in range(small_width):
+                total[x] = (total[x] * weight + half) >> _BITS
+            for x in range(width):
+                line[y, x] = np.uint8(total[column_nearest[x]])
+        for y in range(height):
+            out[p, y] = line[row_nearest[y]]
+
+
+def pixelate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Reduce with a box and enlarge again, as Pillow does.
+
+    `images` uint8 (N, C, H, W), sides of 4 pixels or more; `words` None; `setting.parameters` the scale. The
+    enlargement is Pillow's NEAREST for any-size and its BOX for the published profiles.
+    """
+    del words
+    height, width = images.shape[2:]
+    rows = _axis(height, setting.parameters, setting.profile)
+    columns = _axis(width, setting.parameters, setting.profile)
+    if images.device.type != "cpu":
+        return _pixelate(images, rows, columns)
+    out = torch.empty_like(images)
+    planes = images.flatten(0, 1).numpy()
+    grain = 1 + 100_000 // (height * width)
+    spread(_pixelate_planes, len(planes), planes, out.flatten(0, 1).numpy(), *rows, *columns, grain=grain)
+    return out
+
+
+PIXELATE = Kernel(pixelate, smallest=4)
