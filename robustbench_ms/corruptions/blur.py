@@ -1,0 +1,28 @@
+"""The blurs: Gaussian here, defocus, glass, motion and zoom in files of their own."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .defocus import DEFOCUS
+from .glass import GLASS
+from .kernel import Kernel, Setting
+from .motion import MOTION
+from .separable import soften
+from .zoom import ZOOM
+
+__all__ = ["KERNELS"]
+
+
+def _gaussian(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """skimage.filters.gaussian of each channel."""
+    return soften(images, setting.parameters)
+
+
+KERNELS = {
+    "defocus_blur": DEFOCUS,
+    "glass_blur": GLASS,
+    "motion_blur": MOTION,
+    "zoom_blur": ZOOM,
+    "gaussian_blur": Kernel(_gaussian),
+}
