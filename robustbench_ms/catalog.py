@@ -59,7 +59,7 @@ def find_card(spelling: str) -> Card:
     """
     library = re.fullmatch(r"(timm|torchvision):([\w./-]+)", spelling)
     if library:
-        return Card(name=spelling, build=spelling, source=f"{library[1]} {library[2]}")
+        return Card(name=spelling, build=spelling, input=Input(assumed=True))
     if _is_file(spelling):
         return read_card(Path(spelling))
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spelling):

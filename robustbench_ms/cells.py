@@ -35,7 +35,7 @@ def save_cell(folder: Path, protocol: str, subject: str, cell: FinishedCell) -> 
     """Keep a finished cell."""
     told = json.dumps({"values": cell.values, "n": cell.n, "seconds": cell.seconds})
     with replacing(_path(folder, protocol, subject)) as part, part.open("wb") as file:
-        np.savez(file, told=np.array(told), **cell.outcomes)
+        np.savez(file, told=np.array(told), **dict[str, Any](cell.outcomes))
 
 
 def load_cell(folder: Path, protocol: str, subject: str) -> tuple[FinishedCell | None, str | None]:
@@ -50,7 +50,7 @@ def load_cell(folder: Path, protocol: str, subject: str) -> tuple[FinishedCell |
             raise ValueError("its arrays are of unequal length")  # noqa: TRY301 - handled as any other damage
     except FileNotFoundError:
         return None, None
-    except Exception as error:  # a damaged zip raises half a dozen kinds
+    except Exception as error:  # noqa: BLE001 - a damaged zip raises half a dozen kinds
         aside = path.with_suffix(".broken")
         path.replace(aside)
         return (

@@ -34,7 +34,7 @@ class Incomparable(UserError):
     """Numbers that were measured under different protocols."""
 
 
-class DeviceLost(Exception):  # noqa: N818 - it is a state of the machine, not of the program
+class DeviceLost(Exception):
     """A device error that poisons this process; what was finished is kept, and a new process goes on."""
 
 

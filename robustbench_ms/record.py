@@ -142,7 +142,7 @@ def write_record(record: Record, samples: Samples, path: Path) -> bool:
     if path.exists() and _same(path, beside, record, samples):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    packed = {
+    packed: dict[str, Any] = {
         "keys": np.array(samples.keys),
         "n": np.int64(samples.correct.shape[1]),
         "correct": np.packbits(samples.correct, axis=1),

@@ -111,7 +111,9 @@ def read_card(path: Path) -> Card:
 
 
 def read_input(table: Table) -> Input:
-    """The [input] table of a card."""
+    """The [input] table of a card; where it is absent or empty, the run assumes and says so."""
+    if not table:
+        return Input(assumed=True)
     size = table.take("size", int)
     table.check("size", size, lambda s: s is None or s > 0, "positive")
     crop = table.check("crop", table.take("crop", float, 1.0), lambda c: 0 < c <= 1, "above 0 and at most 1")

@@ -40,6 +40,10 @@ class Table:
         self._left = dict(values)
         self._known: list[str] = []
 
+    def __bool__(self) -> bool:
+        """Whether something is left to take."""
+        return bool(self._left)
+
     def take(self, key: str, kind: type[T], default: T | None = None, *, required: bool = False) -> Any:
         """The value under `key`, of type `kind`; `default` where it is absent and not `required`."""
         self._known.append(key)

@@ -1,0 +1,142 @@
+"""Images in memory or memory-mapped, with their labels: what every classification data set opens to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.record import replacing
+
+__all__ = ["Images", "array_digest", "load_array", "subset"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split under one condition.
+
+    `images` uint8, (N, H, W, C) or (N, C, H, W), C = 1 or 3, any array that slices (a memory map does);
+    `labels` and `ids` int64 (N,). The ids key the randomness: the index in the official order.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    classes: int
+    sha256: str
+    """Digest of the images' and labels' bytes, of the whole split."""
+    channels_last: bool = True
+    corrupted: bool = False
+    """They are corrupted already, as published."""
+    chosen: NDArray[np.int64] | None = None
+    """Rows of `images` that make up a keyed subset; None means all."""
+
+    def __len__(self) -> int:
+        """Samples."""
+        return len(self.ids)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        _, *rest = self.images.shape
+        if self.channels_last:
+            height, width, channels = rest
+        else:
+            channels, height, width = rest
+        return channels, height, width
+
+    def batch(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Samples start..stop as contiguous uint8 (N, C, H, W)."""
+        rows = self.images[start:stop] if self.chosen is None else self.images[self.chosen[start:stop]]
+        return np.ascontiguousarray(rows.transpose(0, 3, 1, 2) if self.channels_last else rows)
+
+
+def subset(data: Images, limit: int) -> Images:
+    """A fixed subset of `limit` samples, keyed by their ids alone, in the order of the split."""
+    if limit >= len(data):
+        return data
+    # A hash of the id, so that a smaller limit is a subset of a larger one and order plays no part.
+    rank = np.array(
+        [int.from_bytes(hashlib.sha256(b"limit %d" % i).digest()[:8]) for i in data.ids], dtype=np.uint64
+    )
+    rows = np.sort(np.argsort(rank, kind="stable")[:limit])
+    return replace(data, labels=data.labels[rows], ids=data.ids[rows], chosen=rows)
+
+
+def load_array(path: Path, what: str) -> NDArray[Any]:
+    """A .npy file, memory-mapped; BadFile names it where it is missing, cut off or no array."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise BadFile(f"{what}: {path} is missing") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise BadFile(f"{what}: {path} is damaged or no .npy file ({error})") from error
+    return array
+
+
+def check_images(images: NDArray[Any], path: Path) -> bool:
+    """Whether channels come last; UserError where the array is no stack of uint8 images."""
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise BadFile(
+            f"{path} must hold uint8 images (N, H, W, C), not {images.dtype} of shape {images.shape}"
+        )
+    last, first = images.shape[3] in {1, 3}, images.shape[1] in {1, 3}
+    if not last and not first:
+        raise BadFile(f"{path} must hold images of 1 or 3 channels, not of shape {images.shape}")
+    return last
+
+
+def check_labels(labels: NDArray[Any], classes: int, n: int, path: Path) -> NDArray[np.int64]:
+    """Labels as int64 (n,); UserError where their length, type or range does not fit."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise BadFile(
+            f"{path} must hold whole-number labels (N,), not {labels.dtype} of shape {labels.shape}"
+        )
+    if len(labels) != n:
+        raise BadFile(f"{path} holds {len(labels)} labels for {n} images")
+    if n == 0:
+        raise BadFile(f"{path} holds no labels: an empty data set cannot be measured")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise UserError(
+            f"{path} holds labels {labels.min()}..{labels.max()}, which do not fit the suite's {classes} classes"
+        )
+    return labels.astype(np.int64)
+
+
+def array_digest(array: NDArray[Any], path: Path | None = None, cache: Path | None = None) -> str:
+    """SHA-256 of an array's bytes in C order; remembered by path, size and time where it is a file's."""
+    note = None
+    if path is not None and cache is not None:
+        stat = path.stat()
+        told = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+        note = cache / "digests" / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.json"
+        try:
+            return str(json.loads(note.read_text())["sha256"])
+        except (OSError, ValueError, KeyError):
+            pass
+    digest = hashlib.sha256()
+    rows = max(1, (1 << 24) // max(1, array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+    if note is not None:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(note) as part:
+            part.write_text(json.dumps({"sha256": digest.hexdigest()}))
+    return digest.hexdigest()
+
+
+def pair_digest(images: str, labels: NDArray[np.int64]) -> str:
+    """One digest for images (their digest) and labels."""
+    return hashlib.sha256(f"{images} {array_digest(labels)}".encode()).hexdigest()
+
+
+def check_digest(found: str, expected: str | None, what: str) -> None:
+    """BadFile where a published array is not the one that the suite names."""
+    if expected is not None and found != expected:
+        raise BadFile(f"{what}: its SHA-256 is {found[:12]}..., not {expected[:12]}... as the suite says")

@@ -1,0 +1,251 @@
+"""Records to tables: rows that answer the same question, ranked, with intervals; Markdown, CSV, JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robustbench_ms.metrics import METRICS
+from robustbench_ms.record import Record
+from robustbench_ms.stats import Interval, mean_interval
+from robustbench_ms.summary import SUMMARIES, Incomplete, summarise
+
+__all__ = ["Row", "Table", "tables", "to_csv", "to_json", "to_markdown"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One card."""
+
+    card: str
+    values: dict[str, Interval]
+    seeds: int
+    """How many replicates stand behind it; their mean is shown, and their spread is the interval."""
+    rank: int | None
+    """1 is best; None for a card that is not trained."""
+    n: int
+    device: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows whose cells were measured under one protocol."""
+
+    suite: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    protocol: str
+    """How the protocol differs from the first table's; empty for the first."""
+    left_out: tuple[str, ...]
+    """Records that could not be summarised, and why."""
+
+
+def tables(records: Iterable[Record]) -> list[Table]:
+    """One table for each protocol among the records of a suite, the one with most rows first."""
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    left_out: list[str] = []
+    for record in records:
+        columns = tuple(record.suite["summary"])
+        try:
+            summarise(record, columns)
+        except Incomplete as error:
+            left_out.append(str(error))
+            continue
+        groups.setdefault((columns, *_question(record, columns)), []).append(record)
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    return [
+        _table(
+            group,
+            "" if group is ordered[0] else difference(ordered[0][0], group[0]),
+            left_out if i == 0 else [],
+        )
+        for i, group in enumerate(ordered)
+    ] or ([Table("", (), (), "", tuple(left_out))] if left_out else [])
+
+
+def difference(one: Record, other: Record) -> str:
+    """The readable fields in which two records' protocols differ."""
+    told = []
+    for name in sorted({*one.suite["protocol"], *other.suite["protocol"]}):
+        mine, theirs = one.suite["protocol"].get(name), other.suite["protocol"].get(name)
+        if mine != theirs:
+            told.append(f"{name}: {_short(theirs)} instead of {_short(mine)}")
+    cells = {m.key: m for m in one.measurements}
+    fields: dict[str, tuple[Any, Any]] = {}
+    for m in other.measurements:
+        mine_cell = cells.get(m.key)
+        for name in sorted({*m.condition, *(mine_cell.condition if mine_cell else ())}):
+            theirs, mine = m.condition.get(name), mine_cell.condition.get(name) if mine_cell else None
+            if mine_cell and theirs != mine:
+                fields.setdefault(name, (theirs, mine))
+    told += [
+        f"{name}: {_short(a)} instead of {_short(b)}" for name, (a, b) in fields.items() if name not in told
+    ]
+    return "; ".join(told) or "other columns"
+
+
+def _short(value: Any) -> str:
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) > 32 else str(value)
+
+
+def _question(record: Record, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    needed = {key for column in columns for key in SUMMARIES[column][0]}
+    return tuple(sorted((m.key, m.protocol) for m in record.measurements if m.key in needed))
+
+
+def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) -> Table:
+    columns = tuple(records[0].suite["summary"])
+    cards: dict[str, list[Record]] = {}
+    for record in records:
+        cards.setdefault(record.group, []).append(record)
+    rows = [_row(card, group, columns) for card, group in cards.items()]
+    sign = -1 if METRICS[columns[0]].better == "higher" else 1
+    rows.sort(key=lambda row: (row.rank is None, sign * row.values[columns[0]].mean, row.card))
+    ranked = [
+        Row(r.card, r.values, r.seeds, None if r.rank is None else i + 1, r.n, r.device, r.warnings)
+        for i, r in enumerate(rows)
+    ]
+    return Table(str(records[0].suite["name"]), columns, tuple(ranked), protocol, tuple(left_out))
+
+
+def _row(card: str, records: Sequence[Record], columns: tuple[str, ...]) -> Row:
+    summaries = [summarise(record, columns) for record in records]
+    values = summaries[0]
+    if len(summaries) > 1:
+        values = {c: mean_interval(np.array([s[c].mean for s in summaries])) for c in columns}
+    warnings = sorted({str(w) for record in records for w in record.health.get("warnings", ())})
+    untrained = any(record.card.get("untrained") for record in records)
+    name = card if len(records) > 1 else records[0].name
+    return Row(
+        card=f"{name} (untrained)" if untrained else name,
+        values=values,
+        seeds=len(records),
+        rank=None if untrained else 0,
+        n=min(m.n for record in records for m in record.measurements if m.error is None),
+        device=", ".join(sorted({record.environment.device for record in records})),
+        warnings=tuple(warnings),
+    )
+
+
+def to_markdown(found: Sequence[Table]) -> str:
+    """Aligned Markdown: readable in a terminal, rendered on a forge."""
+    parts = []
+    for table in found:
+        lines = []
+        if table.protocol:
+            lines += [f"Another protocol, not to be compared with the above ({table.protocol}):", ""]
+        if table.rows:
+            lines += [*_grid(_cells(table)), "", *_footnotes(table)]
+        lines += [f"Left out: {line}" for line in table.left_out]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _cells(table: Table) -> list[list[str]]:
+    head = ["#", "model", *(_heading(c) for c in table.columns)]
+    if any(row.seeds > 1 for row in table.rows):
+        head.append("seeds")
+    body = []
+    for row in table.rows:
+        cells = ["" if row.rank is None else str(row.rank), _escape(row.card) + ("*" if row.warnings else "")]
+        cells += [_number(METRICS[c].scale, METRICS[c].digits, row.values[c]) for c in table.columns]
+        body.append(cells + ([str(row.seeds)] if "seeds" in head else []))
+    return [head, *body]
+
+
+def _heading(column: str) -> str:
+    metric = METRICS[column]
+    arrow = "↑" if metric.better == "higher" else "↓"
+    return f"{metric.label}{f', {metric.unit}' if metric.unit else ''} {arrow}"
+
+
+def _number(scale: float, digits: int, value: Interval) -> str:
+    text = f"{value.mean * scale:.{digits}f}"
+    return text if math.isnan(value.half_width) else f"{text} ± {value.half_width * scale:.{digits}f}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _grid(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            c.ljust(w) if i == 1 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    rule = [
+        ("-" * w if i == 1 else "-" * (w - 1) + ":") if w > 1 else "-:"[-w:] for i, w in enumerate(widths)
+    ]
+    return [line(rows[0]), f"| {' | '.join(rule)} |", *(line(row) for row in rows[1:])]
+
+
+def _footnotes(table: Table) -> list[str]:
+    ns, devices = sorted({row.n for row in table.rows}), sorted({row.device for row in table.rows})
+    notes = [
+        f"Suite {table.suite}; n = {', '.join(f'{n:,}' for n in ns)} images a cell; measured on {', '.join(devices)}.",
+    ]
+    if any(column.startswith("mean_corruption") for column in table.columns):
+        notes.append("Corrupted, NLL, Brier and ECE: means over 15 corruptions x 5 severities.")
+    if any(row.seeds == 1 for row in table.rows):
+        notes.append("± is half a 95 % interval over the test images; it does not cover training seeds.")
+    if any(row.seeds > 1 for row in table.rows):
+        notes.append(
+            "Of several seeds the mean is shown, and ± is half a 95 % interval over the seeds (Student's t)."
+        )
+    notes += [f"* {_escape(row.card)}: {_escape(w)}" for row in table.rows for w in row.warnings]
+    # Two spaces end a line in Markdown.
+    return [f"{note}  " for note in notes[:-1]] + notes[-1:]
+
+
+def to_csv(found: Sequence[Table]) -> str:
+    """One line a card and table: fractions and their interval's ends, not rounded."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for table in found:
+        ends = [f"{column}{end}" for column in table.columns for end in ("", "_low", "_high")]
+        writer.writerow(["suite", "rank", "card", "seeds", "n", "device", *ends])
+        for row in table.rows:
+            numbers = [x for c in table.columns for x in row.values[c]]
+            writer.writerow([table.suite, row.rank, row.card, row.seeds, row.n, row.device, *numbers])
+    return out.getvalue()
+
+
+def to_json(found: Sequence[Table]) -> list[dict[str, Any]]:
+    """Plain data: fractions, not rounded; an interval that is not known is null."""
+    return [
+        {
+            "suite": table.suite,
+            "protocol_difference": table.protocol or None,
+            "left_out": list(table.left_out),
+            "rows": [
+                {
+                    "rank": row.rank,
+                    "card": row.card,
+                    "seeds": row.seeds,
+                    "n": row.n,
+                    "device": row.device,
+                    "warnings": list(row.warnings),
+                    "values": {
+                        c: {
+                            k: None if math.isnan(x) else x
+                            for k, x in zip(("mean", "low", "high"), v, strict=True)
+                        }
+                        for c, v in row.values.items()
+                    },
+                }
+                for row in table.rows
+            ],
+        }
+        for table in found
+    ]

@@ -1,0 +1,300 @@
+"""The only loop: condition > batch > card, as a generator of events.
+
+Each batch is loaded once, corrupted once, while the batch before it is answered, and shown to every card that lacks
+the cell. A finished cell goes to the cache at once: the cache is the journal, and a run that is killed and started
+again ends in the same records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_ms.assembly import assemble
+from robustbench_ms.cells import FinishedCell, load_cell, save_cell
+from robustbench_ms.errors import DeviceLost, UserError
+from robustbench_ms.events import BatchDone, CellDone, CellStarted, Event, Note, Planned, RecordDone, Trouble
+from robustbench_ms.identity import Subject, digest, exact_arithmetic, identify, question
+from robustbench_ms.loading import Model, load_model
+from robustbench_ms.places import Places
+from robustbench_ms.planning import Condition, conditions, key
+from robustbench_ms.record import write_record
+from robustbench_ms.spec import Card, Suite
+from robustbench_ms.tasks import Batch, Task, find_task
+
+__all__ = ["run"]
+
+
+@dataclass
+class _Runner:
+    """A card that answers, and what became of it."""
+
+    model: Model
+    subject: Subject
+    batch: int
+    """How many samples it takes at once; halved when memory runs out."""
+    errors: dict[Condition, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.model.card.name
+
+
+@dataclass(frozen=True)
+class _Question:
+    condition: Condition
+    fields: Mapping[str, Any]
+    n: int
+
+    @property
+    def protocol(self) -> str:
+        return digest(self.fields)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A batch as it is shown, and what it took to make it."""
+
+    batch: Batch
+    data_seconds: float
+    corruption_seconds: float
+
+
+def run(
+    suite: Suite,
+    cards: Sequence[Card],
+    places: Places,
+    *,
+    device: str | None = None,
+    batch_size: int | None = None,
+) -> Iterator[Event]:
+    """Measure every cell of a suite that is not finished yet, and write a record for each card.
+
+    `device` is "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one. `batch_size` is how many images are
+    shown at once; inputs are the same at any size. A card that fails is stopped (Trouble) and the rest runs.
+    Raises UserError before anything is measured, DeviceLost where the process cannot go on.
+    """
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    folder = places.writable(places.cache / "cells", "cache")
+    results = places.writable(places.results / suite.label, "results")
+    subjects = [replicate for card in cards for replicate in card.replicates()]
+    _refuse_twins(subjects, suite)
+    task, where = find_task(suite.task), _device(device)
+
+    questions = []
+    for condition in conditions(suite):
+        data = task.open(suite, places, condition)
+        questions.append(_Question(condition, question(task, suite, data, condition), len(data)))
+    step = batch_size or _batch_size(data.shape, where)
+
+    runners: list[_Runner] = []
+    for card in subjects:
+        try:
+            model = load_model(
+                card, classes=data.classes, channels=data.shape[0], device=where, places=places
+            )
+            subject = identify(model, task, data)
+        except UserError as error:
+            yield Trouble(card.name, str(error))
+            continue
+        yield from _notes(model, subject)
+        runners.append(_Runner(model, subject, step))
+
+    pending: list[tuple[_Question, list[_Runner]]] = []
+    for asked in questions:
+        lacking = []
+        for runner in runners:
+            cell, damage = load_cell(folder, asked.protocol, runner.subject.digest)
+            if damage:
+                yield Note(damage)
+            if cell is None:
+                lacking.append(runner)
+        if lacking:
+            pending.append((asked, lacking))
+    left = sum(len(lacking) for _, lacking in pending)
+    total = len(runners) * len(questions)
+    yield Planned(total, total - left, sum(asked.n * len(lacking) for asked, lacking in pending))
+
+    with exact_arithmetic(), ThreadPoolExecutor(1, "corrupting") as ahead:
+        for asked, lacking in pending:
+            active = [runner for runner in lacking if not runner.errors]
+            if not active:
+                continue
+            yield CellStarted(key(asked.condition), tuple(r.name for r in active))
+            finished = yield from _measure(suite, task, places, asked, active, step, where, ahead)
+            for runner, cell in finished:
+                save_cell(folder, asked.protocol, runner.subject.digest, cell)
+                yield CellDone(key(asked.condition), runner.name, cell.values)
+
+    for runner in runners:
+        rows = [
+            (asked.condition, asked.fields, load_cell(folder, asked.protocol, runner.subject.digest)[0])
+            for asked in questions
+        ]
+        record, samples = assemble(
+            suite, runner.model, runner.subject, rows, runner.errors, started, task, data
+        )
+        path = results / f"{runner.model.card.file_name}.json"
+        written = write_record(record, samples, path)
+        yield RecordDone(replace(record, path=path), path, written)
+
+
+def _measure(
+    suite: Suite,
+    task: Task,
+    places: Places,
+    asked: _Question,
+    runners: Iterable[_Runner],
+    step: int,
+    device: torch.device,
+    ahead: ThreadPoolExecutor,
+) -> Generator[Event, None, list[tuple[_Runner, FinishedCell]]]:
+    """Answer one condition; yields events and returns [(runner, finished cell)]."""
+    data = task.open(suite, places, asked.condition)
+    active = list(runners)
+    outcomes: dict[str, list[dict[str, Tensor]]] = {r.name: [] for r in active}
+    seconds = {r.name: {"data": 0.0, "corruption": 0.0, "model": 0.0, "scoring": 0.0} for r in active}
+
+    def show(start: int) -> _Shown:
+        begin = time.perf_counter()
+        with torch.inference_mode():
+            batch = task.load(data, start, min(start + step, len(data)), device)
+            loaded = time.perf_counter()
+            batch = task.corrupt(batch, suite, asked.condition)
+        return _Shown(batch, loaded - begin, time.perf_counter() - loaded)
+
+    coming = ahead.submit(show, 0)
+    for start in range(0, len(data), step):
+        shown = coming.result()
+        if start + step < len(data):
+            coming = ahead.submit(show, start + step)
+        for runner in list(active):
+            begin = time.perf_counter()
+            halved = runner.batch
+            try:
+                with torch.inference_mode():
+                    outputs = _answer(runner, shown.batch.samples)
+                    answered = time.perf_counter()
+                    outcomes[runner.name].append(task.outcomes(outputs, shown.batch.targets))
+            except Exception as error:  # noqa: BLE001 - any failure of a stranger's model stops that model alone
+                _raise_if_lost(error)
+                runner.errors[asked.condition] = f"{type(error).__name__}: {error}".splitlines()[0]
+                active.remove(runner)
+                yield Trouble(runner.name, f"{key(asked.condition)}: {runner.errors[asked.condition]}")
+                continue
+            if runner.batch < halved:
+                yield Note(f"model {runner.name}: memory ran out; its batch is now {runner.batch}")
+            spent = seconds[runner.name]
+            spent["data"] += shown.data_seconds
+            spent["corruption"] += shown.corruption_seconds
+            spent["model"] += answered - begin
+            spent["scoring"] += time.perf_counter() - answered
+        yield BatchDone(key(asked.condition), len(shown.batch.ids) * len(active))
+
+    finished = []
+    for runner in active:
+        begin = time.perf_counter()
+        parts = outcomes[runner.name]
+        rows = {name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in parts[0]}
+        broken = [name for name, row in rows.items() if row.dtype.kind == "f" and not np.isfinite(row).all()]
+        if broken:
+            runner.errors[asked.condition] = f"answers NaN or infinity ({', '.join(broken)})"
+            yield Trouble(runner.name, f"{key(asked.condition)}: {runner.errors[asked.condition]}")
+            continue
+        values = task.score(rows)
+        seconds[runner.name]["scoring"] += time.perf_counter() - begin
+        took = {name: round(value, 3) for name, value in seconds[runner.name].items()}
+        finished.append((runner, FinishedCell(values, rows, len(data), took)))
+    return finished
+
+
+def _answer(runner: _Runner, samples: Tensor) -> Tensor:
+    """Raw outputs of a batch; where memory runs out, the runner's batch is halved and the rest goes on in halves."""
+    answers: list[Tensor] = []
+    done = 0
+    while done < len(samples):
+        part = samples[done : done + runner.batch]
+        try:
+            answers.append(runner.model(part))
+        except Exception as error:
+            if not _out_of_memory(error) or len(part) == 1:
+                raise
+            runner.batch = max(1, len(part) // 2)
+            if part.device.type == "cuda":
+                torch.cuda.empty_cache()
+            continue
+        done += len(part)
+    return answers[0] if len(answers) == 1 else torch.cat(answers)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    told = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and ("out of memory" in told or "can't allocate memory" in told)
+    )
+
+
+def _raise_if_lost(error: Exception) -> None:
+    """A CUDA error other than memory leaves the process without its device."""
+    if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error):
+        raise DeviceLost(
+            f"the device failed ({str(error).splitlines()[0]}); what was finished is kept: start the same run again, "
+            "and it goes on"
+        ) from error
+
+
+def _notes(model: Model, subject: Subject) -> Iterator[Note]:
+    if model.card.input.assumed:
+        yield Note(
+            f"model {model.card.name}: nobody said what it wants to be shown; {model.card.input.describe()}"
+        )
+    for warning in subject.warnings:
+        yield Note(f"model {model.card.name}: {warning}")
+
+
+def _refuse_twins(cards: Sequence[Card], suite: Suite) -> None:
+    if not cards:
+        raise UserError("no model given; name one with -m")
+    seen: dict[str, Card] = {}
+    for card in cards:
+        if suite.task not in card.tasks:
+            raise UserError(
+                f"model {card.name} does {', '.join(card.tasks)}, and suite {suite.name} asks for {suite.task}"
+            )
+        if card.file_name in seen:
+            raise UserError(f"two models are named {card.name!r}; give one of them another --name")
+        seen[card.file_name] = card
+
+
+def _device(wanted: str | None) -> torch.device:
+    if wanted is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UserError(f"no device named {wanted!r}; give cpu, cuda or cuda:1") from None
+    if device.type not in {"cpu", "cuda"}:
+        raise UserError(f"no device named {wanted!r}; give cpu, cuda or cuda:1")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device {wanted!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return device
+
+
+def _batch_size(shape: Sequence[int], device: torch.device) -> int:
+    """Some 8 MB of canvas pixels at once on a GPU, an eighth of that on a CPU, where caches are small."""
+    pixels = int(np.prod(shape))
+    return int(
+        np.clip(
+            (2**25 if device.type == "cuda" else 2**20) // pixels, 16, 512 if device.type == "cuda" else 256
+        )
+    )
