@@ -10,31 +10,23 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-__all__ = ["cifar", "imagenet", "photographs"]
+__all__ = ["cifar", "crops", "imagenet", "photographs", "rectangle"]
 
-_NAMES = (
-    "astronaut",
-    "chelsea",
-    "coffee",
-    "rocket",
-    "hubble_deep_field",
-    "immunohistochemistry",
-    "retina",
-    "lily",
-)
+_FILES = (
+    "astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg",
+    "hubble_deep_field.jpg", "ihc.png", "motorcycle_right.png",
+)  # fmt: skip
+"""Colour photographs that ship inside the package: nothing is fetched."""
 
 
 @cache
 def _bundled() -> tuple[np.ndarray, ...]:
-    """Those that ship inside the package: uint8 RGB, nothing is fetched."""
+    """All of them, uint8 RGB."""
     folder = Path(data.__file__).parent
-    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in {".png", ".jpg"}}
-    names = [name for name in (*_NAMES, *found) if name in found]
     images = []
-    for name in dict.fromkeys(names):
-        with Image.open(found[name]) as file:
-            if file.mode == "RGB" and min(file.size) >= 200:
-                images.append(np.array(file))
+    for name in _FILES:
+        with Image.open(folder / name) as file:
+            images.append(np.array(file.convert("RGB")))
     return tuple(images)
 
 
@@ -50,15 +42,20 @@ def _square(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def photographs(size: int, count: int) -> list[np.ndarray]:
-    """`count` square photographs of side `size`; beyond the bundled ones, corners of them."""
-    whole = _bundled()
-    images = [_square(image, size) for image in whole[:count]]
-    corner = 0
-    while len(images) < count:
-        image = whole[corner % len(whole)]
-        half = image[: image.shape[0] * 2 // 3, image.shape[1] // 3 :][:: 1 if corner < len(whole) else -1]
-        images.append(_square(np.ascontiguousarray(half), size))
-        corner += 1
+    """The first `count` (at most 9) photographs, as squares of side `size`."""
+    return [_square(image, size) for image in _bundled()[:count]]
+
+
+def crops(size: int, count: int) -> list[np.ndarray]:
+    """`count` squares of side `size` from all over the photographs, shrunk from 2 to 8 times it."""
+    rng = np.random.default_rng(20)
+    images = []
+    for index in range(count):
+        whole = _bundled()[index % len(_FILES)]
+        side = int(size * 2 ** rng.uniform(1, 3))
+        side = min(side, *whole.shape[:2])
+        top, left = (int(rng.integers(extent - side + 1)) for extent in whole.shape[:2])
+        images.append(_square(np.ascontiguousarray(whole[top : top + side, left : left + side]), size))
     return images
 
 
