@@ -22,8 +22,11 @@ __all__ = ["KERNELS", "shot_table"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_GRAIN = 60_000
-"""Values worth a thread's piece: about 50 microseconds."""
+_CHUNK = 4096
+"""Values that a compiled kernel works on at a time, in buffers that stay in the first cache."""
+
+_16, _32, _48 = np.uint64(16), np.uint64(32), np.uint64(48)
+_LOW = np.uint64(0xFFFF)
 
 
 def _draw16(keys: Tensor, shape: tuple[int, int, int, int], _: Setting) -> Tensor:
@@ -36,56 +39,65 @@ def _draw32(keys: Tensor, shape: tuple[int, int, int, int], _: Setting) -> Tenso
     return keyed.words(keys, math.prod(shape[1:]), 32).view(shape)
 
 
-def _fused(run: Any, images: Tensor, keys: Tensor, *tables: Any) -> Tensor:
-    """Run a compiled noise over the images' rows of values, drawing as it goes."""
+def _fused(run: Any, images: Tensor, keys: Tensor, *arguments: Any) -> Tensor:
+    """Run a compiled noise over the images in chunks of their values, drawing as it goes."""
     out = torch.empty_like(images)
-    flat = images.view(len(images), -1)
-    grain = max(1, _GRAIN // flat.shape[1])
-    spread(run, len(flat), flat.numpy(), unsigned(keys), *tables, out.view(flat.shape).numpy(), grain=grain)
+    values, results = (x.view(len(images), -1).numpy() for x in (images, out))
+    chunks = -(-values.shape[1] // _CHUNK)
+    spread(run, len(images) * chunks, values, unsigned(keys), *arguments, results, grain=16)
     return out
 
 
+@kernel
+def _fill(key: Any, first: Any, block: Any) -> None:
+    """The key's words from `first` (of the generator) on: uint64."""
+    for j in range(len(block)):
+        block[j] = word(key, np.uint64(first + j))
+
+
+@kernel
+def _look(indices: Any, table: Any, found: Any) -> None:
+    """found[i] = table[i-th 16-bit lane]. Scalar loads from words in registers; gathers take twice as long."""
+    for j in range(len(indices)):
+        w = indices[j]
+        found[4 * j] = table[w & _LOW]
+        found[4 * j + 1] = table[(w >> _16) & _LOW]
+        found[4 * j + 2] = table[(w >> _32) & _LOW]
+        found[4 * j + 3] = table[w >> _48]
+
+
 # Gaussian: clip(x / 255 + c z) 255, truncated. x is an integer, so the truncation moves onto the noise:
-# x + floor(255 c z). The table of floor(255 c |z|) is cut at 255, where every sum has saturated, and the
-# sign of z is the word's top bit: floor(-m) = -(floor(m) + 1) = ~floor(m) since m is never an integer.
+# x + floor(255 c z), cut at +-255, where every sum has saturated.
 
 
 @cache
 def _gaussian_table(sigma: float) -> Array:
-    """floor(255 sigma z), cut at +-255, for z of each 15-bit magnitude: uint8 (32768,)."""
-    return np.minimum(np.floor(255 * sigma * keyed.normal_quantiles()[32768:]), 255).astype(np.uint8)
+    """floor(255 sigma z) of each word: int16 (65536,)."""
+    return np.clip(np.floor(255 * sigma * keyed.normal_quantiles()), -255, 255).astype(np.int16)
 
 
 def _gaussian(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
-    table = torch.from_numpy(_gaussian_table(setting.parameters)).to(images.device).to(torch.int16)
-    magnitude = table[_magnitude(words)]
-    noise = torch.where(words >= 32768, magnitude, ~magnitude)
-    return (images + noise).clamp_(0, 255).to(torch.uint8)
-
-
-def _magnitude(words: Tensor) -> Tensor:
-    """The distance of a 16-bit word from the middle: 0..32767 on both sides."""
-    return torch.where(words >= 32768, words - 32768, 32767 - words)
+    table = torch.from_numpy(_gaussian_table(setting.parameters)).to(images.device)
+    return (images + table[words]).clamp_(0, 255).to(torch.uint8)
 
 
 @kernel
-def _gaussian_rows(start: Any, stop: Any, images: Any, keys: Any, table: Any, out: Any) -> Any:
+def _gaussian_chunks(start: Any, stop: Any, images: Any, keys: Any, table: Any, out: Any) -> None:
     count = images.shape[1]
-    for n in range(start, stop):
-        key, x, y = keys[n], images[n], out[n]
-        for block in range((count + 3) // 4):
-            w = word(key, np.uint64(block))
-            for i in range(4 * block, min(4 * block + 4, count)):
-                u = np.int32(w & np.uint64(0xFFFF))
-                w >>= np.uint64(16)
-                sign = (u >> 15) - 1  # 0 above the middle, -1 below
-                m = np.int32(table[(u ^ sign) & 0x7FFF]) ^ sign
-                y[i] = min(max(np.int32(x[i]) + m, 0), 255)
+    per = (count + _CHUNK - 1) // _CHUNK
+    block, noise = np.empty(_CHUNK // 4, np.uint64), np.empty(_CHUNK, np.int16)
+    for item in range(start, stop):
+        n, low = item // per, item % per * _CHUNK
+        x, y = images[n, low : low + _CHUNK], out[n, low : low + _CHUNK]
+        _fill(keys[n], low // 4, block)
+        _look(block, table, noise)
+        for i in range(len(x)):
+            y[i] = np.uint8(min(max(np.int16(x[i] + noise[i]), np.int16(0)), np.int16(255)))
 
 
 def _gaussian_fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
-    return _fused(_gaussian_rows, images, keys, _gaussian_table(setting.parameters))
+    return _fused(_gaussian_chunks, images, keys, _gaussian_table(setting.parameters))
 
 
 # Speckle: clip(x (1 + c z)), truncated.
@@ -104,20 +116,22 @@ def _speckle(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
 
 
 @kernel
-def _speckle_rows(start: Any, stop: Any, images: Any, keys: Any, table: Any, out: Any) -> Any:
+def _speckle_chunks(start: Any, stop: Any, images: Any, keys: Any, table: Any, out: Any) -> None:
     count = images.shape[1]
-    for n in range(start, stop):
-        key, x, y = keys[n], images[n], out[n]
-        for block in range((count + 3) // 4):
-            w = word(key, np.uint64(block))
-            for i in range(4 * block, min(4 * block + 4, count)):
-                v = np.float32(x[i]) * table[np.int32(w & np.uint64(0xFFFF))]
-                w >>= np.uint64(16)
-                y[i] = np.uint8(np.int32(min(max(v, np.float32(0)), np.float32(255))))
+    per = (count + _CHUNK - 1) // _CHUNK
+    block, factor = np.empty(_CHUNK // 4, np.uint64), np.empty(_CHUNK, np.float32)
+    for item in range(start, stop):
+        n, low = item // per, item % per * _CHUNK
+        x, y = images[n, low : low + _CHUNK], out[n, low : low + _CHUNK]
+        _fill(keys[n], low // 4, block)
+        _look(block, table, factor)
+        for i in range(len(x)):
+            v = np.float32(x[i]) * factor[i]
+            y[i] = np.uint8(np.int32(min(max(v, np.float32(0)), np.float32(255))))
 
 
 def _speckle_fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
-    return _fused(_speckle_rows, images, keys, _speckle_table(setting.parameters))
+    return _fused(_speckle_chunks, images, keys, _speckle_table(setting.parameters))
 
 
 # Impulse: a share of the values becomes 0 or 255, half each.
@@ -137,21 +151,24 @@ def _impulse(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
 
 
 @kernel
-def _impulse_rows(start: Any, stop: Any, images: Any, keys: Any, pepper: Any, salt: Any, out: Any) -> Any:
+def _impulse_chunks(start: Any, stop: Any, images: Any, keys: Any, bounds: Any, out: Any) -> None:
     count = images.shape[1]
-    for n in range(start, stop):
-        key, x, y = keys[n], images[n], out[n]
-        for block in range((count + 3) // 4):
-            w = word(key, np.uint64(block))
-            for i in range(4 * block, min(4 * block + 4, count)):
-                u = np.int32(w & np.uint64(0xFFFF))
-                w >>= np.uint64(16)
-                y[i] = 0 if u < pepper else (255 if u < salt else x[i])
+    per = (count + _CHUNK - 1) // _CHUNK
+    pepper, salt = bounds
+    block = np.empty(_CHUNK // 4, np.uint64)
+    words = block.view(np.uint16)
+    for item in range(start, stop):
+        n, low = item // per, item % per * _CHUNK
+        x, y = images[n, low : low + _CHUNK], out[n, low : low + _CHUNK]
+        _fill(keys[n], low // 4, block)
+        for i in range(len(x)):
+            u = words[i]
+            y[i] = np.uint8(0) if u < pepper else (np.uint8(255) if u < salt else x[i])
 
 
 def _impulse_fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     pepper, salt = _impulse_bounds(setting.parameters)
-    return _fused(_impulse_rows, images, keys, pepper, salt)
+    return _fused(_impulse_chunks, images, keys, (np.uint16(pepper), np.uint16(salt)))
 
 
 # Shot: Poisson(x / 255 c) / c, clipped and truncated to a grey level. Per level of x, all counts that give the
@@ -218,25 +235,29 @@ def _shot(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
 
 
 @kernel
-def _shot_rows(start: Any, stop: Any, images: Any, keys: Any, bins: Any, table: Any, out: Any) -> Any:
+def _shot_chunks(start: Any, stop: Any, images: Any, keys: Any, bins: Any, table: Any, out: Any) -> None:
     count = images.shape[1]
+    per = (count + _CHUNK - 1) // _CHUNK
     mask = np.uint32(bins - 1)
-    for n in range(start, stop):
-        key, x, y = keys[n], images[n], out[n]
-        for block in range((count + 1) // 2):
-            w = word(key, np.uint64(block))
-            for i in range(2 * block, min(2 * block + 2, count)):
-                u = np.uint32(w & np.uint64(0xFFFFFFFF))
-                w >>= np.uint64(32)
-                entry = table[np.uint32(x[i]) * np.uint32(bins) + (u & mask)]
-                y[i] = np.uint8(
-                    entry if (u >> np.uint32(16)) < (entry >> np.uint32(16)) else entry >> np.uint32(8)
-                )
+    block, entries = np.empty(_CHUNK // 2, np.uint64), np.empty(_CHUNK, np.uint32)
+    places = np.zeros(_CHUNK // 4, np.uint64)  # zeros: lanes beyond the end are looked up too
+    words, place = block.view(np.uint32), places.view(np.uint16)
+    for item in range(start, stop):
+        n, low = item // per, item % per * _CHUNK
+        x, y = images[n, low : low + _CHUNK], out[n, low : low + _CHUNK]
+        _fill(keys[n], low // 2, block)
+        for i in range(len(x)):
+            place[i] = np.uint16(np.uint32(x[i]) * np.uint32(bins) + (words[i] & mask))
+        _look(places[: (len(x) + 3) // 4], table, entries)
+        for i in range(len(x)):
+            entry = entries[i]
+            first = (words[i] >> np.uint32(16)) < (entry >> np.uint32(16))
+            y[i] = np.uint8(entry) if first else np.uint8(entry >> np.uint32(8))
 
 
 def _shot_fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     bins, table = shot_table(setting.parameters)
-    return _fused(_shot_rows, images, keys, bins, table.view(np.uint32).reshape(-1))
+    return _fused(_shot_chunks, images, keys, bins, table.view(np.uint32).reshape(-1))
 
 
 KERNELS = {
