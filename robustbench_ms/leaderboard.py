@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from robustbench_ms.record import Record
 from robustbench_ms.stats import Interval, mean_interval
 from robustbench_ms.summary import SUMMARIES, Incomplete, summarise
 
-__all__ = ["Row", "Table", "tables", "to_csv", "to_json", "to_markdown"]
+__all__ = ["Row", "Table", "page", "tables", "to_csv", "to_json", "to_markdown"]
 
 
 @dataclass(frozen=True)
@@ -249,3 +249,12 @@ def to_json(found: Sequence[Table]) -> list[dict[str, Any]]:
         }
         for table in found
     ]
+
+
+def page(suites: Mapping[str, Sequence[Table]]) -> str:
+    """The tables of several suites as one Markdown page."""
+    parts = [f"## {name}\n\n{to_markdown(found)}" for name, found in suites.items()]
+    return (
+        "\n\n".join(["# Leaderboard", "Made from the records beside it by `rbms leaderboard -o`.", *parts])
+        + "\n"
+    )

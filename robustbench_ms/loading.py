@@ -18,7 +18,7 @@ from robustbench_ms.places import Places
 from robustbench_ms.spec import Card, Input
 from robustbench_ms.weights import file_digest, find_weights, load_into
 
-__all__ = ["Model", "load_model", "resolve"]
+__all__ = ["Model", "build_module", "load_model", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def load_model(card: Card, *, classes: int, channels: int, device: torch.device,
     """Build a card's model, load its one set of weights, and put it on the device in eval mode."""
     weights = card.weights[0] if card.weights else None
     try:
-        module, card = _build(card, classes)
+        module, card = build_module(card, classes)
         sha256 = None
         if weights is not None:
             path = find_weights(weights, card, places)
@@ -79,7 +79,8 @@ def load_model(card: Card, *, classes: int, channels: int, device: torch.device,
         raise type(error)(f"model {card.name}: {error}") from error
 
 
-def _build(card: Card, classes: int) -> tuple[Any, Card]:
+def build_module(card: Card, classes: int) -> tuple[Any, Card]:
+    """What a card's build target makes, without weights, and the card with its input completed."""
     build = card.build
     if isinstance(build, nn.Module):
         return build, _completed(card, build)

@@ -91,7 +91,7 @@ def _relative_drop(cells: Cells, samples: Samples | None) -> Interval:
     corrupted = _corrupted_share(samples)
     if corrupted is None or samples is None:
         return _complement(_around(mean, None))
-    half = ratio_interval(corrupted, samples.row("clean")).half_width
+    half = ratio_interval(corrupted, samples.row("clean").astype(np.float64)).half_width
     return _complement(Interval(mean, mean - half, mean + half))
 
 

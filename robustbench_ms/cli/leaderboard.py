@@ -1,0 +1,55 @@
+"""rbms leaderboard: the tables behind committed records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustbench_ms.cli.options import Json, Results, print_json
+
+__all__ = ["command"]
+
+
+def command(
+    suite: Annotated[
+        str | None, typer.Argument(help="A suite; none means every suite that has records.")
+    ] = None,
+    results: Results = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the Markdown there.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the leaderboard of a suite in Markdown."""
+    from robustbench_ms.errors import UserError, suggest
+    from robustbench_ms.leaderboard import page, tables, to_csv, to_json, to_markdown
+    from robustbench_ms.places import Places
+    from robustbench_ms.record import records_in, replacing
+
+    folder = Places.find(results=results).results
+    with_records = sorted(
+        {p.parent.name for p in folder.glob("*/*.json") if p.with_suffix(".correct.npz").exists()}
+    )
+    if suite is None:
+        if not with_records:
+            raise UserError(
+                f"no records in {folder}; make some with rbms run, or name another folder with --results"
+            )
+        found = {name: tables(records_in(folder / name)) for name in with_records}
+    else:
+        name = Path(suite).stem if suite.endswith(".toml") else suite
+        if name not in with_records:
+            raise UserError(f"no records of suite {name!r} in {folder}{suggest(name, with_records)}")
+        found = {name: tables(records_in(folder / name))}
+    if as_json:
+        print_json({name: to_json(rows) for name, rows in found.items()})
+    elif csv:
+        print("".join(to_csv(rows) for rows in found.values()), end="")
+    else:
+        text = page(found) if suite is None else to_markdown(found[name]) + "\n"
+        if output is None:
+            print(text, end="")
+        else:
+            with replacing(output) as part:
+                part.write_text(text, encoding="utf-8")

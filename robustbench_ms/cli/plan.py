@@ -1,0 +1,77 @@
+"""rbms plan: what a run would do, before it costs anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustbench_ms.cli.options import Json, Limit, Results, Seed, print_json
+
+__all__ = ["command"]
+
+
+def command(
+    suite: Annotated[str, typer.Argument(help="A suite, by name or file.")],
+    model: Annotated[
+        list[str] | None, typer.Option("-m", "--model", help="A model; repeat for several.")
+    ] = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    results: Results = None,
+    as_json: Json = False,
+) -> None:
+    """Show the cells and images of a run, and what is measured already."""
+    from robustbench_ms.catalog import find_card, find_suite
+    from robustbench_ms.datasets import DATASETS
+    from robustbench_ms.places import Places
+    from robustbench_ms.planning import conditions, key, measured, plan
+
+    chosen = find_suite(suite).limited(limit, seed)
+    cards = [find_card(name) for name in model or []]
+    size = DATASETS[chosen.dataset].size(chosen.split)
+    if chosen.limit and size:
+        size = min(chosen.limit, size)
+    keys = [key(condition) for condition in conditions(chosen)]
+    folder = Places.find(results=results).results / chosen.label
+    done = {card.name: measured(card, folder) for card in (c for card in cards for c in card.replicates())}
+    cells = list(plan(chosen, cards))
+    if as_json:
+        print_json(
+            {
+                "suite": chosen.label,
+                "conditions": keys,
+                "cells": len(cells),
+                "images_per_cell": size,
+                "measured": {
+                    name: None if found is None else sorted(found & set(keys)) for name, found in done.items()
+                },
+            }
+        )
+        return
+    shown = "an unknown number of" if size is None else f"{size:,}"
+    print(f"Suite {chosen.label}: {len(keys)} conditions of {shown} images" + _matrix(chosen.matrix))
+    if not cards:
+        print("Name models with -m to see their cells.")
+        return
+    total = f", {len(cells) * size:,} answers" if size else ""
+    print(f"{len(done)} model{'s' * (len(done) > 1)}: {len(cells)} cells{total}")
+    for name, found in done.items():
+        if found is None:
+            print(
+                f"  {name}: what is measured is known only when it runs (the card declares no digest of its weights)"
+            )
+        else:
+            print(
+                f"  {name}: {len(found & set(keys))} of {len(keys)} cells in {_shown(folder)}, by the weights' digest"
+            )
+
+
+def _matrix(matrix: object) -> str:
+    axes = dict(matrix) if isinstance(matrix, dict) else {}
+    return f" ({' x '.join(f'{len(v)} {k}' for k, v in axes.items())}, and clean)" if axes else ""
+
+
+def _shown(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}"

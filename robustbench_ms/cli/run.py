@@ -1,0 +1,130 @@
+"""rbms run: measure models on a suite."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from robustbench_ms.cli.options import Cache, Data, Json, Limit, Results, Seed, print_json
+from robustbench_ms.errors import UserError
+from robustbench_ms.spec import Card, Input, Weights
+
+__all__ = ["command"]
+
+Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
+
+
+def command(
+    suite: Annotated[str, typer.Argument(help="A suite, by name or file.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-m", "--model", help="A card, a TOML file, package.module:function, timm:NAME, torchvision:NAME."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights for the one model: .safetensors, or a pickle of tensors.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The record's name, for the one model.")] = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+    size: Annotated[int | None, typer.Option(help="Side in pixels that the model wants.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images shown at once.")] = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    data: Data = None,
+    results: Results = None,
+    cache: Cache = None,
+    as_json: Json = False,
+) -> None:
+    """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
+    from robustbench_ms.catalog import find_card, find_suite
+    from robustbench_ms.places import Places
+
+    chosen = find_suite(suite).limited(limit, seed)
+    cards = [find_card(spelling) for spelling in model or []]
+    changes = {"--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size}
+    given = [option for option, value in changes.items() if value is not None]
+    if given:
+        if len(cards) != 1:
+            raise UserError(f"{', '.join(given)} speak of one model, and {len(cards)} are given with -m")
+        cards = [_changed(cards[0], weights, name, mean, std, size)]
+
+    from robustbench_ms.cli.drawing import draw
+    from robustbench_ms.events import RecordDone, Trouble
+    from robustbench_ms.leaderboard import tables, to_json, to_markdown
+    from robustbench_ms.runner import run
+
+    places = Places.find(data, results, cache)
+    records, stopped = [], []
+    for event in draw(run(chosen, cards, places, device=device, batch_size=batch_size), title=chosen.label):
+        if isinstance(event, Trouble):
+            stopped.append(event)
+        elif isinstance(event, RecordDone):
+            records.append(event)
+    found = tables([done.record for done in records])
+    if as_json:
+        print_json(
+            {
+                "tables": to_json(found),
+                "records": [{"path": str(r.path), "written": r.written} for r in records],
+                "stopped": [{"card": s.card, "message": s.message} for s in stopped],
+            }
+        )
+    else:
+        if found:
+            print(to_markdown(found))
+        for done in records:
+            print(f"{_near(done.path)}{'' if done.written else ' (unchanged)'}")
+    if stopped:
+        sys.exit(1)
+
+
+def _changed(
+    card: Card, weights: Path | None, name: str | None, mean: str | None, std: str | None, size: int | None
+) -> Card:
+    changes: dict[str, Any] = {}
+    if weights is not None:
+        if not weights.is_file():
+            raise UserError(f"--weights: no file {weights}")
+        changes["weights"] = (Weights(file=str(weights.resolve())),)
+        changes["untrained"] = False
+    if name is not None:
+        changes["name"] = name
+    if mean is not None or std is not None or size is not None:
+        before = card.input
+        changes["input"] = replace(
+            before,
+            mean=before.mean if mean is None else _numbers("--mean", mean),
+            std=before.std if std is None else _numbers("--std", std),
+            size=before.size if size is None else size,
+            assumed=False,
+        )
+        _check_input(changes["input"])
+    return replace(card, **changes)
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        values = ()
+    if len(values) not in {1, 3}:
+        raise UserError(f"{option}: one or three numbers are wanted, as 0.485,0.456,0.406, not {text!r}")
+    return values
+
+
+def _check_input(wanted: Input) -> None:
+    if min(wanted.std) <= 0:
+        raise UserError(f"--std: numbers above 0 are wanted, not {wanted.std}")
+    if wanted.size is not None and wanted.size < 1:
+        raise UserError(f"--size: a side in pixels is wanted, not {wanted.size}")
+
+
+def _near(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
