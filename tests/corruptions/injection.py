@@ -15,6 +15,7 @@ from scipy.special import ndtri
 
 from robustbench_ms.corruptions.noise import shot_table
 from tests.oracles.reference import Variant
+from tests.oracles.weather import frost_photograph
 
 __all__ = ["READERS", "centred", "normals"]
 
@@ -73,10 +74,30 @@ def _angle(words: Array, size: tuple[int, int], variant: Variant) -> dict[str, A
     return {"angle": -45 + 90 * float(words[0]) * 2.0**-53}
 
 
+def _wobbles(words: Array, size: tuple[int, int], variant: Variant) -> dict[str, Any]:
+    """At a level of n x n corners: squares' middles, rows' gaps, columns' gaps from words n^2, 2 n^2, 3 n^2 on."""
+    u, n, wobbles = centred(words), 1, []
+    while n * n < len(words):
+        wobbles += [u[k * n * n : (k + 1) * n * n].reshape(n, n) for k in (1, 2, 3)]
+        n *= 2
+    return {"wobbles": wobbles}
+
+
+def _crop(words: Array, size: tuple[int, int], variant: Variant) -> dict[str, Any]:
+    """Three 32-bit words: word w takes possibility w k / 2^32 of k."""
+    index, *corner = (int(word) for word in words)
+    index = index * 5 >> 32
+    extent = frost_photograph(index, variant.profile, *size).shape
+    top, left = (word * (extent[axis] - size[axis]) >> 32 for axis, word in enumerate(corner))
+    return {"index": index, "top": top, "left": left}
+
+
 READERS: dict[str, Callable[[Array, tuple[int, int], Variant], dict[str, Any]]] = {
     "gaussian_noise": _z,
     "speckle_noise": _z,
     "impulse_noise": _flips,
     "glass_blur": _moves,
     "motion_blur": _angle,
+    "fog": _wobbles,
+    "frost": _crop,
 }
