@@ -1,0 +1,194 @@
+"""Fog: a cloud of plasma, brighter than the image, mixed in.
+
+The plasma is the diamond-square height map of both sources: a torus of side M = 2^k, refined level by level.
+At a level of n x n corners c, the wobble being w (100, divided by the decay after every level) and u uniform
+in -1..1,
+
+    middles   d[i, j] = (c[i, j] + c[i + 1, j] + (c[i, j + 1] + c[i + 1, j + 1])) / 4 + w^2 u
+    row gaps  r[i, j] = (d[i, j] + d[i - 1, j] + (c[i, j] + c[i, j + 1])) / 4 + w^2 u
+    column gaps  t[i, j] = (d[i, j] + d[i, j - 1] + (c[i, j] + c[i + 1, j])) / 4 + w^2 u
+
+and the map is then brought to 0..1 (Hendrycks & Dietterich's plasma_fractal, after F. Herne's mapgen). The sources
+compute in float64 (published) and float32 (the package); here it is float32 throughout, which moves fewer than
+one value in a thousand by one grey level.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import keyed
+from .compiled import kernel, spread, unsigned
+from .fields import fill, narrow
+from .kernel import Kernel, Setting
+
+__all__ = ["FOG", "apply", "draw", "fused", "map_side"]
+
+_SIDES = {"imagenet": 256, "cifar": 32, "imagenet-64": 64, "imagenet-299": 512}
+_WOBBLE = 100.0
+
+
+def map_side(profile: str, height: int, width: int) -> int:
+    """The side M of the plasma: the published one, or the power of two that holds the image (4 at least)."""
+    return _SIDES.get(profile) or 1 << (max(height, width, 3) - 1).bit_length()
+
+
+def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Tensor:
+    """One 16-bit word a point of the plasma: int32 (N, M * M).
+
+    A level of n x n corners takes its d from words n^2 ..., its r from 2 n^2 ... and its t from 3 n^2 ..., row
+    by row; word 0 is not used. u = 2 (word + 1/2) / 65536 - 1.
+    """
+    side = map_side(setting.profile, *shape[2:])
+    return keyed.words(keys, side * side)
+
+
+def _plasma(words: Tensor, side: int, decay: float) -> Tensor:
+    """Words (N, M * M) -> heights of no particular range, float32 (N, M, M)."""
+    count = len(words)
+    noise = (2 * words + (1 - 65536)).to(torch.float32)
+    corners = torch.zeros((count, 1, 1), dtype=torch.float32, device=words.device)
+    n, wobble = 1, _WOBBLE
+    while n < side:
+        scale = wobble * wobble / 65536
+        d, r, t = (noise[:, n * n : 4 * n * n] * scale).view(count, 3, n, n).unbind(1)
+        down = corners + corners.roll(-1, 1)
+        d = (down + down.roll(-1, 2)) * 0.25 + d
+        r = (d + d.roll(1, 1) + (corners + corners.roll(-1, 2))) * 0.25 + r
+        t = (d + d.roll(1, 2) + down) * 0.25 + t
+        upper = torch.stack([corners, r], dim=3).flatten(2)
+        lower = torch.stack([t, d], dim=3).flatten(2)
+        corners = torch.stack([upper, lower], dim=2).flatten(1, 2)
+        n, wobble = 2 * n, wobble / decay
+    return corners
+
+
+def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    strength, decay = setting.parameters
+    height, width = images.shape[2:]
+    heights = _plasma(words, map_side(setting.profile, height, width), decay)
+    low = heights.amin(dim=(1, 2), keepdim=True)
+    scale = torch.full_like(low, 255 * strength) / (heights.amax(dim=(1, 2), keepdim=True) - low)
+    brightest = images.amax(dim=(1, 2, 3), keepdim=True).to(torch.float32)
+    dim = brightest / (brightest + 255 * strength)
+    cloud = ((heights - low) * scale)[:, None, :height, :width]
+    return ((images.to(torch.float32) + cloud) * dim).to(torch.uint8)
+
+
+@kernel
+def _heights(words: Any, side: Any, decay: Any, now: Any, later: Any) -> Any:
+    """`_plasma` of one image; `now` and `later` are float32 (M * M). Returns which holds it, min and max."""
+    now[0] = 0
+    n, wobble = 1, _WOBBLE
+    quarter = np.float32(0.25)
+    low, high = np.float32(0), np.float32(0)
+    middle = np.empty(side * side // 4, np.float32)
+    while n < side:
+        scale = np.float32(wobble * wobble / 65536)
+        m = 2 * n
+        c, d, next_ = now[: n * n].reshape(n, n), middle[: n * n].reshape(n, n), later[: m * m].reshape(m, m)
+        noise = words[n * n : 4 * n * n].reshape(3, n, n)
+        for i in range(n):
+            a, b, u = c[i], c[(i + 1) % n], noise[0, i]
+            for j in range(n - 1):
+                z = np.float32(np.int32(2) * np.int32(u[j]) + np.int32(1 - 65536)) * scale
+                d[i, j] = ((a[j] + b[j]) + (a[j + 1] + b[j + 1])) * quarter + z
+            z = np.float32(np.int32(2) * np.int32(u[n - 1]) + np.int32(1 - 65536)) * scale
+            d[i, n - 1] = ((a[n - 1] + b[n - 1]) + (a[0] + b[0])) * quarter + z
+        for i in range(n):
+            a, b, here, above = c[i], c[(i + 1) % n], d[i], d[i - 1]
+            u, v = noise[1, i], noise[2, i]
+            upper, lower = next_[2 * i], next_[2 * i + 1]
+            for j in range(n - 1):
+                z = np.float32(np.int32(2) * np.int32(u[j]) + np.int32(1 - 65536)) * scale
+                r = ((here[j] + above[j]) + (a[j] + a[j + 1])) * quarter + z
+                upper[2 * j], upper[2 * j + 1] = a[j], r
+                low, high = min(low, r), max(high, r)
+            j = n - 1
+            z = np.float32(np.int32(2) * np.int32(u[j]) + np.int32(1 - 65536)) * scale
+            r = ((here[j] + above[j]) + (a[j] + a[0])) * quarter + z
+            upper[2 * j], upper[2 * j + 1] = a[j], r
+            low, high = min(low, r), max(high, r)
+            z = np.float32(np.int32(2) * np.int32(v[0]) + np.int32(1 - 65536)) * scale
+            t = ((here[0] + here[n - 1]) + (a[0] + b[0])) * quarter + z
+            lower[0], lower[1] = t, here[0]
+            low, high = min(low, t, here[0]), max(high, t, here[0])
+            for j in range(1, n):
+                z = np.float32(np.int32(2) * np.int32(v[j]) + np.int32(1 - 65536)) * scale
+                t = ((here[j] + here[j - 1]) + (a[j] + b[j])) * quarter + z
+                lower[2 * j], lower[2 * j + 1] = t, here[j]
+                low, high = min(low, t, here[j]), max(high, t, here[j])
+        now, later = later, now
+        n, wobble = m, wobble / decay
+    return now, low, high
+
+
+@kernel
+def _mix(image: Any, out: Any, heights: Any, low: Any, high: Any, strength: Any) -> Any:
+    """`heights` (M, M) over one image (C, H, W)."""
+    brightest = np.float32(image.max())
+    scale = np.float32(255 * strength) / (high - low)
+    dim = brightest / (brightest + np.float32(255 * strength))
+    channels, height, width = image.shape
+    for channel in range(channels):
+        for y in range(height):
+            x, row, to = image[channel, y], heights[y], out[channel, y]
+            for i in range(width):
+                to[i] = np.uint8((np.float32(x[i]) + (row[i] - low) * scale) * dim)
+
+
+@kernel
+def _from_words(
+    start: Any, stop: Any, images: Any, words: Any, out: Any, side: Any, strength: Any, decay: Any
+) -> Any:
+    now, later = np.empty(side * side, np.float32), np.empty(side * side, np.float32)
+    for i in range(start, stop):
+        heights, low, high = _heights(words[i], side, decay, now, later)
+        _mix(images[i], out[i], heights.reshape(side, side), low, high, strength)
+
+
+@kernel
+def _from_keys(
+    start: Any, stop: Any, images: Any, keys: Any, out: Any, side: Any, strength: Any, decay: Any
+) -> Any:
+    now, later = np.empty(side * side, np.float32), np.empty(side * side, np.float32)
+    buffer = np.empty(side * side // 4, np.uint64)
+    for i in range(start, stop):
+        fill(keys[i], buffer)
+        heights, low, high = _heights(buffer.view(np.uint16), side, decay, now, later)
+        _mix(images[i], out[i], heights.reshape(side, side), low, high, strength)
+
+
+def _run(run: Any, images: Tensor, draws: Any, setting: Setting) -> Tensor:
+    strength, decay = setting.parameters
+    side = map_side(setting.profile, *images.shape[2:])
+    out = torch.empty_like(images)
+    grain = 1 + 20_000 // (side * side)
+    spread(
+        run, len(images), images.numpy(), draws, out.numpy(), side, float(strength), float(decay), grain=grain
+    )
+    return out
+
+
+def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Mix the plasma of `words` into the images, as strongly as keeps their brightest value.
+
+    `images` uint8 (N, C, H, W); `words` as `draw` gives them; `setting.parameters` the strength and the decay.
+    The same cloud lies over every channel.
+    """
+    assert words is not None
+    if images.device.type != "cpu":
+        return _apply(images, words, setting)
+    return _run(_from_words, images, narrow(words), setting)
+
+
+def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
+    """`apply` of `draw`, on the CPU."""
+    return _run(_from_keys, images, unsigned(keys), setting)
+
+
+FOG = Kernel(apply, draw, fused)
