@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from robustbench_ms.api import run
     from robustbench_ms.catalog import find_card, find_suite, register
-    from robustbench_ms.corruptions import corrupt
+    from robustbench_ms.corruptions import Corrupt, corrupt
     from robustbench_ms.errors import UserError
     from robustbench_ms.record import Record, read_record
     from robustbench_ms.spec import Card, Input, Suite
@@ -25,6 +25,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Card",
+    "Corrupt",
     "Input",
     "Record",
     "Suite",
@@ -39,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "Card": "spec",
+    "Corrupt": "corruptions",
     "Input": "spec",
     "Record": "record",
     "Suite": "spec",

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from robustbench_ms.cli import leaderboard, list_, plan, run, show, train
+from robustbench_ms.cli import corrupt, leaderboard, list_, plan, run, show, train
 from robustbench_ms.errors import DeviceLost, UserError
 
 __all__ = ["app", "main"]
@@ -30,6 +30,7 @@ for verb, module in (
     ("run", run),
     ("leaderboard", leaderboard),
     ("train", train),
+    ("corrupt", corrupt),
 ):
     app.command(verb)(module.command)
 

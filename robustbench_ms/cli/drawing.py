@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from robustbench_ms.events import BatchDone, CellDone, CellStarted, Event, Note, Planned, Trouble
+from robustbench_ms.events import BatchDone, CellStarted, Event, Note, Planned, Trouble
 
 __all__ = ["draw"]
 
@@ -25,8 +25,7 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
     bar = Progress(
         TextColumn(title, markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cells  {task.fields[key]}", markup=False),
+        TextColumn("{task.completed:.0f}/{task.total} cells  {task.fields[key]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -34,38 +33,31 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
         transient=True,
         disable=not console.is_terminal,
     )
-    # Two tasks: one counts cells and is shown, one counts answers and tells the time left.
-    total = answers = done = tenths = cells = 0
+    answers = tenths = 0
+    plan = Planned(0, 0, 0)
     with bar:
         shown = bar.add_task("cells", total=None, key="loading models")
         for event in events:
             match event:
                 case Planned():
-                    total, cells = event.answers, event.cells
-                    if event.reused:
+                    plan = event
+                    if plan.reused:
                         console.print(
-                            f"{event.reused} of {event.cells} cells are finished already", markup=False
+                            f"{plan.reused} of {plan.cells} cells are finished already", markup=False
                         )
-                    done = event.reused
-                    bar.update(shown, total=event.cells, completed=done)
+                    bar.update(shown, total=plan.cells, completed=plan.reused)
                 case CellStarted():
                     bar.update(shown, key=event.key)
                 case BatchDone():
                     answers += event.answers
-                    bar.update(shown, completed=done_share(event, cells, done, answers, total))
-                    if not console.is_terminal and total and answers * 10 // total > tenths:
-                        tenths = answers * 10 // total
+                    # Cells with the finished part of the present one, so that the time left is steady.
+                    done = plan.reused + (plan.cells - plan.reused) * answers / plan.answers
+                    bar.update(shown, completed=done)
+                    if not console.is_terminal and answers * 10 // plan.answers > tenths:
+                        tenths = answers * 10 // plan.answers
                         console.print(f"{title}: {tenths * 10} % ({event.key})", markup=False)
-                case CellDone():
-                    pass
                 case Note():
                     console.print(event.message, markup=False, style="yellow")
                 case Trouble():
                     console.print(f"{event.card} was stopped: {event.message}", markup=False, style="red")
             yield event
-
-
-def done_share(event: BatchDone, cells: int, reused: int, answers: int, total: int) -> float:
-    """Finished cells with the part of the present one, so that the time left does not jump from cell to cell."""
-    del event
-    return reused + (cells - reused) * answers / total if total else cells

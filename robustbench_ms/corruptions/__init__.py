@@ -11,8 +11,20 @@ from .table import COMMON, EXTRA, NAMES, PROFILES, PROTOCOL, SEVERITIES
 
 if TYPE_CHECKING:
     from .api import SIDES, corrupt, kernel_of
+    from .transform import Corrupt
 
-__all__ = ["COMMON", "EXTRA", "NAMES", "PROFILES", "PROTOCOL", "SEVERITIES", "SIDES", "corrupt", "kernel_of"]
+__all__ = [
+    "COMMON",
+    "EXTRA",
+    "NAMES",
+    "PROFILES",
+    "PROTOCOL",
+    "SEVERITIES",
+    "SIDES",
+    "Corrupt",
+    "corrupt",
+    "kernel_of",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +32,8 @@ def __getattr__(name: str) -> Any:
         from . import api
 
         return getattr(api, name)
+    if name == "Corrupt":
+        from .transform import Corrupt
+
+        return Corrupt
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

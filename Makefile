@@ -1,0 +1,47 @@
+# The verbs of everyday work. `make demo` and `make test` need a checkout and Python 3.11, nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+DEMO := build/demo
+DEMO_MODELS := digits-resnet8@0 digits-resnet8-se@0 digits-resnet8-cbam@0
+# One torch thread a test process: two processes with two threads each get in each other's way on two cores.
+TEST_ENV := OMP_NUM_THREADS=1
+
+.PHONY: demo test test-slow lint format bench leaderboard clean
+
+demo: .venv/installed
+	$(BIN)/rbms run quick $(addprefix -m ,$(DEMO_MODELS)) --results $(DEMO)/results --cache $(DEMO)/cache
+
+test: .venv/installed-dev
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 -p no:benchmark -m "not slow" $(ARGS)
+
+test-slow: .venv/installed-dev # hours: the whole of what is held to the references
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 -p no:benchmark -m slow $(ARGS)
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/installed-dev # make bench FILE=tests/benchmarks/bench_corruptions.py
+	$(BIN)/python -m pytest $(or $(FILE),$(wildcard tests/benchmarks/bench_*.py)) -s $(ARGS)
+
+leaderboard: .venv/installed
+	$(BIN)/rbms leaderboard --results results -o results/LEADERBOARD.md
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,lint]"
+	touch $@
