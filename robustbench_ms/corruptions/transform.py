@@ -73,14 +73,15 @@ def contact_sheet(
 
     side = SIDES.get(profile, 224)
     square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
-    font = ImageFont.load_default(size=max(10, tile // 9))
-    left, top = int(font.getlength("elastic_transform")) + 12, 2 * font.size
-    sheet = Image.new("RGB", (left + 6 * (tile + 4), round(top) + len(NAMES) * (tile + 4)), "white")
+    size = max(10, tile // 9)
+    font = ImageFont.load_default(size)
+    left, top = int(font.getlength("elastic_transform")) + 12, 2 * size
+    sheet = Image.new("RGB", (left + 6 * (tile + 4), top + len(NAMES) * (tile + 4)), "white")
     pen = ImageDraw.Draw(sheet)
     for column, label in enumerate(["clean", *map(str, SEVERITIES)]):
         pen.text((left + column * (tile + 4) + tile / 2, top / 2), label, "black", font, anchor="mm")
     for row, name in enumerate(NAMES):
-        y = round(top) + row * (tile + 4)
+        y = top + row * (tile + 4)
         pen.text((left - 6, y + tile / 2), name, "black", font, anchor="rm")
         shown = [square, *(Corrupt(name, s, profile=profile, seed=seed)(square) for s in SEVERITIES)]
         for column, picture in enumerate(shown):

@@ -1,0 +1,106 @@
+"""One contract over everything that is shipped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from robustbench_ms.catalog import card_names, find_card, find_suite, shipped, suite_names
+from robustbench_ms.corruptions.table import COMMON
+from robustbench_ms.identity import digest
+from robustbench_ms.leaderboard import page, tables
+from robustbench_ms.loading import build_module
+from robustbench_ms.metrics import METRICS
+from robustbench_ms.planning import conditions, key
+from robustbench_ms.record import read_record, records_in
+from robustbench_ms.summary import SUMMARIES
+from robustbench_ms.training import read_recipe
+from robustbench_ms.weights import file_digest, load_into
+
+ROOT = Path(__file__).parent.parent
+RECORDS = sorted((ROOT / "results").glob("*/*.correct.npz"))
+SHIPPED_CARDS = sorted(p.stem for p in shipped("baselines").glob("*.toml"))
+WEIGHTS = [(name, w) for name in SHIPPED_CARDS for w in find_card(name).weights if w.url is None]
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_every_suite_says_what_it_is_and_has_cells(name):
+    suite = find_suite(name)
+
+    assert suite.about
+    assert len({key(c) for c in conditions(suite)}) == len(conditions(suite))
+    assert all(column in SUMMARIES and column in METRICS for column in suite.summary)
+    if suite.matrix:
+        assert set(COMMON) <= set(suite.matrix["corruption"])
+
+
+@pytest.mark.parametrize("name", SHIPPED_CARDS)
+def test_every_card_says_what_it_is_and_where_it_is_from(name):
+    card = find_card(name)
+
+    assert name in card_names()
+    assert card.about
+    assert card.source
+    assert not card.input.assumed
+    assert card.weights or card.untrained or card.recipe
+    if card.recipe:
+        read_recipe(card)
+
+
+@pytest.mark.parametrize(("name", "weights"), WEIGHTS, ids=lambda v: v if isinstance(v, str) else v.file)
+def test_every_shipped_file_of_weights_is_the_one_that_its_card_names_and_fits(name, weights):
+    card = find_card(name)
+    path = card.folder / weights.file
+    module, _ = build_module(card, 10)
+
+    assert file_digest(path) == weights.sha256
+    load_into(module, path)
+
+
+@pytest.mark.parametrize("name", [n for n in SHIPPED_CARDS if find_card(n).recipe.get("dataset") == "digits"])
+def test_digits_models_are_right_on_most_of_the_test_split(name):
+    """Far above chance and far below a promise: the records hold the figures."""
+    from robustbench_ms.datasets.digits import open_digits
+    from robustbench_ms.inputs import Preprocess
+
+    card = find_card(name)
+    data = open_digits(find_suite("quick"), None, ())
+    module, card = build_module(card, 10)
+    load_into(module, card.folder / card.weights[0].file)
+    shown = Preprocess(card.input, 3, torch.device("cpu"))(torch.from_numpy(data.batch(0, 200)))
+    with torch.inference_mode():
+        answers = module.eval()(shown).argmax(1)
+
+    assert (answers == torch.from_numpy(data.labels[:200])).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "path", RECORDS, ids=lambda p: f"{p.parent.name}/{p.name.removesuffix('.correct.npz')}"
+)
+def test_every_committed_record_is_whole_and_says_what_it_measured(path):
+    record = read_record(path.with_name(path.name.replace(".correct.npz", ".json")))
+    suite, samples = find_suite(record.suite["name"]), record.samples()
+
+    assert [m.key for m in record.measurements] == [key(c) for c in conditions(suite)]
+    assert samples.keys == tuple(m.key for m in record.measurements)
+    for row, m in zip(samples.correct, record.measurements, strict=True):
+        assert m.error is None
+        assert m.protocol == digest({**record.suite["protocol"], **m.condition})
+        assert m.n == row.size
+        assert m.values["accuracy"]["mean"] == pytest.approx(row.mean(), abs=1e-12)
+    assert record.environment.dirty is False
+    assert record.card["weights"]["sha256"] in {w.sha256 for w in find_card(record.group).weights}
+    told = json.dumps(json.loads(record.path.read_text()))
+    assert "/home" not in told
+    assert "/root" not in told
+
+
+def test_the_committed_leaderboard_is_fresh():
+    found = {
+        name: tables(records_in(ROOT / "results" / name)) for name in sorted({p.parent.name for p in RECORDS})
+    }
+
+    assert (ROOT / "results" / "LEADERBOARD.md").read_text(encoding="utf-8") == page(found)
