@@ -10,11 +10,14 @@ which the published code calls: the sum is rounded to a quantum, the quantum to 
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from . import keyed
+from .compiled import kernel, spread
 from .kernel import Kernel, Setting
 from .separable import EDGE
 
@@ -34,30 +37,42 @@ def angle(words: Tensor) -> Tensor:
 def taps(
     degrees: Tensor, radius: float, sigma: float, limits: tuple[int, int] | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(rows, columns, weights) of each image's taps: int64 (N, K), int64 (N, K), float64 (N, K).
+    """(rows, columns, weights) of each image's taps: int64 (N, K), int64 (N, K), float32 (N, K).
 
-    With `limits` (height, width), the weights from the first tap on that reaches a limit are zero.
+    Of two taps that read the same pixel the first has the weight of both and the second none. With `limits`
+    (height, width), so do those from the first on that reaches a limit.
     """
     width = 2 * math.ceil(radius) + 1
     i = torch.arange(width, dtype=torch.float64, device=degrees.device)
     weights = torch.exp(-i.square() / (2.0 * sigma**2))
-    weights = (weights / weights.sum()).expand(len(degrees), width)
+    weights = (weights / weights.sum()).expand(len(degrees), width).clone()
     down, right = width * torch.sin(torch.deg2rad(degrees)), width * torch.cos(torch.deg2rad(degrees))
     length = torch.hypot(down, right)[:, None]
     rows = torch.ceil(i * down[:, None] / length - 0.5).to(torch.int64)
     columns = torch.ceil(i * right[:, None] / length - 0.5).to(torch.int64)
     if limits is not None:
         outside = (rows.abs() >= limits[0]) | (columns.abs() >= limits[1])
-        weights = weights.masked_fill(outside.cumsum(1) > 0, 0.0)
-    return rows, columns, weights
+        weights.masked_fill_(outside.cumsum(1) > 0, 0.0)
+    again = (rows.diff(dim=1) == 0) & (columns.diff(dim=1) == 0)  # never three in a row: steps have length 1
+    weights[:, :-1] += weights[:, 1:] * again
+    weights[:, 1:].masked_fill_(again, 0.0)
+    return rows, columns, weights.to(torch.float32)
 
 
 def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
-    count, channels, height, width = images.shape
     package = setting.profile == "any-size"
+    limits = (images.shape[2], images.shape[3]) if package else None
     radius, sigma = setting.parameters
-    rows, columns, weights = taps(angle(words), radius, sigma, (height, width) if package else None)
+    lines = taps(angle(words), radius, sigma, limits)
+    run = _by_compiled if images.device.type == "cpu" else by_torch
+    return run(images, lines, package=package)
+
+
+def by_torch(images: Tensor, lines: tuple[Tensor, Tensor, Tensor], *, package: bool) -> Tensor:
+    """The definition, for any device."""
+    rows, columns, weights = lines
+    count, channels, height, width = images.shape
     y = torch.arange(height, device=images.device)
     x = torch.arange(width, device=images.device)
     pixels = images.flatten(2)
@@ -66,16 +81,96 @@ def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
         at_y = (y + rows[:, i, None]).clamp(0, height - 1)
         at_x = (x + columns[:, i, None]).clamp(0, width - 1)
         at = (at_y[:, :, None] * width + at_x[:, None, :]).view(count, 1, -1).expand(-1, channels, -1)
-        total += pixels.gather(2, at) * weights[:, i].to(torch.float32)[:, None, None]
+        total += pixels.gather(2, at) * weights[:, i, None, None]
     total = total.view(images.shape)
-    return _bytes(total, package=package)
-
-
-def _bytes(total: Tensor, *, package: bool) -> Tensor:
     if package:
-        return (total + EDGE).clamp_(0, 255).to(torch.uint8)
-    quanta = (total * 257 + 0.5).clamp_(0, 65535).to(torch.int32) + 128
+        return (total + EDGE).to(torch.uint8)
+    quanta = (total * 257 + 0.5).to(torch.int32) + 128
     return ((quanta - (quanta >> 8)) >> 8).to(torch.uint8)
+
+
+_BLOCK = 2048
+"""Values of the rows that the compiled path takes at a time: they stay in the first cache."""
+
+
+def _by_compiled(images: Tensor, lines: tuple[Tensor, Tensor, Tensor], *, package: bool) -> Tensor:
+    out = torch.empty_like(images)
+    planes, results = (x.view(-1, *x.shape[2:]).numpy() for x in (images, out))
+    rows, columns, weights = (line.numpy() for line in lines)
+    grain = max(1, 20_000 // (planes.shape[1] * planes.shape[2]))
+    spread(
+        _planes, len(planes), planes, images.shape[1], rows, columns, weights, package, results, grain=grain
+    )
+    return out
+
+
+@kernel
+def _planes(
+    start: Any,
+    stop: Any,
+    planes: Any,
+    channels: Any,
+    rows: Any,
+    columns: Any,
+    weights: Any,
+    package: Any,
+    out: Any,
+) -> None:
+    """Planes with their edges repeated as far as the taps reach, their rows end to end: a tap is one distance."""
+    height, width = planes.shape[1:]
+    block = max(1, min(height, _BLOCK // width))
+    for p in range(start, stop):
+        n = p // channels
+        used = np.flatnonzero(weights[n])
+        down, right, w = rows[n][used], columns[n][used], weights[n][used]
+        top, left = max(0, -down.min()), max(0, -right.min())
+        step = width + left + max(0, right.max())
+        tall = height + top + max(0, down.max())
+        padded = np.empty(tall * step, np.float32)
+        for r in range(tall):
+            row = planes[p, min(max(r - top, 0), height - 1)]
+            line = padded[r * step : (r + 1) * step]
+            line[:left] = row[0]
+            line[left : left + width] = row
+            line[left + width :] = row[width - 1]
+        total, greyed = np.empty(block * step, np.float32), np.empty(block * step, np.uint8)
+        for y in range(0, height, block):
+            many = min(block, height - y)
+            count = (many - 1) * step + width
+            _add(total, padded, (y + top) * step + left, down * step + right, w, count)
+            if package:
+                for i in range(count):
+                    greyed[i] = np.uint8(np.int32(total[i] + np.float32(EDGE)))
+            else:
+                for i in range(count):
+                    quantum = np.int32(total[i] * np.float32(257) + np.float32(0.5)) + 128
+                    greyed[i] = np.uint8((quantum - (quantum >> 8)) >> 8)
+            for k in range(many):
+                out[p, y + k] = greyed[k * step : k * step + width]
+
+
+@kernel
+def _add(total: Any, x: Any, here: Any, distances: Any, weights: Any, count: Any) -> None:
+    """total[i] = the weighted sum of x[here + i + distance], in the taps' order, eight and then one at a time."""
+    for i in range(count):
+        total[i] = 0
+    t = 0
+    while t + 8 <= len(weights):
+        w1, w2, w3, w4 = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
+        w5, w6, w7, w8 = weights[t + 4], weights[t + 5], weights[t + 6], weights[t + 7]
+        x1, x2 = x[here + distances[t] :], x[here + distances[t + 1] :]
+        x3, x4 = x[here + distances[t + 2] :], x[here + distances[t + 3] :]
+        x5, x6 = x[here + distances[t + 4] :], x[here + distances[t + 5] :]
+        x7, x8 = x[here + distances[t + 6] :], x[here + distances[t + 7] :]
+        for i in range(count):
+            v = total[i] + x1[i] * w1 + x2[i] * w2 + x3[i] * w3 + x4[i] * w4
+            total[i] = v + x5[i] * w5 + x6[i] * w6 + x7[i] * w7 + x8[i] * w8
+        t += 8
+    while t < len(weights):
+        w1, x1 = weights[t], x[here + distances[t] :]
+        for i in range(count):
+            total[i] += x1[i] * w1
+        t += 1
 
 
 MOTION = Kernel(_apply, _draw)
