@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .compiled import kernel, spread
 from .kernel import Kernel, Setting
 from .separable import EDGE
 
@@ -50,7 +51,13 @@ def _lines(size: int, factors: tuple[float, ...]) -> tuple[Array, Array, Array]:
 
 
 def _apply(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
-    factors = setting.parameters
+    if images.device.type == "cpu":
+        return _by_compiled(images, setting.parameters)
+    return by_torch(images, setting.parameters)
+
+
+def by_torch(images: Tensor, factors: tuple[float, ...]) -> Tensor:
+    """The definition, for any device; the first of `factors` is 1."""
     height, width = images.shape[2:]
     x = images.to(torch.float32)
     total = x * 2  # the image itself, and the enlargement by 1
@@ -60,13 +67,99 @@ def _apply(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     for i in range(1, len(factors)):
         layer = _lerp(x, 2, down[0][i], down[1][i], down[2][i])
         total += _lerp(layer, 3, across[0][i], across[1][i], across[2][i])
-    return (total / (len(factors) + 1) + EDGE).clamp_(0, 255).to(torch.uint8)
+    return (total * _share(factors) + EDGE).to(torch.uint8)
+
+
+def _share(factors: tuple[float, ...]) -> float:
+    """What each layer counts; a product, as it is rounded alike everywhere."""
+    return float(np.float32(1 / (len(factors) + 1)))
 
 
 def _lerp(x: Tensor, dim: int, first: Tensor, before: Tensor, after: Tensor) -> Tensor:
     shape = (-1, 1) if dim == 2 else (-1,)
     nearest = (first + 1).clamp_(max=x.shape[dim] - 1)
     return x.index_select(dim, first) * before.view(shape) + x.index_select(dim, nearest) * after.view(shape)
+
+
+# The compiled path takes eight planes at a time and lays their values side by side, pixel by pixel. A position's
+# two neighbours are then two whole vectors, and the horizontal pass needs no gathering of single values.
+_LANES = 8
+
+
+def _by_compiled(images: Tensor, factors: tuple[float, ...]) -> Tensor:
+    out = torch.empty_like(images)
+    planes, results = (x.view(-1, *x.shape[2:]).numpy() for x in (images, out))
+    groups = -(-len(planes) // _LANES)
+    bands = min(planes.shape[1], max(1, 16 // groups))
+    spread(
+        _bands,
+        groups * bands,
+        bands,
+        planes,
+        *_lines(planes.shape[1], factors),
+        *_lines(planes.shape[2], factors),
+        np.float32(_share(factors)),
+        results,
+    )
+    return out
+
+
+@kernel
+def _bands(
+    start: Any,
+    stop: Any,
+    bands: Any,
+    planes: Any,
+    rows: Any,
+    above: Any,
+    below: Any,
+    columns: Any,
+    left: Any,
+    right: Any,
+    share: Any,
+    out: Any,
+) -> None:
+    """Item i is band i % bands of the rows of the eight planes from 8 (i // bands) on."""
+    count, height, width = planes.shape
+    size = (height + bands - 1) // bands
+    packed = np.empty((height, width * _LANES), np.float32)
+    layer = np.empty((width + 1) * _LANES, np.float32)
+    total = np.empty(width * _LANES, np.float32)
+    greyed = np.empty(width * _LANES, np.uint8)
+    for item in range(start, stop):
+        first = item // bands * _LANES
+        low = item % bands * size
+        high = min(low + size, height)
+        if low >= high:
+            continue
+        top, bottom = rows[0, low], rows[0, high - 1] + 2
+        for i in range(1, len(rows)):
+            top, bottom = min(top, rows[i, low]), max(bottom, rows[i, high - 1] + 2)
+        bottom = min(bottom, height)
+        for lane in range(_LANES):
+            plane = planes[min(first + lane, count - 1)]
+            for y in range(top, bottom):
+                for x in range(width):
+                    packed[y, x * _LANES + lane] = plane[y, x]
+        for y in range(low, high):
+            here = packed[y]
+            for i in range(len(total)):
+                total[i] = here[i] * np.float32(2)
+            for z in range(1, len(rows)):
+                r, u, v = rows[z, y], above[z, y], below[z, y]
+                one, two = packed[r], packed[min(r + 1, height - 1)]
+                for i in range(len(one)):
+                    layer[i] = one[i] * u + two[i] * v
+                for x in range(width):
+                    at, w1, w2 = columns[z, x] * _LANES, left[z, x], right[z, x]
+                    for lane in range(_LANES):
+                        total[x * _LANES + lane] += layer[at + lane] * w1 + layer[at + _LANES + lane] * w2
+            for i in range(len(total)):
+                greyed[i] = np.uint8(np.int32(total[i] * share + np.float32(EDGE)))
+            for lane in range(min(_LANES, count - first)):
+                line = out[first + lane, y]
+                for x in range(width):
+                    line[x] = greyed[x * _LANES + lane]
 
 
 ZOOM = Kernel(_apply)
