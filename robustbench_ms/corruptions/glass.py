@@ -9,14 +9,20 @@ round at once, without the order.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from . import keyed
+from .compiled import kernel, spread, unsigned, word
 from .kernel import Kernel, Setting
 from .separable import soften, soften_exactly
 
 __all__ = ["GLASS", "offsets"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def _draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Tensor:
@@ -57,13 +63,73 @@ def _sources(words: Tensor, reach: int) -> Tensor:
 
 def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
-    sigma, reach, rounds = setting.parameters
+    sigma, reach, _ = setting.parameters
     x = soften_exactly(images, sigma)
-    pixels = x.flatten(2)
-    for i in range(rounds):
+    if images.device.type == "cpu":
+        moved = _by_compiled(x, words.to(torch.uint16).flatten(1).numpy(), setting)
+    else:
+        moved = move_by_torch(x, words, reach)
+    return soften(moved, sigma)
+
+
+def _fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
+    sigma = setting.parameters[0]
+    return soften(_by_compiled(soften_exactly(images, sigma), unsigned(keys), setting), sigma)
+
+
+def move_by_torch(images: Tensor, words: Tensor, reach: int) -> Tensor:
+    """The rounds between the two blurs: the definition, for any device."""
+    pixels = images.flatten(2)
+    for i in range(words.shape[1]):
         source = _sources(words[:, i], reach)
         pixels = pixels.gather(2, source[:, None].expand_as(pixels))
-    return soften(pixels.view_as(x), sigma)
+    return pixels.view_as(images)
 
 
-GLASS = Kernel(_apply, _draw)
+def _by_compiled(images: Tensor, words: Array, setting: Setting) -> Tensor:
+    """The rounds on the CPU: `words` are uint16 (N, rounds * H * W), or keys, uint64 (N,), to make them from."""
+    _, reach, rounds = setting.parameters
+    out = torch.empty_like(images)
+    grain = max(1, 20_000 // (images.shape[2] * images.shape[3]))
+    spread(_images, len(images), images.numpy(), words, reach, rounds, out.numpy(), grain=grain)
+    return out
+
+
+@kernel
+def _images(start: Any, stop: Any, images: Any, words: Any, reach: Any, rounds: Any, out: Any) -> None:
+    """Pixel after pixel as the sources do it, on pixels packed into one word each."""
+    channels, height, width = images.shape[1:]
+    size = height * width
+    distance = np.empty((2 * reach) ** 2, np.int64)
+    for pair in range(len(distance)):
+        distance[pair] = (pair // (2 * reach) - reach) * width + pair % (2 * reach) - reach
+    pixels = np.empty(size, np.uint32)
+    pairs = np.empty(rounds * size, np.uint8)
+    block = np.empty((rounds * size + 3) // 4 if words.ndim == 1 else 0, np.uint64)
+    for n in range(start, stop):
+        planes = images[n].reshape(channels, size)
+        if words.ndim == 1:
+            for j in range(len(block)):
+                block[j] = word(words[n], np.uint64(j))
+            drawn = block.view(np.uint16)
+        else:
+            drawn = words[n]
+        for i in range(len(pairs)):
+            pairs[i] = (np.int32(drawn[i]) * np.int32(len(distance))) >> 16
+        for i in range(size):
+            pixels[i] = planes[0, i]
+        for c in range(1, channels):
+            for i in range(size):
+                pixels[i] |= np.uint32(planes[c, i]) << np.uint32(8 * c)
+        for k in range(rounds):
+            for h in range(height - reach, reach, -1):
+                for w in range(width - reach, reach, -1):
+                    here = h * width + w
+                    pixels[here] = pixels[here + distance[pairs[k * size + here]]]
+        for c in range(channels):
+            plane = out[n, c].ravel()
+            for i in range(size):
+                plane[i] = np.uint8(pixels[i] >> np.uint32(8 * c))
+
+
+GLASS = Kernel(_apply, _draw, _fused)
