@@ -27,7 +27,7 @@ from robustbench_ms.spec import Suite
 from robustbench_ms.tasks import Data, Task
 from robustbench_ms.weights import state_digest
 
-__all__ = ["Subject", "digest", "exact_arithmetic", "identify", "question"]
+__all__ = ["Subject", "Unwell", "digest", "exact_arithmetic", "identify", "question"]
 
 
 def digest(fields: Mapping[str, Any]) -> str:
@@ -49,6 +49,10 @@ def question(task: Task, suite: Suite, data: Data, condition: Condition) -> dict
     }
 
 
+class Unwell(Exception):
+    """A model that cannot answer the probe."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """Who answers."""
@@ -67,7 +71,8 @@ class Subject:
 def identify(model: Model, task: Task, data: Data) -> Subject:
     """Ask a model the probe and learn who it is, and whether it is well.
 
-    UserError where it raises, answers NaN, or answers for another number of classes: such a model is stopped.
+    Unwell where it raises or answers NaN: such a model is stopped. UserError where it answers another question,
+    for another number of classes.
     """
     probe = task.probe(data).to(model.device)
     try:
@@ -77,9 +82,9 @@ def identify(model: Model, task: Task, data: Data) -> Subject:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"it raises {type(error).__name__} on the probe: {error}") from error
+        raise Unwell(f"it raises {type(error).__name__} on the probe: {error}") from error
     if not bool(torch.isfinite(first).all()):
-        raise UserError("it answers NaN or infinity on the probe")
+        raise Unwell("it answers NaN or infinity on the probe")
     found = task.health(first, data)
     spread = float(first.std()) or 1.0
     if float((first - halves).abs().max()) > 1e-2 * spread:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -18,7 +18,7 @@ from robustbench_ms.places import Places
 from robustbench_ms.spec import Card, Input
 from robustbench_ms.weights import file_digest, find_weights, load_into
 
-__all__ = ["Model", "build_module", "load_model", "resolve"]
+__all__ = ["Model", "blame", "build_module", "load_model", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Model:
 def load_model(card: Card, *, classes: int, channels: int, device: torch.device, places: Places) -> Model:
     """Build a card's model, load its one set of weights, and put it on the device in eval mode."""
     weights = card.weights[0] if card.weights else None
-    try:
+    with blame(card):
         module, card = build_module(card, classes)
         sha256 = None
         if weights is not None:
@@ -75,6 +75,13 @@ def load_model(card: Card, *, classes: int, channels: int, device: torch.device,
             if card.memory_format == "channels_last":
                 module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return Model(card, module, Preprocess(card.input, channels, device), device, sha256)
+
+
+@contextlib.contextmanager
+def blame(card: Card) -> Iterator[None]:
+    """Say of which model a UserError speaks."""
+    try:
+        yield
     except UserError as error:
         raise type(error)(f"model {card.name}: {error}") from error
 

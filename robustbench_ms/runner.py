@@ -22,8 +22,8 @@ from robustbench_ms.assembly import assemble
 from robustbench_ms.cells import FinishedCell, load_cell, save_cell
 from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.events import BatchDone, CellDone, CellStarted, Event, Note, Planned, RecordDone, Trouble
-from robustbench_ms.identity import Subject, digest, exact_arithmetic, identify, question
-from robustbench_ms.loading import Model, load_model
+from robustbench_ms.identity import Subject, Unwell, digest, exact_arithmetic, identify, question
+from robustbench_ms.loading import Model, blame, load_model
 from robustbench_ms.places import Places
 from robustbench_ms.planning import Condition, conditions, key
 from robustbench_ms.record import write_record
@@ -97,12 +97,11 @@ def run(
 
     runners: list[_Runner] = []
     for card in subjects:
+        model = load_model(card, classes=data.classes, channels=data.shape[0], device=where, places=places)
         try:
-            model = load_model(
-                card, classes=data.classes, channels=data.shape[0], device=where, places=places
-            )
-            subject = identify(model, task, data)
-        except UserError as error:
+            with blame(card):
+                subject = identify(model, task, data)
+        except Unwell as error:
             yield Trouble(card.name, str(error))
             continue
         yield from _notes(model, subject)

@@ -20,7 +20,7 @@ __all__ = ["draw"]
 
 def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
     """Pass the events on and draw them on standard error; without a terminal, one line every tenth of the way."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     bar = Progress(
         TextColumn(title, markup=False),
         BarColumn(),
