@@ -92,6 +92,20 @@ def _crop(words: Array, size: tuple[int, int], variant: Variant) -> dict[str, An
     return {"index": index, "top": top, "left": left}
 
 
+def _snowfall(words: Array, size: tuple[int, int], variant: Variant) -> dict[str, Any]:
+    """Two halves of the angle's 32 bits, two words unused, then the middle of the layer, which alone is enlarged."""
+    kept = [int(np.ceil(extent / variant.p[2])) for extent in size]
+    top, left = ((extent - inner) // 2 for extent, inner in zip(size, kept, strict=True))
+    z = np.zeros(size)
+    z[top : top + kept[0], left : left + kept[1]] = normals(words[4:]).reshape(kept)
+    turn = (int(words[0]) + 65536 * int(words[1]) + 0.5) / 2.0**32
+    return {"z": z, "angle": -135 + 90 * turn}
+
+
+def _layer(words: Array, size: tuple[int, int], variant: Variant) -> dict[str, Any]:
+    return {"z": normals(words).reshape(size)}
+
+
 READERS: dict[str, Callable[[Array, tuple[int, int], Variant], dict[str, Any]]] = {
     "gaussian_noise": _z,
     "speckle_noise": _z,
@@ -99,5 +113,7 @@ READERS: dict[str, Callable[[Array, tuple[int, int], Variant], dict[str, Any]]] 
     "glass_blur": _moves,
     "motion_blur": _angle,
     "fog": _wobbles,
+    "snow": _snowfall,
+    "spatter": _layer,
     "frost": _crop,
 }

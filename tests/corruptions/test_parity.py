@@ -21,8 +21,8 @@ from tests.oracles.agreement import Agreement, compare
 from tests.oracles.photographs import cifar, imagenet, photographs, rectangle
 from tests.oracles.reference import SIZES, Variant, oracles
 
-SHAPES = ((97, 131), (150, 112), (64, 200))
-"""Sizes for any-size: neither square nor even."""
+SHAPES = ((97, 131), (64, 200), (40, 33))
+"""Sizes for any-size: neither square nor even; the last is smaller than the longest streaks."""
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -80,6 +80,26 @@ def test_parity_on_cuda(name, profile):
         assert total.fits, f"{name} {profile} {severity}: {total}"
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "spatter"])
+def test_a_grey_image_is_the_first_of_three_equal_channels(name):
+    """Spatter apart: its colours have a luminance, which no channel of the coloured result is."""
+    grey = photographs(64, 1)[0][..., 1]
+    image, severity, profile = np.repeat(grey[..., None], 3, axis=-1), 4, "imagenet-64"
+    batch, ids = torch.from_numpy(grey.copy())[None, None], torch.tensor([41])
+    ours = corrupt(batch, name, severity, profile=profile, seed=5, ids=ids)[0, 0].numpy()
+    draws, variant, draw = {}, Variant(name, profile, severity), kernel_of(name).draw
+    if draw is not None:
+        setting = Setting(profile, severity, parameters(name, profile, severity))
+        words = draw(keys(name, severity, 5, ids), tuple(batch.shape), setting).numpy()[0]
+        if name == "shot_noise":
+            draws = {"counts": shot_counts(words, grey[None], variant).transpose(1, 2, 0)}
+        else:
+            draws = READERS[name](words, grey.shape, variant)
+        draws = {key: np.repeat(d, 3, -1) if np.shape(d) == (64, 64, 1) else d for key, d in draws.items()}
+    agreement = compare(ours, oracles()[name].apply(image, variant, **draws)[..., 0])
+    assert agreement.fits, agreement
+
+
 def _many(profile: str) -> list[list[np.ndarray]]:
     """Five hundred images of the real data (any-size and 299: a hundred), in batches of one shape."""
     if profile == "cifar":
@@ -96,6 +116,7 @@ def _many(profile: str) -> list[list[np.ndarray]]:
         if profile == "any-size":
             # Odd and even, wide and tall: whole rows and columns cut away.
             images = [image[: 160 - index % 37, : 160 - index % 5 * 11] for index, image in enumerate(images)]
+            images += [rectangle(480, 640, index) for index in range(3)]
             return [[np.ascontiguousarray(image)] for image in images]
     return [images[start : start + 50] for start in range(0, len(images), 50)]
 
