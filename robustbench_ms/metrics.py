@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 from robustbench_ms.errors import choose
 
-__all__ = ["METRICS", "Metric", "ece", "ece_with_stderr", "mean_with_stderr", "metric"]
+if TYPE_CHECKING:  # the table alone is read by listing and planning, which start faster without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+    Floats = NDArray[np.floating]
+
+__all__ = ["METRICS", "Metric", "ece", "ece_with_stderr", "mean_with_stderr", "metric"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ def metric(name: str) -> Metric:
 
 def mean_with_stderr(values: Floats) -> tuple[float, float]:
     """Mean and standard error of a sample's values (n,), n >= 1; the error of one value is nan."""
+    import numpy as np
+
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
         raise ValueError("the mean of no values")
@@ -113,11 +117,20 @@ ECE_BINS = 15
 
 
 def _bins(confidence: Floats) -> NDArray[np.intp]:
+    import numpy as np
+
     # Bins are (low, high] as in torchmetrics; a confidence of 0 falls into the first.
     edges = np.linspace(0.0, 1.0, ECE_BINS + 1)
-    return np.clip(
-        np.searchsorted(edges, np.asarray(confidence, dtype=np.float64), side="left") - 1, 0, ECE_BINS - 1
-    )
+    found = np.searchsorted(edges, np.asarray(confidence, dtype=np.float64), side="left") - 1
+    return np.clip(found, 0, ECE_BINS - 1)
+
+
+def _gaps(confidence: Floats, correct: NDArray[np.bool_]) -> Floats:
+    import numpy as np
+
+    if len(confidence) == 0:
+        raise ValueError("the calibration error of no values")
+    return np.asarray(correct, dtype=np.float64) - np.asarray(confidence, dtype=np.float64)
 
 
 def ece(confidence: Floats, correct: NDArray[np.bool_]) -> float:
@@ -125,10 +138,10 @@ def ece(confidence: Floats, correct: NDArray[np.bool_]) -> float:
 
     `confidence` (n,) in 0..1 of the top label, `correct` (n,). Guo et al., ICML 2017, equation 3.
     """
-    if len(confidence) == 0:
-        raise ValueError("the calibration error of no values")
-    gap = np.asarray(correct, dtype=np.float64) - np.asarray(confidence, dtype=np.float64)
-    return float(np.abs(np.bincount(_bins(confidence), weights=gap, minlength=ECE_BINS)).sum() / gap.size)
+    import numpy as np
+
+    gaps = _gaps(confidence, correct)
+    return float(np.abs(np.bincount(_bins(confidence), weights=gaps, minlength=ECE_BINS)).sum() / gaps.size)
 
 
 def ece_with_stderr(
@@ -139,22 +152,25 @@ def ece_with_stderr(
     Poisson weights stand for the multinomial (Hanley and MacGibbon, 2006); they come from a table by 16-bit words,
     which makes a resample of 10,000 samples some 40 microseconds.
     """
-    value = ece(confidence, correct)
-    gap = np.asarray(correct, dtype=np.float64) - np.asarray(confidence, dtype=np.float64)
-    bins = _bins(confidence)
-    order = np.argsort(bins, kind="stable")
+    import numpy as np
+
+    bins, gaps = _bins(confidence), _gaps(confidence, correct)
+    # Samples of one bin stand together, so that a resample's sum over a bin is one piece of one pass.
     counts = np.bincount(bins, minlength=ECE_BINS)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])[counts > 0]
-    gap = gap[order]
-    random = np.random.default_rng(0)
+    gaps = gaps[np.argsort(bins, kind="stable")]
+    random, poisson = np.random.default_rng(0), _poisson()
     draws = np.empty(resamples)
     for i in range(resamples):
-        weights = _POISSON[random.integers(0, 1 << 16, gap.size, dtype=np.uint16)]
-        draws[i] = np.abs(np.add.reduceat(weights * gap, starts)).sum() / max(1.0, weights.sum())
-    return value, float(draws.std(ddof=1))
+        weights = poisson[random.integers(0, 1 << 16, gaps.size, dtype=np.uint16)]
+        draws[i] = np.abs(np.add.reduceat(weights * gaps, starts)).sum() / max(1.0, weights.sum())
+    return ece(confidence, correct), float(draws.std(ddof=1))
 
 
-_POISSON = np.searchsorted(
-    np.cumsum([math.exp(-1) / math.factorial(k) for k in range(9)]), (np.arange(1 << 16) + 0.5) / (1 << 16)
-).astype(np.float64)
-"""Poisson(1) counts by a 16-bit word, by inversion."""
+@cache
+def _poisson() -> Floats:
+    """Poisson(1) counts by a 16-bit word, by inversion: float64 (65536,)."""
+    import numpy as np
+
+    shares = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(9)])
+    return np.searchsorted(shares, (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(np.float64)
