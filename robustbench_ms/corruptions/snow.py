@@ -1,0 +1,273 @@
+"""Snow: a layer of flakes, drawn out to streaks, over a whitened image; and the same layer turned by 180 degrees.
+
+Flakes are what a threshold leaves of enlarged noise. Up to that threshold everything is float64: a pixel on
+its other side makes another flake. The streaks are motion blur (`motion`): ImageMagick's for the published
+profiles, on a layer of bytes cut to the image, and the package's for any-size, whose layer is cut afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import keyed
+from .compiled import kernel, spread, unsigned
+from .fields import fill, narrow
+from .kernel import Kernel, Setting
+from .motion import _add, taps
+from .separable import EDGE
+
+__all__ = ["SNOW", "angle", "apply", "draw", "fused"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_BLOCK = 2048
+"""Values of the rows that a step takes at a time: they stay in the first cache."""
+
+_RED, _GREEN, _BLUE = np.float32(0.299), np.float32(0.587), np.float32(0.114)
+
+
+class _Axis(NamedTuple):
+    """How one axis of the layer is enlarged: value i is from[first] * near + from[second] * far."""
+
+    drawn: int
+    """Values that are drawn."""
+    first: Array
+    second: Array
+    near: Array
+    far: Array
+
+
+@lru_cache(maxsize=64)
+def _axis(size: int, factor: float, *, package: bool) -> _Axis:
+    """scipy.ndimage.zoom of the middle ceil(size / factor) values, order 1; cut to `size` unless `package`."""
+    drawn = math.ceil(size / factor)
+    enlarged = round(drawn * factor)
+    step = (drawn - 1) / (enlarged - 1) if enlarged > 1 else 1.0
+    cut = slice(None) if package else slice((enlarged - size) // 2, (enlarged - size) // 2 + size)
+    at = (np.arange(enlarged) * step)[cut]
+    first = np.floor(at).astype(np.int64)
+    far = at - first
+    inside = at <= drawn - 1  # SciPy takes what rounding puts beyond the last value as 0
+    first = np.minimum(first, drawn - 1)
+    return _Axis(drawn, first, np.minimum(first + 1, drawn - 1), (1 - far) * inside, far * inside)
+
+
+def _axes(setting: Setting, height: int, width: int) -> tuple[_Axis, _Axis]:
+    factor, package = setting.parameters[2], setting.profile == "any-size"
+    return _axis(height, factor, package=package), _axis(width, factor, package=package)
+
+
+def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Tensor:
+    """16-bit words: int32 (N, 4 + h * w).
+
+    Words 0 and 1 are the low and high half of the angle's 32 bits, 2 and 3 are not used. The rest are standard
+    normals' quantiles (word + 1/2) / 65536 of the part of the layer that is enlarged, row by row: its middle
+    h = ceil(H / zoom) rows and w = ceil(W / zoom) columns.
+    """
+    rows, columns = _axes(setting, *shape[2:])
+    return keyed.words(keys, 4 + rows.drawn * columns.drawn)
+
+
+def angle(words: Tensor) -> Tensor:
+    """The streaks' angle in degrees, uniform in -135..-45: float64 (N,)."""
+    return keyed.uniform(words[:, 0] | words[:, 1].to(torch.int64) << 16, 32, -135.0, -45.0)
+
+
+def _streaks(words: Tensor, setting: Setting, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor, Tensor]:
+    radius, sigma = setting.parameters[4:6]
+    limits = (len(rows.first), len(columns.first)) if setting.profile == "any-size" else None
+    return taps(angle(words), radius, sigma, limits)
+
+
+def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    mean, sigma, _, threshold, _, _, mix = setting.parameters
+    count, channels, height, width = images.shape
+    package = setting.profile == "any-size"
+    rows, columns = _axes(setting, height, width)
+    device = images.device
+    quantiles = torch.from_numpy(keyed.normal_quantiles().copy()).to(device)
+    layer = (quantiles[words[:, 4:]] * sigma + mean).view(count, rows.drawn, columns.drawn)
+    for dim, axis in ((1, rows), (2, columns)):
+        first, second, near, far = (torch.from_numpy(table).to(device) for table in axis[1:])
+        if dim == 1:
+            near, far = near[:, None], far[:, None]
+        layer = layer.index_select(dim, first) * near + layer.index_select(dim, second) * far
+    layer = torch.where(layer < threshold, 0.0, layer).clamp_(max=1) * 255
+    flakes = layer.to(torch.float32) if package else layer.floor().to(torch.float32)
+
+    downs, rights, weights = _streaks(words, setting, rows, columns)
+    tall, wide = flakes.shape[1:]
+    y, x = torch.arange(height, device=device), torch.arange(width, device=device)
+    total = torch.zeros((count, height * width), dtype=torch.float32, device=device)
+    for i in range(downs.shape[1]):
+        at_y = (y + downs[:, i, None]).clamp(0, tall - 1)
+        at_x = (x + rights[:, i, None]).clamp(0, wide - 1)
+        at = (at_y[:, :, None] * wide + at_x[:, None, :]).flatten(1)
+        total += flakes.flatten(1).gather(1, at) * weights[:, i, None]
+    if package:
+        snow = total.round()
+    else:
+        quanta = (total * 257 + 0.5).to(torch.int32) + 128
+        snow = ((quanta - (quanta >> 8)) >> 8).to(torch.float32)
+    snow = snow + snow.flip(1)
+    snow = snow.view(count, 1, height, width)
+
+    pixels = images.to(torch.float32)
+    grey = pixels
+    if channels == 3:
+        grey = pixels[:, :1] * float(_RED) + pixels[:, 1:2] * float(_GREEN) + pixels[:, 2:] * float(_BLUE)
+    white = torch.maximum(pixels, grey * 1.5 + 127.5)
+    total = pixels * mix + white * (1 - mix) + (snow + EDGE)
+    return total.clamp_(max=255).to(torch.uint8)
+
+
+@kernel
+def _flakes(
+    words: Any, quantiles: Any, mean: Any, sigma: Any, threshold: Any, drawn: Any,
+    tops: Any, bottoms: Any, tops_weight: Any, bottoms_weight: Any,
+    lefts: Any, rights: Any, lefts_weight: Any, rights_weight: Any, package: Any, out: Any,
+) -> Any:  # fmt: skip
+    """The enlarged layer after its threshold, float32 (h, w) in 0..255."""
+    field = np.empty((words.size // drawn, drawn), np.float64)
+    flat = field.ravel()
+    for i in range(words.size):
+        w = np.int32(words[i]) - np.int32(32768)
+        z = quantiles[w] if w >= 0 else -quantiles[~w]
+        flat[i] = z * sigma + mean
+    line = np.empty(drawn, np.float64)
+    for y in range(tops.size):
+        a, b, near, far = field[tops[y]], field[bottoms[y]], tops_weight[y], bottoms_weight[y]
+        for x in range(drawn):
+            line[x] = a[x] * near + b[x] * far
+        to = out[y]
+        for x in range(lefts.size):
+            value = line[lefts[x]] * lefts_weight[x] + line[rights[x]] * rights_weight[x]
+            value = 0.0 if value < threshold else min(value, 1.0) * 255
+            to[x] = np.float32(value if package else np.floor(value))
+
+
+@kernel
+def _streaked(flakes: Any, downs: Any, rights: Any, weights: Any, package: Any, out: Any) -> Any:
+    """Motion blur of the flakes (h, w), cut to `out`, uint8 (H, W)."""
+    tall, wide = flakes.shape
+    height, width = out.shape
+    used = np.flatnonzero(weights)
+    down, right, weight = downs[used], rights[used], weights[used]
+    top, left = max(0, -down.min()), max(0, -right.min())
+    step = width + left + max(0, right.max())
+    padded = np.empty((height + top + max(0, down.max()), step), np.float32)
+    for y in range(padded.shape[0]):
+        line, to = flakes[min(max(y - top, 0), tall - 1)], padded[y]
+        stop = min(wide, step - left)
+        to[:left] = line[0]
+        to[left : left + stop] = line[:stop]
+        to[left + stop :] = line[wide - 1]
+    rows = max(1, min(height, _BLOCK // width))
+    total, snow = np.empty(rows * step, np.float32), np.empty(rows * step, np.uint8)
+    for y in range(0, height, rows):
+        many = min(rows, height - y)
+        count = (many - 1) * step + width
+        _add(total, padded.ravel(), (y + top) * step + left, down * step + right, weight, count)
+        if package:
+            for i in range(count):
+                snow[i] = np.uint8(np.int32(np.rint(total[i])))
+        else:
+            for i in range(count):
+                quanta = np.int32(total[i] * np.float32(257) + np.float32(0.5)) + 128
+                snow[i] = np.uint8((quanta - (quanta >> 8)) >> 8)
+        for k in range(many):
+            out[y + k] = snow[k * step : k * step + width]
+
+
+@kernel
+def _composed(image: Any, snow: Any, mix: Any, out: Any) -> Any:
+    channels, height, width = image.shape
+    of_image, of_white = np.float32(mix), np.float32(1 - mix)
+    edge, most = np.float32(EDGE), np.float32(255)
+    gain, lift = np.float32(1.5), np.float32(127.5)
+    for y in range(height):
+        there, back = snow[y], snow[height - 1 - y]
+        for x in range(width):
+            fallen = np.float32(np.int32(there[x]) + np.int32(back[width - 1 - x])) + edge
+            red = np.float32(image[0, y, x])
+            if channels == 1:
+                value = red * of_image + max(red, red * gain + lift) * of_white + fallen
+                out[0, y, x] = np.uint8(min(value, most))
+            else:
+                green, blue = np.float32(image[1, y, x]), np.float32(image[2, y, x])
+                white = (red * _RED + green * _GREEN + blue * _BLUE) * gain + lift
+                out[0, y, x] = np.uint8(min(red * of_image + max(red, white) * of_white + fallen, most))
+                out[1, y, x] = np.uint8(min(green * of_image + max(green, white) * of_white + fallen, most))
+                out[2, y, x] = np.uint8(min(blue * of_image + max(blue, white) * of_white + fallen, most))
+
+
+@kernel
+def _snowed(
+    start: Any, stop: Any, images: Any, out: Any, words: Any, keys: Any,
+    downs: Any, rights: Any, weights: Any, quantiles: Any, mean: Any, sigma: Any, threshold: Any, mix: Any,
+    package: Any, drawn_rows: Any, tops: Any, bottoms: Any, tops_weight: Any, bottoms_weight: Any,
+    drawn: Any, lefts: Any, rights_: Any, lefts_weight: Any, rights_weight: Any,
+) -> Any:  # fmt: skip
+    height, width = images.shape[2:]
+    count = drawn_rows * drawn
+    flakes = np.empty((tops.size, lefts.size), np.float32)
+    snow = np.empty((height, width), np.uint8)
+    buffer = np.empty((4 + count + 3) // 4, np.uint64)
+    seen = buffer.view(np.uint16)
+    for n in range(start, stop):
+        if keys.size:
+            fill(keys[n], buffer)
+        else:
+            seen[: words.shape[1]] = words[n]
+        _flakes(
+            seen[4 : 4 + count], quantiles, mean, sigma, threshold, drawn,
+            tops, bottoms, tops_weight, bottoms_weight,
+            lefts, rights_, lefts_weight, rights_weight, package, flakes,
+        )  # fmt: skip
+        _streaked(flakes, downs[n], rights[n], weights[n], package, snow)
+        _composed(images[n], snow, mix, out[n])
+
+
+def _run(images: Tensor, words: Tensor | None, keys: Tensor, setting: Setting) -> Tensor:
+    mean, sigma, _, threshold, _, _, mix = setting.parameters
+    count, _, height, width = images.shape
+    package = setting.profile == "any-size"
+    rows, columns = _axes(setting, height, width)
+    first = keyed.words(keys, 4) if words is None else words
+    downs, rights, weights = (table.numpy() for table in _streaks(first, setting, rows, columns))
+    out = torch.empty_like(images)
+    fields = np.empty((0, 0), np.uint16) if words is None else narrow(words)
+    spread(
+        _snowed, count, images.numpy(), out.numpy(), fields, unsigned(keys),
+        downs, rights, weights, keyed.normal_quantiles()[32768:],
+        float(mean), float(sigma), float(threshold), float(mix), package, *rows, *columns,
+        grain=1 + 20_000 // (height * width),
+    )  # fmt: skip
+    return out
+
+
+def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Let it snow.
+
+    `images` uint8 (N, C, H, W); `words` as `draw` gives them; `setting.parameters` mean and sigma of the noise, its
+    enlargement, the threshold, radius and sigma of the streaks (pixels) and the weight of the image against
+    its whitened self.
+    """
+    assert words is not None
+    if images.device.type != "cpu":
+        return _apply(images, words, setting)
+    return _run(images, words, torch.empty(0, dtype=torch.int64), setting)
+
+
+def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
+    """`apply` of `draw`, on the CPU."""
+    return _run(images, None, keys, setting)
+
+
+SNOW = Kernel(apply, draw, fused)
