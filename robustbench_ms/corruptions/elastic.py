@@ -1,0 +1,344 @@
+"""Elastic transform: pixels moved along a smooth random field; in the published profiles after a random affine map.
+
+The fields are smoothed in whole numbers: noise of 17 bits, Gaussian weights of 28, sums below 2^53, all exact
+in float64. So the order of the additions cannot matter, and a product of matrices (any radius, any device) gives
+what short sums give. Both interpolations are linear, in float32, written a + (b - a) t, which leaves flat
+patches as they are; the affine one stays float until the second is done, as in the source.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import keyed
+from .compiled import kernel, spread, unsigned
+from .fields import fill, narrow
+from .kernel import Kernel, Setting
+from .separable import _convolve, gaussian_weights
+
+__all__ = ["ELASTIC", "affine", "apply", "displacements", "draw", "fused"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_WEIGHT_BITS = 28
+_SHIFT = 2.0**-20
+"""What the sums of the first pass are rounded by, so that those of the second stay exact."""
+_UNIT = 2.0**-52
+"""What one whole number of the result stands for, of the uniform noise in -1..1: 16 + 28 - 20 + 28 bits."""
+_LEAD = 8
+"""Words before the fields' in the published profiles."""
+_SHORT = 32
+"""The longest radius that sums are used for on the CPU; beyond it a product of matrices is faster."""
+
+
+def _published(setting: Setting) -> bool:
+    return setting.profile != "any-size"
+
+
+def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Tensor:
+    """16-bit words, each u = 2 (word + 1/2) / 65536 - 1, uniform in -1..1: int32 (N, 2 H W), or 8 more.
+
+    The field along the columns (dx), then the field along the rows (dy), row by row. In the published profiles
+    they come after 8 words: x and y of the affine map's three shifts, and two that are not used.
+    """
+    lead = _LEAD if _published(setting) else 0
+    return keyed.words(keys, lead + 2 * shape[2] * shape[3])
+
+
+@lru_cache(maxsize=64)
+def _weights(sigma: float) -> Array:
+    """One side of the kernel (truncate 3), in whole numbers: float64 (radius + 1,)."""
+    return np.asarray(np.rint(gaussian_weights(sigma, 3.0) * 2**_WEIGHT_BITS))
+
+
+@lru_cache(maxsize=16)
+def _matrix(size: int, sigma: float) -> Tensor:
+    """The convolution of `size` values reflected about their outer edges, as often as it takes: (size, size)."""
+    weights = _weights(sigma)
+    radius = len(weights) - 1
+    matrix = np.zeros((size, size))
+    rows = np.arange(size)
+    for j in range(-radius, radius + 1):
+        at = (rows + j) % (2 * size)
+        np.add.at(matrix, (rows, np.where(at >= size, 2 * size - 1 - at, at)), weights[abs(j)])
+    return torch.from_numpy(matrix)
+
+
+def _fields(setting: Setting, height: int, width: int) -> tuple[float, float, float]:
+    """(sigma along the rows' numbers, sigma along the columns', pixels that noise of 1 moves by)."""
+    if _published(setting):
+        alpha, sigma, _ = setting.parameters
+        return sigma, sigma, alpha
+    return 0.01 * height, 0.01 * width, setting.parameters * (0.005 * height)
+
+
+def displacements(words: Tensor, setting: Setting, height: int, width: int) -> Tensor:
+    """Words -> float32 (N, 2, H, W): how far to the right and how far down each pixel reads."""
+    down, along, reach = _fields(setting, height, width)
+    lead = _LEAD if _published(setting) else 0
+    noise = (2 * words[:, lead:] + (1 - 65536)).to(torch.float64).view(-1, 2, height, width)
+    if reach == 0:
+        return torch.zeros_like(noise, dtype=torch.float32)
+    rows, columns = (_matrix(*of).to(words.device) for of in ((height, down), (width, along)))
+    total = torch.round(rows @ noise * _SHIFT) @ columns.T
+    return (total * (_UNIT * reach)).to(torch.float32)
+
+
+def affine(words: Tensor, setting: Setting, height: int, width: int) -> Tensor:
+    """The map from a pixel of the result to where it reads, [[a, b, c], [d, e, f]] of (x, y, 1): float64 (N, 6).
+
+    Three points about the middle are moved by up to the third parameter in x and y; the image follows them.
+    """
+    reach = setting.parameters[2]
+    u = (2 * words[:, :6] + (1 - 65536)).to(torch.float64).view(-1, 3, 2) / 65536
+    half, third = (float(height // 2), float(width // 2)), float(min(height, width) // 3)
+    source = torch.tensor(
+        [
+            [half[0] + third, half[1] + third],
+            [half[0] + third, half[1] - third],
+            [half[0] - third, half[1] - third],
+        ],
+        dtype=torch.float32,
+        device=words.device,
+    )
+    target = (source + (u * reach).to(torch.float32)).to(torch.float64)
+    source = source.to(torch.float64)
+    (p, r), (q, s) = ((target[:, k] - target[:, 0]).unbind(1) for k in (1, 2))
+    (e, g), (f, h) = ((source[k] - source[0]).unbind(0) for k in (1, 2))
+    # (p, r) goes to (e, g) and (q, s) to (f, h); points on one line go to one point, as in OpenCV.
+    det = p * s - q * r
+    unit = torch.where(det == 0, 0.0, 1 / torch.where(det == 0, 1.0, det))
+    xx, xy = (e * s - f * r) * unit, (f * p - e * q) * unit
+    yx, yy = (g * s - h * r) * unit, (h * p - g * q) * unit
+    x0, y0 = target[:, 0].unbind(1)
+    xc, yc = source[0, 0] - xx * x0 - xy * y0, source[0, 1] - yx * x0 - yy * y0
+    return torch.stack([xx, xy, xc, yx, yy, yc], dim=1)
+
+
+def _mirrored(at: Tensor, size: int) -> Tensor:
+    """Indices reflected about the middles of the first and the last pixel."""
+    at = at.abs() % max(2 * size - 2, 1)
+    return torch.where(at >= size, 2 * size - 2 - at, at)
+
+
+def _reflected(at: Tensor, size: int) -> Tensor:
+    """Indices reflected about the outer edges of the first and the last pixel."""
+    at = at % (2 * size)
+    return torch.where(at >= size, 2 * size - 1 - at, at)
+
+
+def _read(
+    pixels: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor, down: Tensor, along: Tensor
+) -> Tensor:
+    """Linear interpolation of float32 (N, C, H, W) at rows and columns (N, H, W) and fractions of them."""
+    count, channels, height, width = pixels.shape
+    flat = pixels.flatten(2)
+
+    def at(y: Tensor, x: Tensor) -> Tensor:
+        where = (y * width + x).view(count, 1, -1).expand(-1, channels, -1)
+        return flat.gather(2, where).view(pixels.shape)
+
+    along, down = along[:, None], down[:, None]
+    near, far = at(top, left), at(bottom, left)
+    near = near + (at(top, right) - near) * along
+    far = far + (at(bottom, right) - far) * along
+    return near + (far - near) * down
+
+
+def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    height, width = images.shape[2:]
+    pixels = images.to(torch.float32)
+    x = torch.arange(width, device=images.device)
+    y = torch.arange(height, device=images.device)[:, None]
+    if _published(setting):
+        xx, xy, xc, yx, yy, yc = (
+            part[:, None, None] for part in affine(words, setting, height, width).unbind(1)
+        )
+        at_x, at_y = xx * x + xy * y + xc, yx * x + yy * y + yc
+        column, row = at_x.floor(), at_y.floor()
+        along, down = (at_x - column).to(torch.float32), (at_y - row).to(torch.float32)
+        left, top = column.to(torch.int64), row.to(torch.int64)
+        pixels = _read(
+            pixels, _mirrored(top, height), _mirrored(top + 1, height),
+            _mirrored(left, width), _mirrored(left + 1, width), down, along,
+        )  # fmt: skip
+    dx, dy = displacements(words, setting, height, width).unbind(1)
+    column, row = dx.floor(), dy.floor()
+    left, top = x + column.to(torch.int64), y + row.to(torch.int64)
+    moved = _read(
+        pixels, _reflected(top, height), _reflected(top + 1, height),
+        _reflected(left, width), _reflected(left + 1, width), dy - row, dx - column,
+    )  # fmt: skip
+    return moved.clamp_(0, 255).to(torch.uint8)
+
+
+@kernel
+def _smoothed(words: Any, height: Any, width: Any, down: Any, along: Any, scale: Any, out: Any) -> Any:
+    """One field of `displacements`, by short sums; `out` float32 (H * W)."""
+    radius, reach = len(down) - 1, len(along) - 1
+    tall = np.empty((height + 2 * radius) * width, np.float64)
+    middle = tall[radius * width : (radius + height) * width]
+    for i in range(middle.size):
+        middle[i] = np.float64(2 * np.int32(words[i]) + np.int32(1 - 65536))
+    for j in range(radius):
+        tall[(radius - 1 - j) * width : (radius - j) * width] = middle[j * width : (j + 1) * width]
+        low, last = (radius + height + j) * width, (height - 1 - j) * width
+        tall[low : low + width] = middle[last : last + width]
+    rows = max(1, min(height, 1024 // width))
+    step = width + 2 * reach
+    narrowed = np.empty(rows * width, np.float64)
+    wide, total = np.empty(rows * step, np.float64), np.empty(rows * step, np.float64)
+    for y in range(0, height, rows):
+        count = min(rows, height - y)
+        _convolve(narrowed, tall, (y + radius) * width, width, down, count * width)
+        for k in range(count):
+            row, line = narrowed[k * width : (k + 1) * width], wide[k * step : (k + 1) * step]
+            for x in range(width):
+                line[reach + x] = np.rint(row[x] * _SHIFT)
+            for j in range(reach):
+                line[reach - 1 - j] = line[reach + j]
+                line[reach + width + j] = line[reach + width - 1 - j]
+        _convolve(total, wide, reach, 1, along, count * step - 2 * reach)
+        for k in range(count):
+            row, line = out[(y + k) * width : (y + k + 1) * width], total[k * step : k * step + width]
+            for x in range(width):
+                row[x] = np.float32(line[x] * scale)
+
+
+@kernel
+def _mirror(at: Any, size: Any) -> Any:
+    if 0 <= at < size:
+        return at
+    at = abs(at) % max(2 * size - 2, 1)
+    return 2 * size - 2 - at if at >= size else at
+
+
+@kernel
+def _reflect(at: Any, size: Any) -> Any:
+    if 0 <= at < size:
+        return at
+    at %= 2 * size
+    return 2 * size - 1 - at if at >= size else at
+
+
+@kernel
+def _mapped(image: Any, part: Any, out: Any) -> Any:
+    """The affine map of one image, uint8 (C, H, W) -> float32."""
+    channels, height, width = image.shape
+    for y in range(height):
+        for x in range(width):
+            at_x, at_y = part[0] * x + part[1] * y + part[2], part[3] * x + part[4] * y + part[5]
+            column, row = np.floor(at_x), np.floor(at_y)
+            along, down = np.float32(at_x - column), np.float32(at_y - row)
+            left, top = np.int64(column), np.int64(row)
+            right, bottom = _mirror(left + 1, width), _mirror(top + 1, height)
+            left, top = _mirror(left, width), _mirror(top, height)
+            for c in range(channels):
+                near, far = np.float32(image[c, top, left]), np.float32(image[c, bottom, left])
+                near += (np.float32(image[c, top, right]) - near) * along
+                far += (np.float32(image[c, bottom, right]) - far) * along
+                out[c, y, x] = near + (far - near) * down
+
+
+@kernel
+def _moved(pixels: Any, dx: Any, dy: Any, out: Any) -> Any:
+    """(C, H, W), uint8 or float32, read along the fields (H, W) -> uint8."""
+    channels, height, width = pixels.shape
+    for y in range(height):
+        for x in range(width):
+            column, row = np.floor(dx[y, x]), np.floor(dy[y, x])
+            along, down = dx[y, x] - column, dy[y, x] - row
+            left, top = x + np.int64(column), y + np.int64(row)
+            right, bottom = _reflect(left + 1, width), _reflect(top + 1, height)
+            left, top = _reflect(left, width), _reflect(top, height)
+            for c in range(channels):
+                near, far = np.float32(pixels[c, top, left]), np.float32(pixels[c, bottom, left])
+                near += (np.float32(pixels[c, top, right]) - near) * along
+                far += (np.float32(pixels[c, bottom, right]) - far) * along
+                out[c, y, x] = np.uint8(min(max(near + (far - near) * down, np.float32(0)), np.float32(255)))
+
+
+@kernel
+def _images(
+    start: Any, stop: Any, images: Any, out: Any, words: Any, keys: Any, lead: Any, parts: Any,
+    fields: Any, down: Any, along: Any, scale: Any,
+) -> Any:  # fmt: skip
+    channels, height, width = images.shape[1:]
+    size = height * width
+    buffer = np.empty((lead + 2 * size + 3) // 4, np.uint64)
+    seen = buffer.view(np.uint16)
+    field = np.zeros((2, size), np.float32)
+    mapped = np.empty((channels, height, width), np.float32)
+    for n in range(start, stop):
+        if fields.size:
+            field[:] = fields[n].reshape(2, size)
+        elif scale != 0:
+            if keys.size:
+                fill(keys[n], buffer)
+            else:
+                seen[: words.shape[1]] = words[n]
+            _smoothed(seen[lead : lead + size], height, width, down, along, scale, field[0])
+            _smoothed(seen[lead + size : lead + 2 * size], height, width, down, along, scale, field[1])
+        dx, dy = field[0].reshape(height, width), field[1].reshape(height, width)
+        if parts.size:
+            _mapped(images[n], parts[n], mapped)
+            _moved(mapped, dx, dy, out[n])
+        else:
+            _moved(images[n], dx, dy, out[n])
+
+
+def _grouped(sigma: float) -> Array:
+    """The weights with as many zeros outside as `_convolve` wants: 2 pairs and then 4 at a time."""
+    weights = _weights(sigma)
+    pairs = len(weights) - 1
+    missing = pairs % 2 if pairs % 4 in (1, 2) else -pairs % 4
+    return np.append(weights, np.zeros(missing))
+
+
+def _run(images: Tensor, words: Tensor | None, keys: Tensor, setting: Setting) -> Tensor:
+    height, width = images.shape[2:]
+    sigma_down, sigma_along, reach = _fields(setting, height, width)
+    lead = _LEAD if _published(setting) else 0
+    parts, fields = np.empty((0, 6)), np.empty((0, 2, 0, 0), np.float32)
+    down = along = np.ones(1)
+    if lead:
+        first = keyed.words(keys, lead) if words is None else words
+        parts = affine(first, setting, height, width).numpy()
+    if reach:
+        down, along = _grouped(sigma_down), _grouped(sigma_along)
+        if len(down) > min(height, _SHORT + 1) or len(along) > min(width, _SHORT + 1):
+            whole = draw(keys, (len(images), *images.shape[1:]), setting) if words is None else words  # type: ignore[arg-type]
+            fields = displacements(whole, setting, height, width).numpy()
+    out = torch.empty_like(images)
+    seen = narrow(words) if words is not None and not fields.size else np.empty((0, 0), np.uint16)
+    spread(
+        _images, len(images), images.numpy(), out.numpy(), seen, unsigned(keys), lead, parts, fields,
+        down, along, _UNIT * reach, grain=1 + 10_000 // (height * width),
+    )  # fmt: skip
+    return out
+
+
+def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Move the images' pixels along smooth fields.
+
+    `images` uint8 (N, C, H, W); `words` as `draw` gives them. `setting.parameters`: in the published profiles pixels
+    that noise of 1 moves by, sigma of its smoothing, reach of the affine map's points (all pixels); for any-size
+    the factor alpha of the package, whose fields have sigma 1 % of each side and a reach of 0.5 % of the height.
+    """
+    assert words is not None
+    if images.device.type != "cpu":
+        return _apply(images, words, setting)
+    return _run(images, words, torch.empty(0, dtype=torch.int64), setting)
+
+
+def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
+    """`apply` of `draw`, on the CPU."""
+    return _run(images, None, keys, setting)
+
+
+ELASTIC = Kernel(apply, draw, fused)
