@@ -18,7 +18,7 @@ def command(
 ) -> None:
     """Show all that is known of a suite or a model without loading it."""
     found = _find(name)
-    told = {k: v for k, v in asdict(found).items() if v not in (None, "", (), {}) and k != "folder"}
+    told = {k: v for k, v in asdict(found).items() if v not in (None, False, "", (), {}) and k != "folder"}
     if as_json:
         print_json({"kind": type(found).__name__.lower(), **told})
         return
@@ -51,7 +51,7 @@ def _find(name: str) -> Suite | Card:
 
 def _lines(key: str, value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [f"{key}:", *(f"  {k}: {_word(v)}" for k, v in value.items() if v not in (None, ()))]
+        return [f"{key}:", *(f"  {k}: {_word(v)}" for k, v in value.items() if v not in (None, False, ()))]
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
         return [
             f"{key}:",
