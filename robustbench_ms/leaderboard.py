@@ -176,7 +176,7 @@ def _escape(text: str) -> str:
 
 
 def _grid(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
 
     def line(row: Sequence[str]) -> str:
         cells = [
