@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "mean_interval", "proportion_interval", "ratio_interval", "t_quantile"]
+__all__ = [
+    "Interval",
+    "binomial_bound",
+    "binomial_tail",
+    "bootstrap_means",
+    "holm",
+    "mean_interval",
+    "proportion_interval",
+    "ratio_interval",
+    "t_quantile",
+    "t_tail",
+]
 
 
 class Interval(NamedTuple):
@@ -66,26 +78,94 @@ def ratio_interval(
     return Interval(ratio, ratio - half, ratio + half)
 
 
-def t_quantile(p: float, degrees: int) -> float:
-    """The p quantile (0 < p < 1) of Student's t with that many degrees of freedom, by bisection of its CDF."""
+def t_quantile(p: float, degrees: float) -> float:
+    """The p quantile (0 < p < 1) of Student's t with that many degrees of freedom, by bisection of its tail."""
     if not 0 < p < 1 or degrees < 1:
         raise ValueError(f"no quantile {p} of t with {degrees} degrees of freedom")
     if p < 0.5:
         return -t_quantile(1 - p, degrees)
     low, high = 0.0, 1.0
-    while _t_cdf(high, degrees) < p:
+    while t_tail(high, degrees) > 1 - p:
         low, high = high, 2 * high
     while high - low > 1e-12 * max(1.0, high):
         middle = (low + high) / 2
         if not low < middle < high:
             break
-        low, high = (middle, high) if _t_cdf(middle, degrees) < p else (low, middle)
+        low, high = (middle, high) if t_tail(middle, degrees) > 1 - p else (low, middle)
     return (low + high) / 2
 
 
-def _t_cdf(t: float, degrees: int) -> float:
-    """P(T <= t), t >= 0, through the regularised incomplete beta function."""
-    return 1 - _betainc(degrees / 2, 0.5, degrees / (degrees + t * t)) / 2
+def t_tail(t: float, degrees: float) -> float:
+    """P(T >= t) of Student's t, exact in the far tail, through the regularised incomplete beta function."""
+    if t < 0:
+        return 1 - t_tail(-t, degrees)
+    return _betainc(degrees / 2, 0.5, degrees / (degrees + t * t)) / 2
+
+
+def binomial_tail(successes: int, n: int, p: float) -> float:
+    """P(X >= successes) of n draws with probability p (0..1)."""
+    if not 0 < successes <= n:
+        return float(successes <= 0)
+    return _betainc(successes, n - successes + 1, p)
+
+
+def binomial_bound(successes: int, n: int, alpha: float, *, upper: bool) -> float:
+    """The exact one-sided 1 - alpha bound of a binomial probability (Clopper and Pearson, Biometrika 1934)."""
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} successes of {n}")
+    if upper:
+        return 1 - binomial_bound(n - successes, n, alpha, upper=False)
+    if successes == 0:
+        return 0.0
+    low, high = 0.0, 1.0
+    while high - low > 1e-12:
+        middle = (low + high) / 2
+        low, high = (middle, high) if binomial_tail(successes, n, middle) < alpha else (low, middle)
+    return (low + high) / 2
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values: those at most alpha are the rejections, at most one of them false with probability alpha.
+
+    Valid under any dependence (Holm, Scandinavian Journal of Statistics 1979).
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [1.0] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def bootstrap_means(
+    rows: NDArray[np.floating],
+    groups: NDArray[np.integer] | None = None,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Means of k per-sample values under resampling: rows (k, n) to draws (resamples, k), the same for a seed.
+
+    `groups` (n,) says which cluster (a subject, a sequence) a sample belongs to; clusters are then drawn whole.
+    Any function of means, a ratio or a calibration error, is bootstrapped by applying it to each draw (Efron and
+    Tibshirani, An Introduction to the Bootstrap, chapters 6 and 8).
+    """
+    sums = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+    sizes = np.ones(sums.shape[1])
+    if groups is not None:
+        _, which = np.unique(groups, return_inverse=True)
+        sizes = np.bincount(which).astype(np.float64)
+        sums = np.stack([np.bincount(which, weights=row) for row in sums])
+    count = sizes.size
+    if count < 2:
+        raise ValueError("a bootstrap needs two samples or clusters")
+    random = np.random.default_rng(seed)
+    draws = np.empty((resamples, len(sums)))
+    for i in range(resamples):
+        times = np.bincount(random.integers(0, count, count), minlength=count)
+        draws[i] = sums @ times / (sizes @ times)
+    return draws
 
 
 def _betainc(a: float, b: float, x: float) -> float:
