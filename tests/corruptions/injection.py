@@ -106,6 +106,14 @@ def _layer(words: Array, size: tuple[int, int], variant: Variant) -> dict[str, A
     return {"z": normals(words).reshape(size)}
 
 
+def _fields(words: Array, size: tuple[int, int], variant: Variant) -> dict[str, Any]:
+    """In the published profiles x and y of three shifts and two words unused; then the fields of dx and of dy."""
+    values = centred(words)
+    lead = 0 if variant.package else 8
+    u, v = values[lead:].reshape(2, *size)
+    return {"u": u, "v": v, **({} if variant.package else {"shifts": values[:6].reshape(3, 2)})}
+
+
 READERS: dict[str, Callable[[Array, tuple[int, int], Variant], dict[str, Any]]] = {
     "gaussian_noise": _z,
     "speckle_noise": _z,
@@ -113,6 +121,7 @@ READERS: dict[str, Callable[[Array, tuple[int, int], Variant], dict[str, Any]]] 
     "glass_blur": _moves,
     "motion_blur": _angle,
     "fog": _wobbles,
+    "elastic_transform": _fields,
     "snow": _snowfall,
     "spatter": _layer,
     "frost": _crop,

@@ -8,6 +8,7 @@ path is compared wherever it is the one that ships.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from tests.corruptions.injection import READERS, shot_counts
 from tests.oracles.agreement import Agreement, compare
 from tests.oracles.photographs import cifar, imagenet, photographs, rectangle
 from tests.oracles.reference import SIZES, Variant, oracles
+from tests.oracles.weather import frost_photograph
 
 SHAPES = ((97, 131), (64, 200), (40, 33))
 """Sizes for any-size: neither square nor even; the last is smaller than the longest streaks."""
@@ -80,23 +82,47 @@ def test_parity_on_cuda(name, profile):
         assert total.fits, f"{name} {profile} {severity}: {total}"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "spatter"])
-def test_a_grey_image_is_the_first_of_three_equal_channels(name):
-    """Spatter apart: its colours have a luminance, which no channel of the coloured result is."""
-    grey = photographs(64, 1)[0][..., 1]
-    image, severity, profile = np.repeat(grey[..., None], 3, axis=-1), 4, "imagenet-64"
-    batch, ids = torch.from_numpy(grey.copy())[None, None], torch.tensor([41])
+def _grey(name: str, severity: int) -> tuple[np.ndarray, np.ndarray, Variant, dict]:
+    """A photograph in grey (64, 64), what becomes of it, and the oracle's variant and draws."""
+    image, profile, ids = photographs(64, 1)[0][..., 1].copy(), "imagenet-64", torch.tensor([41])
+    batch = torch.from_numpy(image)[None, None]
     ours = corrupt(batch, name, severity, profile=profile, seed=5, ids=ids)[0, 0].numpy()
-    draws, variant, draw = {}, Variant(name, profile, severity), kernel_of(name).draw
-    if draw is not None:
-        setting = Setting(profile, severity, parameters(name, profile, severity))
-        words = draw(keys(name, severity, 5, ids), tuple(batch.shape), setting).numpy()[0]
-        if name == "shot_noise":
-            draws = {"counts": shot_counts(words, grey[None], variant).transpose(1, 2, 0)}
-        else:
-            draws = READERS[name](words, grey.shape, variant)
-        draws = {key: np.repeat(d, 3, -1) if np.shape(d) == (64, 64, 1) else d for key, d in draws.items()}
-    agreement = compare(ours, oracles()[name].apply(image, variant, **draws)[..., 0])
+    variant, draw = Variant(name, profile, severity), kernel_of(name).draw
+    if draw is None:
+        return image, ours, variant, {}
+    setting = Setting(profile, severity, parameters(name, profile, severity))
+    words = draw(keys(name, severity, 5, ids), tuple(batch.shape), setting).numpy()[0]
+    if name == "shot_noise":
+        return image, ours, variant, {"counts": shot_counts(words, image[None], variant).transpose(1, 2, 0)}
+    return image, ours, variant, READERS[name](words, image.shape, variant)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"frost", "spatter"}])
+def test_a_grey_image_is_the_first_of_three_equal_channels(name):
+    image, ours, variant, draws = _grey(name, 4)
+    for key, draw in draws.items():
+        if isinstance(draw, np.ndarray) and draw.shape == (64, 64, 1):
+            draws[key] = draw.repeat(3, axis=-1)
+    coloured = oracles()[name].apply(np.repeat(image[..., None], 3, axis=-1), variant, **draws)
+    agreement = compare(ours, coloured[..., 0])
+    assert agreement.fits, agreement
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_a_grey_image_takes_the_luminance_of_ice_and_of_water_and_mud(severity):
+    image, ours, variant, draws = _grey("frost", severity)
+    crop = frost_photograph(draws["index"], variant.profile, 64, 64)
+    crop = crop[draws["top"] : draws["top"] + 64, draws["left"] : draws["left"] + 64]
+    grey = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_RGB2GRAY)
+    of_image, of_frost = variant.p
+    agreement = compare(ours, np.clip(of_image * image.astype(float) + of_frost * grey, 0, 255))
+    assert agreement.fits, agreement
+
+    image, ours, variant, draws = _grey("spatter", severity)
+    liquid = oracles()["spatter"].apply(np.zeros((64, 64, 3), np.uint8), variant, **draws)
+    mud = variant.p[-1]
+    covered = mud * liquid[..., 0] / 63
+    agreement = compare(ours, np.clip(image * (1 - covered) + liquid @ [0.299, 0.587, 0.114], 0, 255))
     assert agreement.fits, agreement
 
 

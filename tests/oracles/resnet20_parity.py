@@ -215,7 +215,7 @@ def main() -> int:
     data = cifar()
     if data is None:
         raise SystemExit("cifar10/test_images.npy is not under RBMS_DATA")
-    clean, labels = np.ascontiguousarray(data[0]), np.asarray(data[1])
+    clean, labels = np.array(data[0]), np.asarray(data[1])
     weights = Path(data[0].filename).parents[1] / WEIGHTS
     answers = Answers(arguments.folder, weights, labels)
     accuracy = 100 * float(answers.right(clean).mean())
