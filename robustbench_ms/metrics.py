@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the table alone is read by listing and planning, which star
 
     Floats = NDArray[np.floating]
 
-__all__ = ["METRICS", "Metric", "ece", "ece_with_stderr", "mean_with_stderr", "metric"]
+__all__ = ["MEASURED", "METRICS", "Metric", "ece", "ece_with_stderr", "mean_with_stderr", "metric"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ _TABLE = (
     ),
 )
 METRICS: dict[str, Metric] = {m.name: m for m in _TABLE}
+MEASURED = ("accuracy", "top5_accuracy", "nll", "brier", "ece")
+"""What a cell holds; the others are computed from cells, and are the columns of tables."""
 
 
 def metric(name: str) -> Metric:

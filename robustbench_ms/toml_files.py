@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import tomli_w
 
 from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
-from robustbench_ms.datasets import DATASETS
-from robustbench_ms.errors import UserError, choose
-from robustbench_ms.metrics import METRICS
+from robustbench_ms.datasets import DATASETS, DatasetInfo
+from robustbench_ms.errors import BadFile, UserError, choose
+from robustbench_ms.metrics import MEASURED, METRICS
 from robustbench_ms.spec import Card, Input, Published, Suite, Weights
 from robustbench_ms.toml_reader import Table, read_toml
 
@@ -23,6 +23,7 @@ TASKS = ("classification",)
 GROUPS = {"common": COMMON, "all": NAMES}
 """Words that stand for a list of corruptions in a suite's matrix."""
 
+COLUMNS = tuple(name for name in METRICS if name not in MEASURED)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 FITS = ("resize", "crop", "letterbox")
@@ -33,19 +34,8 @@ MEMORY_FORMATS = ("contiguous", "channels_last")
 def read_suite(path: Path) -> Suite:
     """The suite in a TOML file; its name is the file's name."""
     table = read_toml(path)
-    dataset = table.word("dataset", DATASETS, "data set", default=None)
-    if dataset is None:
-        raise UserError(f"{path}: the key 'dataset' is missing")
+    dataset = table.word("dataset", DATASETS, "data set", required=True)
     info = DATASETS[dataset]
-    matrix = _matrix(table.table("matrix"))
-    also = table.strings("also", ("clean",))
-    for cell in also:
-        choose(cell, ("clean",), "cell", f"{path}: also")
-    profile = table.word("profile", PROFILES, "profile", default=None)
-    if matrix and not info.corrupted and profile is None:
-        raise UserError(f"{path}: a matrix of corruptions needs a profile: one of {', '.join(PROFILES)}")
-    if info.corrupted and profile is not None:
-        raise UserError(f"{path}: {dataset} brings its corrupted images, so the suite can have no profile")
     suite = Suite(
         name=path.stem,
         task=table.word("task", TASKS, "task", default="classification"),
@@ -53,28 +43,66 @@ def read_suite(path: Path) -> Suite:
         split=table.word("split", info.splits, f"split of {dataset}", default="test"),
         about=table.take("about", str, ""),
         canvas=table.word("canvas", ("stored",), "canvas", default="stored"),
-        profile=profile,
+        profile=table.word("profile", PROFILES, "profile", default=None),
         encode=_encode(table),
-        matrix=matrix,
-        also=also,
-        summary=tuple(
-            choose(name, METRICS, "metric", f"{path}: summary")
-            for name in table.strings("summary", ("clean_accuracy",))
-        ),
+        matrix=_matrix(table.table("matrix")),
+        also=_words(table, "also", ("clean",), "cell", ("clean",)),
+        summary=_words(table, "summary", COLUMNS, "column", ("clean_accuracy",)),
         seed=table.take("seed", int, 0),
         limit=_limit(table),
         files=_files(table.table("files")) if dataset == "arrays" else {},
         classes=table.take("classes", int, info.classes),
-        sha256={k: _sha256(v, f"{path}: [sha256] {k}") for k, v in table.table("sha256").rest().items()},
+        sha256=_digests(table.table("sha256"), info),
         gate=table.strings("gate"),
         folder=path.parent,
     )
     table.done()
-    if not matrix and not also:
-        raise UserError(f'{path}: the suite has no cell: it needs a [matrix] or also = ["clean"]')
-    if dataset == "arrays" and suite.classes is None:
-        raise UserError(f"{path}: the key 'classes' is missing: how many classes the labels have")
+    _check_suite(suite, info, path)
     return suite
+
+
+def _check_suite(suite: Suite, info: DatasetInfo, path: Path) -> None:
+    """What no key says alone."""
+    if not suite.matrix and not suite.also:
+        raise UserError(f'{path}: the suite has no cell: it needs a [matrix] or also = ["clean"]')
+    if suite.matrix and not info.corrupted and suite.profile is None:
+        raise UserError(f"{path}: a matrix of corruptions needs a profile: one of {', '.join(PROFILES)}")
+    if info.corrupted and (suite.profile is not None or suite.encode is not None):
+        word = "profile" if suite.profile is not None else "encode"
+        raise UserError(
+            f"{path}: {suite.dataset} brings its corrupted images, so the suite can have no {word}"
+        )
+    if suite.classes is None:
+        raise UserError(f"{path}: the key 'classes' is missing: how many classes the labels have")
+    if suite.classes < 2 or suite.classes != (info.classes or suite.classes):
+        raise UserError(f"{path}: classes must be {info.classes or '2 or more'}, not {suite.classes}")
+    if not suite.summary:
+        raise UserError(f"{path}: summary names no column; the first one ranks")
+    for name in {"mce", "relative_mce"} & set(suite.summary):
+        if not suite.dataset.startswith("imagenet"):
+            raise UserError(
+                f"{path}: summary: {name} is normalised by AlexNet on ImageNet-C and has no meaning on "
+                f"{suite.dataset}; use mean_corruption_error"
+            )
+
+
+def _words(
+    table: Table, key: str, known: tuple[str, ...], what: str, default: tuple[str, ...]
+) -> tuple[str, ...]:
+    """A list of different words, each one of `known`."""
+    words = tuple(choose(w, known, what, f"{table.place}: {key}") for w in table.strings(key, default))
+    if twice := [word for word in words if words.count(word) > 1]:
+        raise UserError(f"{table.place}: {key} has {twice[0]!r} twice")
+    return words
+
+
+def _digests(table: Table, info: DatasetInfo) -> dict[str, str]:
+    """Expected digests by what they are of; a misspelt one would be checked against nothing."""
+    known = (*(NAMES if info.corrupted else ("images",)), "labels")
+    found = table.rest()
+    for key in found:
+        choose(key, known, "array", table.place)
+    return {key: _sha256(value, f"{table.place} {key}") for key, value in found.items()}
 
 
 def read_card(path: Path) -> Card:
@@ -149,6 +177,8 @@ def _matrix(table: Table) -> dict[str, tuple[Any, ...]]:
         return {}
     names = raw.get("corruption", "common")
     if isinstance(names, str):
+        if names in NAMES:
+            raise UserError(f'{table.place}: corruption must be a list: ["{names}"]')
         names = GROUPS[choose(names, GROUPS, "group of corruptions", f"{table.place} corruption")]
     severities = raw.get("severity", list(SEVERITIES))
     for axis, values in (("corruption", names), ("severity", severities)):
@@ -236,23 +266,46 @@ def _published(row: Table) -> Published:
 
 
 def write_card(card: Card, path: Path) -> Path:
-    """Write a card as TOML, only what differs from the defaults; UserError where no other process could build it."""
+    """Write a card as TOML, only what differs from the defaults.
+
+    UserError where no other process could build it, or where reading it again would give another card.
+    """
+    from robustbench_ms.record import replacing
+
     if not isinstance(card.build, str):
         raise UserError(
-            f"card {card.name}: its build target cannot be imported by another process, so it cannot be saved"
+            f"card {card.name}: its build target cannot be imported by another process, so it cannot be saved; "
+            'register it as "package.module:function"'
         )
     tables: dict[str, Any] = {"build": card.build, **_changed(card, Card(name=card.name, build=card.build))}
     for key in ("name", "folder"):
         tables.pop(key, None)
-    if "input" in tables:
-        tables["input"] = _changed(card.input, Input())
-        tables["input"].pop("assumed", None)
+    if not card.input.assumed:
+        # An input that is all defaults is told by one of them: an empty table would be taken as not known.
+        tables["input"] = _changed(card.input, Input()) or {"range": card.input.range}
+    else:
+        tables.pop("input", None)
     try:
         text = tomli_w.dumps(_plain(tables))
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8")
+            _refuse_loss(card, part)
     except TypeError as error:
         raise UserError(f"card {card.name}: its args cannot be written as TOML ({error})") from error
-    path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadFile(f"{path} cannot be written: {error.strerror}") from error
     return path
+
+
+def _refuse_loss(card: Card, path: Path) -> None:
+    """What was written is read again: TOML has no None, and a card's file holds no absolute path."""
+    try:
+        again = replace(read_card(path), name=card.name, folder=card.folder)
+    except UserError as error:
+        told = str(error).removeprefix(f"{path}: ")
+        raise UserError(f"card {card.name} cannot be saved: {told}") from error
+    if _plain(asdict(again), none=True) != _plain(asdict(card), none=True):
+        raise UserError(f"card {card.name} cannot be saved: TOML cannot hold its args as they are")
 
 
 def _changed(thing: Card | Input, default: Card | Input) -> dict[str, Any]:
@@ -260,8 +313,8 @@ def _changed(thing: Card | Input, default: Card | Input) -> dict[str, Any]:
     return {key: value for key, value in asdict(thing).items() if value != before[key]}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, *, none: bool = False) -> Any:
     """Tuples as lists, and no None: TOML has neither."""
     if isinstance(value, Mapping):
-        return {key: _plain(v) for key, v in value.items() if v is not None}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return {key: _plain(v, none=none) for key, v in value.items() if none or v is not None}
+    return [_plain(v, none=none) for v in value] if isinstance(value, (list, tuple)) else value

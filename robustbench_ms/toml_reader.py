@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -27,7 +29,10 @@ def read_toml(path: Path) -> Table:
         raise BadFile(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise BadFile(f"{path}: not a text file in UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # tomllib lets a number of 5,000 digits or a deep nest through
         raise BadFile(f"{path}: not valid TOML: {error}") from error
     return Table(values, str(path))
 
@@ -49,18 +54,25 @@ class Table:
         self._known.append(key)
         if key not in self._left:
             if required:
-                raise UserError(f"{self.place}: the key {key!r} is missing")
+                near = difflib.get_close_matches(key, self._left, n=1)
+                raise UserError(
+                    f"{self.place}: no key named {near[0]!r}; did you mean {key!r}?"
+                    if near
+                    else f"{self.place}: the key {key!r} is missing"
+                )
             return default
         value = self._left.pop(key)
-        if kind is float and type(value) is int:
-            value = float(value)
+        if kind is float:
+            value = _finite(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise UserError(f"{self.place}: {key} must be {_NAMES[kind]}, not {value!r}")
+            raise UserError(f"{self.place}: {key} must be {_NAMES[kind]}, not {_shown(value)}")
         return value
 
-    def word(self, key: str, known: Iterable[str], what: str, default: str | None = None) -> Any:
+    def word(
+        self, key: str, known: Iterable[str], what: str, default: str | None = None, *, required: bool = False
+    ) -> Any:
         """A string that is one of `known`."""
-        value = self.take(key, str, default)
+        value = self.take(key, str, default, required=required)
         return (
             value if value is None or value == default else choose(value, known, what, f"{self.place}: {key}")
         )
@@ -83,7 +95,7 @@ class Table:
         value = self._left.pop(key, [])
         rows = value if isinstance(value, list) else [value]
         if not all(isinstance(row, dict) for row in rows):
-            raise UserError(f"{self.place}: {key} must be a table or a list of tables, not {value!r}")
+            raise UserError(f"{self.place}: {key} must be a table or a list of tables, not {_shown(value)}")
         single = not isinstance(value, list)
         return [Table(row, f"{self.place}: [{key}{'' if single else f' {i}'}]") for i, row in enumerate(rows)]
 
@@ -100,15 +112,31 @@ class Table:
     def check(self, key: str, value: T, test: Callable[[T], bool], wanted: str) -> T:
         """Return `value` if it passes `test`; raise UserError that says what is wanted if not."""
         if not test(value):
-            raise UserError(f"{self.place}: {key} must be {wanted}, not {value!r}")
+            raise UserError(f"{self.place}: {key} must be {wanted}, not {_shown(value)}")
         return value
 
     def _sequence(self, key: str, kind: type, default: tuple[Any, ...]) -> tuple[Any, ...]:
         values = self.take(key, list, list(default))
-        values = [float(v) if kind is float and type(v) is int else v for v in values]
+        values = [_finite(v) if kind is float else v for v in values]
         for value in values:
             if not isinstance(value, kind):
                 raise UserError(
-                    f"{self.place}: {key} must be a list of {_NAMES[kind][2:]}s, not with {value!r}"
+                    f"{self.place}: {key} must be a list of {_NAMES[kind][2:]}s, not with {_shown(value)}"
                 )
         return tuple(values)
+
+
+def _finite(value: Any) -> Any:
+    """A whole number as float; None, which is no number, for what no float holds and for nan and inf."""
+    if type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            return None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _shown(value: Any) -> str:
+    """A wrong value as the message shows it: short."""
+    text = "nan, inf or a number too large" if value is None else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
