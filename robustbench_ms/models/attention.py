@@ -20,14 +20,21 @@ __all__ = ["ATTENTIONS", "attention_layer", "create_attention"]
 
 # name -> (module, attribute); a builder takes (channels, *, ..., device, dtype)
 ATTENTIONS: dict[str, tuple[str, str]] = {
+    "bam": ("bam", "BAM"),
     "cbam": ("timm_blocks", "cbam"),
     "coord": ("timm_blocks", "coord"),
+    "dmsca": ("dmsca", "DMSCA"),
     "eca": ("timm_blocks", "eca"),
     "ela": ("timm_blocks", "ela"),
+    "ema": ("ema", "EMA"),
     "gc": ("timm_blocks", "gc"),
     "ge": ("timm_blocks", "ge"),
+    "nam": ("nam", "NAM"),
+    "sa": ("shuffle_attention", "ShuffleAttention"),
     "se": ("timm_blocks", "se"),
+    "simam": ("simam", "SimAM"),
     "sk": ("timm_blocks", "sk"),
+    "triplet": ("triplet", "TripletAttention"),
 }
 
 
@@ -44,7 +51,7 @@ def create_attention(
     `arguments` are the block's own; each block's docstring lists them. Raises UnknownName for a name or
     an argument that does not exist, and UserError for a value that the block cannot take.
     """
-    choose(name, ATTENTIONS, "attention", "attention")
+    choose(name, ATTENTIONS, "attention")
     natural("channels", channels)
     module, attribute = ATTENTIONS[name]
     build = getattr(importlib.import_module(f"robustbench_ms.models.{module}"), attribute)
@@ -59,5 +66,5 @@ def attention_layer(name: str | None, **arguments: Any) -> partial[nn.Module] | 
         if arguments:
             raise UserError(f"{', '.join(sorted(arguments))}: given without an attention to use it")
         return None
-    choose(name, ATTENTIONS, "attention", "attention")
+    choose(name, ATTENTIONS, "attention")
     return partial(create_attention, name, **arguments)
