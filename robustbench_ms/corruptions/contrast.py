@@ -20,9 +20,10 @@ __all__ = ["CONTRAST", "contrast"]
 
 def _contrast(images: Tensor, setting: Setting) -> Tensor:
     pixels = images.shape[2] * images.shape[3]
+    factor = float(setting.parameters)
     mean = images.sum(dim=(2, 3), keepdim=True, dtype=torch.int64).to(torch.float64) / pixels
-    shift = (mean * (1 - setting.parameters) + EDGE).to(torch.float32)
-    return (images.to(torch.float32) * setting.parameters + shift).to(torch.uint8)
+    shift = (mean * (1 - factor) + EDGE).to(torch.float32)
+    return (images.to(torch.float32) * factor + shift).to(torch.uint8)
 
 
 @kernel

@@ -136,7 +136,7 @@ def _read(
     pixels: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor, down: Tensor, along: Tensor
 ) -> Tensor:
     """Linear interpolation of float32 (N, C, H, W) at rows and columns (N, H, W) and fractions of them."""
-    count, channels, height, width = pixels.shape
+    count, channels, _, width = pixels.shape
     flat = pixels.flatten(2)
 
     def at(y: Tensor, x: Tensor) -> Tensor:
@@ -312,7 +312,7 @@ def _run(images: Tensor, words: Tensor | None, keys: Tensor, setting: Setting) -
     if reach:
         down, along = _grouped(sigma_down), _grouped(sigma_along)
         if len(down) > min(height, _SHORT + 1) or len(along) > min(width, _SHORT + 1):
-            whole = draw(keys, (len(images), *images.shape[1:]), setting) if words is None else words  # type: ignore[arg-type]
+            whole = draw(keys, (len(images), *images.shape[1:]), setting) if words is None else words
             fields = displacements(whole, setting, height, width).numpy()
     out = torch.empty_like(images)
     seen = narrow(words) if words is not None and not fields.size else np.empty((0, 0), np.uint16)

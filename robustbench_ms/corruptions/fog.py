@@ -68,7 +68,7 @@ def _plasma(words: Tensor, side: int, decay: float) -> Tensor:
 
 
 def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    strength, decay = setting.parameters
+    strength, decay = map(float, setting.parameters)
     height, width = images.shape[2:]
     heights = _plasma(words, map_side(setting.profile, height, width), decay)
     low = heights.amin(dim=(1, 2), keepdim=True)

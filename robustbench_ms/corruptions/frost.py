@@ -120,7 +120,7 @@ def _corners(words: Tensor, sizes: Array, height: int, width: int) -> tuple[Tens
 
 
 def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    of_image, of_frost = setting.parameters
+    of_image, of_frost = map(float, setting.parameters)
     height, width = images.shape[2:]
     first, stride = _corners(words, _ice(setting.profile, height, width).sizes, height, width)
     y, x = torch.arange(height, device=words.device), torch.arange(width, device=words.device)
@@ -134,8 +134,9 @@ def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
 
 @kernel
 def _images(
-    start: Any, stop: Any, images: Any, out: Any, first: Any, stride: Any, planes: Any, of_image: Any, of_frost: Any
-) -> Any:
+    start: Any, stop: Any, images: Any, out: Any, first: Any, stride: Any, planes: Any,
+    of_image: Any, of_frost: Any,
+) -> Any:  # fmt: skip
     channels, height, width = images.shape[1:]
     for n in range(start, stop):
         for channel in range(channels):

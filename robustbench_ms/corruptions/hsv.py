@@ -141,11 +141,11 @@ def _saturate_rgb(start: Any, stop: Any, images: Any, out: Any, factor: Any, off
             part = whole - 6.0 if whole >= 6.0 else whole
             # The sectors 0..5 of (R, G, B): vtp, qvp, pvt, pqv, tpv, vpq.
             first = t if part == 4.0 else (q if part == 1.0 else p)
-            first = value if part == 0.0 or part == 5.0 else first
+            first = value if part == 0.0 or part == 5.0 else first  # noqa: PLR1714 - numba has no fast sets
             second = t if part == 0.0 else (q if part == 3.0 else p)
-            second = value if part == 1.0 or part == 2.0 else second
+            second = value if part == 1.0 or part == 2.0 else second  # noqa: PLR1714
             third = t if part == 2.0 else (q if part == 5.0 else p)
-            third = value if part == 3.0 or part == 4.0 else third
+            third = value if part == 3.0 or part == 4.0 else third  # noqa: PLR1714
             out[n, 0, i] = np.uint8(first * 255.0)
             out[n, 1, i] = np.uint8(second * 255.0)
             out[n, 2, i] = np.uint8(third * 255.0)

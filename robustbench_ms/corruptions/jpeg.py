@@ -8,7 +8,6 @@ bytes equal Pillow's on every device.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +18,8 @@ from torch import Tensor
 
 from robustbench_ms.errors import UserError
 
+from .compiled import kernel, spread
+from .dct import transform_blocks, transforms
 from .kernel import Kernel, Setting
 
 __all__ = ["JPEG", "jpeg_compression", "jpeg_round_trip"]
@@ -45,55 +46,6 @@ def _steps(quality: int) -> np.ndarray[Any, np.dtype[np.int32]]:
     return np.clip((base * scale + 50) // 100, 1, 255).astype(np.int32)
 
 
-def transforms(i: Callable[[Any], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The forward and the inverse transform of eight values, on integers or on tensors of them.
-
-    `i` narrows an expression to 32 bits: compiled code needs to be told, tensors stay as they are. Constants
-    are 2^13 times the rotations' factors (Loeffler, Ligtenberg & Moschytz, 1989); `up` and `down` are how far
-    the even sums are shifted to the left and the products to the right: passes keep 2 more bits between them.
-    """
-
-    def forward(a0, a1, a2, a3, a4, a5, a6, a7, up, down, even):  # type: ignore[no-untyped-def]  # noqa: ANN202, ANN001, PLR0917
-        half = i(1) << (down - 1)
-        t0, t7, t1, t6 = i(a0 + a7), i(a0 - a7), i(a1 + a6), i(a1 - a6)
-        t2, t5, t3, t4 = i(a2 + a5), i(a2 - a5), i(a3 + a4), i(a3 - a4)
-        u0, u3, u1, u2 = i(t0 + t3), i(t0 - t3), i(t1 + t2), i(t1 - t2)
-        # Rows leave the sums with two bits more; columns take them away again.
-        b0 = i((((u0 + u1) << up) + even) >> (2 - up))
-        b4 = i((((u0 - u1) << up) + even) >> (2 - up))
-        z1 = i((u2 + u3) * 4433)
-        b2 = i(i(z1 + u3 * 6270 + half) >> down)
-        b6 = i(i(z1 - u2 * 15137 + half) >> down)
-        z1, z2, z3, z4 = i(t4 + t7), i(t5 + t6), i(t4 + t6), i(t5 + t7)
-        z5 = i((z3 + z4) * 9633)
-        z1, z2 = i(z1 * -7373), i(z2 * -20995)
-        z3, z4 = i(z3 * -16069 + z5), i(z4 * -3196 + z5)
-        b7 = i(i(t4 * 2446 + z1 + z3 + half) >> down)
-        b5 = i(i(t5 * 16819 + z2 + z4 + half) >> down)
-        b3 = i(i(t6 * 25172 + z2 + z3 + half) >> down)
-        b1 = i(i(t7 * 12299 + z1 + z4 + half) >> down)
-        return b0, b1, b2, b3, b4, b5, b6, b7
-
-    def inverse(b0, b1, b2, b3, b4, b5, b6, b7, down):  # type: ignore[no-untyped-def]  # noqa: ANN202, ANN001, PLR0917
-        half = i(1) << (down - 1)
-        z1 = i((b2 + b6) * 4433)
-        t2, t3 = i(z1 - b6 * 15137), i(z1 + b2 * 6270)
-        t0, t1 = i(((b0 + b4) << 13) + half), i(((b0 - b4) << 13) + half)
-        u0, u3, u1, u2 = i(t0 + t3), i(t0 - t3), i(t1 + t2), i(t1 - t2)
-        z1, z2, z3, z4 = i(b7 + b1), i(b5 + b3), i(b7 + b3), i(b5 + b1)
-        z5 = i((z3 + z4) * 9633)
-        z1, z2 = i(z1 * -7373), i(z2 * -20995)
-        z3, z4 = i(z3 * -16069 + z5), i(z4 * -3196 + z5)
-        t0, t1 = i(b7 * 2446 + z1 + z3), i(b5 * 16819 + z2 + z4)
-        t2, t3 = i(b3 * 25172 + z2 + z3), i(b1 * 12299 + z1 + z4)
-        return (
-            i(i(u0 + t3) >> down), i(i(u1 + t2) >> down), i(i(u2 + t1) >> down), i(i(u3 + t0) >> down),
-            i(i(u3 - t0) >> down), i(i(u2 - t1) >> down), i(i(u1 - t2) >> down), i(i(u0 - t3) >> down),
-        )  # fmt: skip
-
-    return forward, inverse
-
-
 _forward, _inverse = transforms(lambda x: x)
 
 
@@ -101,8 +53,8 @@ def _coded(plane: Tensor, steps: Tensor) -> Tensor:
     """A plane (N, h, w) of whole blocks, int32 in 0..255, through transform and quantisation and back."""
     count, height, width = plane.shape
     blocks = plane.view(count, height // 8, 8, width // 8, 8) - 128
-    rows = torch.stack(_forward(*blocks.unbind(4), 2, 11, 0), dim=4)
-    coefficients = torch.stack(_forward(*rows.unbind(2), 0, 15, 2), dim=2)
+    rows = torch.stack(_forward(*blocks.unbind(4), 2, 0, 11), dim=4)
+    coefficients = torch.stack(_forward(*rows.unbind(2), 0, 2, 15), dim=2)
     step = (steps * 8)[:, None, :]  # the transform is 8 times the orthonormal one
     rounded = torch.div(coefficients.abs() + step // 2, step, rounding_mode="floor")
     values = torch.where(coefficients < 0, -rounded, rounded) * steps[:, None, :]
@@ -171,6 +123,131 @@ def _round_trip(images: Tensor, quality: int) -> Tensor:
     return torch.stack([red, green, blue], dim=1).clamp(0, 255).to(torch.uint8)
 
 
+@kernel
+def _luma(image: Any, plane: Any, strip: Any) -> None:
+    """The luminance (or the grey channel) of one image, less 128, into the strips of `plane` from `strip` on."""
+    channels, height, width = image.shape
+    wide = -(-width // 8) * 8
+    for y in range(-(-height // 8) * 8):
+        at = min(y, height - 1)
+        begin = (strip + y // 8) * wide
+        line = plane[y % 8, begin : begin + wide]
+        if channels == 1:
+            for x in range(width):
+                line[x] = np.int16(image[0, at, x]) - np.int16(128)
+        else:
+            red, green, blue = image[0, at], image[1, at], image[2, at]
+            for x in range(width):
+                r, g, b = np.int32(red[x]), np.int32(green[x]), np.int32(blue[x])
+                line[x] = np.int16(np.int32(np.int32(19595 * r + 38470 * g + 7471 * b + 32768) >> 16) - 128)
+        line[width:] = line[width - 1]
+
+
+@kernel
+def _chroma(image: Any, plane: Any, strip: Any, of_red: Any, of_green: Any, of_blue: Any) -> None:
+    """A chroma plane of one image, halved, less 128, into the strips of `plane` from `strip` on."""
+    height, width = image.shape[1:]
+    rows, wide = -(-height // 2), -(-width // 16) * 8
+    total = np.empty(2 * wide, np.int16)
+    for y in range(-(-rows // 8) * 8):
+        begin = (strip + y // 8) * wide
+        line = plane[y % 8, begin : begin + wide]
+        upper = 2 * min(y, rows - 1)
+        for row in range(2):
+            at = min(upper + row, height - 1)
+            red, green, blue = image[0, at], image[1, at], image[2, at]
+            for x in range(width):
+                r, g, b = np.int32(red[x]), np.int32(green[x]), np.int32(blue[x])
+                value = np.int32(np.int32(of_red * r + of_green * g + of_blue * b + 8421375) >> 16)
+                total[x] = np.int16(value if row == 0 else total[x] + value)
+        total[width:] = total[width - 1]
+        for x in range(0, wide, 2):
+            line[x] = np.int16((total[2 * x] + total[2 * x + 1] + 1) >> 2) - np.int16(128)
+            line[x + 1] = np.int16((total[2 * x + 2] + total[2 * x + 3] + 2) >> 2) - np.int16(128)
+
+
+@kernel
+def _widened(
+    plane: Any, strip: Any, wide: Any, y: Any, rows: Any, columns: Any, total: Any, out: Any
+) -> None:
+    """Row y of a chroma plane at full size, less 128."""
+    here = y // 2
+    if columns <= 2:  # libjpeg interpolates nothing that narrow
+        begin = (strip + here // 8) * wide
+        for x in range(columns):
+            out[2 * x] = out[2 * x + 1] = plane[here % 8, begin + x]
+        return
+    near = min(max(here + (1 if y % 2 else -1), 0), rows - 1)
+    begin, other = (strip + here // 8) * wide, (strip + near // 8) * wide
+    a, b = plane[here % 8, begin : begin + columns], plane[near % 8, other : other + columns]
+    for x in range(columns):
+        total[x + 1] = np.int16(3 * a[x] + b[x])
+    total[0], total[columns + 1] = total[1], total[columns]
+    for x in range(columns):
+        middle = 3 * np.int32(total[x + 1])
+        out[2 * x] = np.int16(np.int32(middle + total[x] + 8) >> 4)
+        out[2 * x + 1] = np.int16(np.int32(middle + total[x + 2] + 7) >> 4)
+
+
+@kernel
+def _coloured(luma: Any, blueness: Any, redness: Any, strip: Any, half_strip: Any, out: Any) -> None:
+    """The planes' strips of one image back to RGB, uint8 (3, H, W)."""
+    height, width = out.shape[1:]
+    wide, half_wide = -(-width // 8) * 8, -(-width // 16) * 8
+    rows, columns = -(-height // 2), -(-width // 2)
+    total = np.empty(columns + 2, np.int16)
+    cb, cr = np.empty(2 * columns, np.int16), np.empty(2 * columns, np.int16)
+    for y in range(height):
+        _widened(blueness, half_strip, half_wide, y, rows, columns, total, cb)
+        _widened(redness, half_strip, half_wide, y, rows, columns, total, cr)
+        begin = (strip + y // 8) * wide
+        line = luma[y % 8, begin : begin + width]
+        red, green, blue = out[0, y], out[1, y], out[2, y]
+        for x in range(width):
+            grey, b, r = np.int32(line[x]) + 128, np.int32(cb[x]), np.int32(cr[x])
+            value: Any = np.int32(grey + np.int32(np.int32(91881 * r + 32768) >> 16))
+            red[x] = np.uint8(min(max(value, 0), 255))
+            value = np.int32(grey + np.int32(np.int32(-22554 * b - 46802 * r + 32768) >> 16))
+            green[x] = np.uint8(min(max(value, 0), 255))
+            value = np.int32(grey + np.int32(np.int32(116130 * b + 32768) >> 16))
+            blue[x] = np.uint8(min(max(value, 0), 255))
+
+
+@kernel
+def _images(start: Any, stop: Any, images: Any, out: Any, steps: Any) -> None:
+    """Small images are taken several at a time, so that there are blocks enough for long loops."""
+    channels, height, width = images.shape[1:]
+    strips, blocks = -(-height // 8), -(-height // 8) * -(-width // 8)
+    half_strips, half_blocks = -(-height // 16), -(-height // 16) * -(-width // 16)
+    many = max(1, min(stop - start, 256 // blocks))
+    luma = np.empty((8, 8 * blocks * many), np.int16)
+    blueness = np.empty((8, 8 * half_blocks * many if channels == 3 else 0), np.int16)
+    redness = np.empty_like(blueness)
+    buffers = np.empty((2, 64 * 128), np.int16)
+    for first in range(start, stop, many):
+        count = min(many, stop - first)
+        for i in range(count):
+            image = images[first + i]
+            _luma(image, luma, i * strips)
+            if channels == 3:
+                _chroma(image, blueness, i * half_strips, -11059, -21709, 32768)
+                _chroma(image, redness, i * half_strips, 32768, -27439, -5329)
+        transform_blocks(luma, count * blocks, steps[0], buffers)
+        if channels == 3:
+            transform_blocks(blueness, count * half_blocks, steps[1], buffers)
+            transform_blocks(redness, count * half_blocks, steps[1], buffers)
+            for i in range(count):
+                _coloured(luma, blueness, redness, i * strips, i * half_strips, out[first + i])
+        else:
+            wide = -(-width // 8) * 8
+            for i in range(count):
+                for y in range(height):
+                    begin = (i * strips + y // 8) * wide
+                    line = luma[y % 8, begin : begin + width]
+                    for x in range(width):
+                        out[first + i, 0, y, x] = np.uint8(line[x] + 128)
+
+
 def jpeg_round_trip(images: Tensor, quality: int) -> Tensor:
     """What a JPEG file of each image would hold: uint8 (N, C, H, W), C 3 (4:2:0) or 1 -> the same.
 
@@ -179,7 +256,12 @@ def jpeg_round_trip(images: Tensor, quality: int) -> Tensor:
     """
     if not 1 <= quality <= 100:
         raise UserError(f"JPEG quality must be in 1..100, not {quality}")
-    return _round_trip(images, quality)
+    if images.device.type != "cpu":
+        return _round_trip(images, quality)
+    out = torch.empty_like(images)
+    grain = 1 + 20_000 // (images.shape[2] * images.shape[3])
+    spread(_images, len(images), images.contiguous().numpy(), out.numpy(), _steps(quality), grain=grain)
+    return out
 
 
 def jpeg_compression(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:

@@ -26,7 +26,7 @@ class _Axis(NamedTuple):
 
     first: np.ndarray[Any, np.dtype[np.int64]]
     """By small index: the first pixel of its box."""
-    count: np.ndarray[Any, np.dtype[np.int64]]
+    number: np.ndarray[Any, np.dtype[np.int64]]
     """By small index: the pixels in its box."""
     weight: np.ndarray[Any, np.dtype[np.int32]]
     """By small index: what each of them weighs, of 2^22."""
@@ -64,9 +64,9 @@ def _axis(size: int, scale: float, profile: str) -> _Axis:
 def _reduce(images: Tensor, axis: _Axis, dim: int) -> Tensor:
     """int32 -> int32, the axis `dim` reduced."""
     device = images.device
-    first, count = torch.from_numpy(axis.first).to(device), torch.from_numpy(axis.count).to(device)
+    first, count = torch.from_numpy(axis.first).to(device), torch.from_numpy(axis.number).to(device)
     total = images.index_select(dim, first)
-    for k in range(1, int(axis.count.max())):
+    for k in range(1, int(axis.number.max())):
         more = images.index_select(dim, (first + k).clamp(max=images.shape[dim] - 1))
         inside = (count > k).view(-1, *[1] * (images.ndim - 1 - dim))
         total = total + torch.where(inside, more, 0)

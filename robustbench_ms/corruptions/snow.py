@@ -86,7 +86,7 @@ def _streaks(words: Tensor, setting: Setting, rows: _Axis, columns: _Axis) -> tu
 
 
 def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    mean, sigma, _, threshold, _, _, mix = setting.parameters
+    mean, sigma, _, threshold, _, _, mix = map(float, setting.parameters)
     count, channels, height, width = images.shape
     package = setting.profile == "any-size"
     rows, columns = _axes(setting, height, width)

@@ -143,9 +143,7 @@ def _mud(
 
 
 @kernel
-def _liquid(
-    words: Any, quantiles: Any, mean: Any, sigma: Any, weights: Any, threshold: Any, out: Any
-) -> Any:
+def _liquid(words: Any, quantiles: Any, mean: Any, sigma: Any, weights: Any, threshold: Any, out: Any) -> Any:
     """The water's layer in bytes, uint8 (H, W)."""
     layer = np.empty(out.shape, np.float64)
     _layer(words, quantiles, mean, sigma, weights, layer)
