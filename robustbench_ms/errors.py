@@ -41,9 +41,10 @@ class DeviceLost(Exception):
 def suggest(word: str, known: Iterable[str]) -> str:
     """The end of an error message: "; did you mean 'fog'?", or the known words if none is near and they are few."""
     known = sorted(set(known))
-    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    spelled = {name.lower(): name for name in reversed(known)}
+    near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
     if near:
-        return f"; did you mean {near[0]!r}?"
+        return f"; did you mean {spelled[near[0]]!r}?"
     return f"; known: {', '.join(known)}" if 0 < len(known) <= 40 else ""
 
 
