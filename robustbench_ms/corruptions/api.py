@@ -154,12 +154,11 @@ def _identities(ids: Any, count: int, device: torch.device) -> Tensor:
         numbers, integral = ids, ids.dtype in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
     else:
         array = np.asarray(ids)
-        integral = array.dtype.kind in "iu" or array.size == 0
-        if integral and array.size and int(array.max()) > np.iinfo(np.int64).max:
-            raise UserError(f"each of ids must fit in 64 bits with a sign, not {array.max()}")
+        fits = array.dtype != np.uint64 or int(array.max(initial=0)) <= np.iinfo(np.int64).max
+        integral = (array.dtype.kind in "iu" and fits) or array.size == 0
         numbers = torch.from_numpy(array.astype(np.int64)) if integral else torch.empty(0)
     if not integral:
-        raise UserError(f"ids must be integers, one a sample, not {ids!r}")
+        raise UserError(f"ids must be integers of 64 bits with a sign, one a sample, not {ids!r}")
     if tuple(numbers.shape) != (count,):
         raise UserError(f"ids must be one a sample: {count} images, but ids of shape {tuple(numbers.shape)}")
     return numbers.to(device=device, dtype=torch.int64)
