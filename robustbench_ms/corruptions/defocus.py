@@ -121,11 +121,16 @@ def reflected(size: int, reach: int) -> Array:
 
 def _apply(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     chosen = plan(*setting.parameters)
-    return _by_compiled(images, chosen) if images.device.type == "cpu" else by_torch(images, chosen)
+    return blur_compiled(images, chosen) if images.device.type == "cpu" else blur_by_torch(images, chosen)
 
 
-def by_torch(images: Tensor, plan: Plan) -> Tensor:
+def blur_by_torch(images: Tensor, plan: Plan) -> Tensor:
     """The definition, for any device."""
+    return (sum_by_torch(images, plan) + plan.edge).clamp_(max=255).to(torch.uint8)
+
+
+def sum_by_torch(images: Tensor, plan: Plan) -> Tensor:
+    """The convolution of uint8 (N, C, H, W), in the plan's precision."""
     height, width = images.shape[2:]
     half, reach = len(plan.gaussian) - 1, plan.reach
     margin = reach + half
@@ -152,10 +157,10 @@ def by_torch(images: Tensor, plan: Plan) -> Tensor:
         run = runs[j].narrow(3, half, width)
         pair = run.narrow(2, margin - dy, height) + run.narrow(2, margin + dy, height)
         y += pair.to(plan.precision) * weight
-    return (y + plan.edge).clamp_(max=255).to(torch.uint8)
+    return y
 
 
-def _by_compiled(images: Tensor, plan: Plan) -> Tensor:
+def blur_compiled(images: Tensor, plan: Plan) -> Tensor:
     out = torch.empty_like(images)
     planes, results = (x.view(-1, *x.shape[2:]).numpy() for x in (images, out))
     area = sum(2 * w + 1 for w in plan.widths) * 2 - (2 * plan.widths[0] + 1)

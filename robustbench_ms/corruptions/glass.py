@@ -66,7 +66,7 @@ def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     sigma, reach, _ = setting.parameters
     x = soften_exactly(images, sigma)
     if images.device.type == "cpu":
-        moved = _by_compiled(x, words.to(torch.uint16).flatten(1).numpy(), setting)
+        moved = move_compiled(x, words.to(torch.uint16).flatten(1).numpy(), setting)
     else:
         moved = move_by_torch(x, words, reach)
     return soften(moved, sigma)
@@ -74,7 +74,7 @@ def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
 
 def _fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     sigma = setting.parameters[0]
-    return soften(_by_compiled(soften_exactly(images, sigma), unsigned(keys), setting), sigma)
+    return soften(move_compiled(soften_exactly(images, sigma), unsigned(keys), setting), sigma)
 
 
 def move_by_torch(images: Tensor, words: Tensor, reach: int) -> Tensor:
@@ -86,7 +86,7 @@ def move_by_torch(images: Tensor, words: Tensor, reach: int) -> Tensor:
     return pixels.view_as(images)
 
 
-def _by_compiled(images: Tensor, words: Array, setting: Setting) -> Tensor:
+def move_compiled(images: Tensor, words: Array, setting: Setting) -> Tensor:
     """The rounds on the CPU: `words` are uint16 (N, rounds * H * W), or keys, uint64 (N,), to make them from."""
     _, reach, rounds = setting.parameters
     out = torch.empty_like(images)

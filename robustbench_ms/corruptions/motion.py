@@ -65,11 +65,11 @@ def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     limits = (images.shape[2], images.shape[3]) if package else None
     radius, sigma = setting.parameters
     lines = taps(angle(words), radius, sigma, limits)
-    run = _by_compiled if images.device.type == "cpu" else by_torch
+    run = move_compiled if images.device.type == "cpu" else move_by_torch
     return run(images, lines, package=package)
 
 
-def by_torch(images: Tensor, lines: tuple[Tensor, Tensor, Tensor], *, package: bool) -> Tensor:
+def move_by_torch(images: Tensor, lines: tuple[Tensor, Tensor, Tensor], *, package: bool) -> Tensor:
     """The definition, for any device."""
     rows, columns, weights = lines
     count, channels, height, width = images.shape
@@ -93,7 +93,7 @@ _BLOCK = 2048
 """Values of the rows that the compiled path takes at a time: they stay in the first cache."""
 
 
-def _by_compiled(images: Tensor, lines: tuple[Tensor, Tensor, Tensor], *, package: bool) -> Tensor:
+def move_compiled(images: Tensor, lines: tuple[Tensor, Tensor, Tensor], *, package: bool) -> Tensor:
     out = torch.empty_like(images)
     planes, results = (x.view(-1, *x.shape[2:]).numpy() for x in (images, out))
     rows, columns, weights = (line.numpy() for line in lines)

@@ -52,11 +52,11 @@ def _lines(size: int, factors: tuple[float, ...]) -> tuple[Array, Array, Array]:
 
 def _apply(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     if images.device.type == "cpu":
-        return _by_compiled(images, setting.parameters)
-    return by_torch(images, setting.parameters)
+        return zoom_compiled(images, setting.parameters)
+    return zoom_by_torch(images, setting.parameters)
 
 
-def by_torch(images: Tensor, factors: tuple[float, ...]) -> Tensor:
+def zoom_by_torch(images: Tensor, factors: tuple[float, ...]) -> Tensor:
     """The definition, for any device; the first of `factors` is 1."""
     height, width = images.shape[2:]
     x = images.to(torch.float32)
@@ -86,7 +86,7 @@ def _lerp(x: Tensor, dim: int, first: Tensor, before: Tensor, after: Tensor) -> 
 _LANES = 8
 
 
-def _by_compiled(images: Tensor, factors: tuple[float, ...]) -> Tensor:
+def zoom_compiled(images: Tensor, factors: tuple[float, ...]) -> Tensor:
     out = torch.empty_like(images)
     planes, results = (x.view(-1, *x.shape[2:]).numpy() for x in (images, out))
     groups = -(-len(planes) // _LANES)
