@@ -55,6 +55,7 @@ class LGSA(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 8, pool: int = 8) -> None:
         super().__init__()
+        self.is_attention = True
         d = reduced("reduction", reduction, channels)
         self.pool = natural("pool", pool)
         self.query = nn.Conv2d(channels, d, 1)

@@ -6,11 +6,12 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from robustbench_ms.errors import UnknownName, UserError, suggest
 
-__all__ = ["dividing", "known_arguments", "natural", "odd", "positive", "rank", "reduced"]
+__all__ = ["dividing", "few", "known_arguments", "natural", "odd", "positive", "rank", "reduced"]
 
 
 def natural(name: str, value: object, least: int = 1) -> int:
@@ -56,6 +57,14 @@ def rank(what: str, x: Tensor, shape: str) -> None:
     """Refuse an input whose number of dimensions is not that of `shape`, such as "(B, C, H, W)"."""
     if x.ndim != shape.count(",") + 1:
         raise UserError(f"{what} takes an input of shape {shape}, not {tuple(x.shape)}")
+
+
+def few(x: Tensor) -> bool:
+    """Whether an input is so small that calls cost more than passes over it, and plain steps are the quickest.
+
+    Compiled graphs have no such calls, and the meta device only counts.
+    """
+    return not torch.compiler.is_compiling() and x.device.type != "meta" and x.numel() <= 2**14
 
 
 def known_arguments(

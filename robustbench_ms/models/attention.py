@@ -57,6 +57,7 @@ def create_attention(
     build = getattr(importlib.import_module(f"robustbench_ms.models.{module}"), attribute)
     known_arguments(build, arguments, f"attention {name!r}", reserved=("self", "channels", "device", "dtype"))
     block: nn.Module = build(channels, device=device, dtype=dtype, **arguments)
+    block.is_attention = True  # type: ignore[assignment] # the costs count its share
     return block
 
 

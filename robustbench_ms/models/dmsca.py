@@ -23,13 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustbench_ms.errors import UserError, choose
-from robustbench_ms.models.arguments import natural, odd, positive, rank, reduced
+from robustbench_ms.models.arguments import few, natural, odd, positive, rank, reduced
 
 __all__ = ["DMSCA"]
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
-FEW = 2**14
-"""Below so many values the calls cost more than the passes over the map, and the plain steps are quicker."""
 
 
 class GlobalContext(nn.Module):
@@ -121,7 +119,8 @@ class DMSCA(nn.Module):
     spatial attention, Xs = X. dff: the plain average of Xc and Xs. aa: Y as it is.
 
     A product of gates and linear maps is one product: for the defaults `forward` reads X four times and
-    never forms Xc, Xs, their concatenation or Y.
+    never forms Xc, Xs, their concatenation or Y. With the attribute `folded` set to False it takes the
+    equations one by one: the same numbers, more work.
     """
 
     def __init__(
@@ -162,7 +161,8 @@ class DMSCA(nn.Module):
         choose(interaction, ("product", "sum"), "interaction", "interaction")
         choose(order, ("parallel", "sequential"), "order", "order")
         choose(fusion, ("pixel", "element"), "fusion", "fusion")
-        self.order, self.fusion = order, fusion
+        self.order = order
+        self.folded = order == "parallel" and fusion == "pixel"
         factory = {"device": device, "dtype": dtype}
 
         gates = channels if fusion == "element" else 1
@@ -181,8 +181,7 @@ class DMSCA(nn.Module):
         rank("DMSCA", x, "(B, C, H, W)")
         if x.shape[1] != self.channels:
             raise UserError(f"DMSCA was built for {self.channels} channels, not for {x.shape[1]}")
-        foldable = self.order == "parallel" and self.fusion == "pixel"
-        if foldable and (torch.compiler.is_compiling() or x.numel() > FEW):
+        if self.folded and not few(x):
             return self._folded(x)
         return self._stepwise(x)
 

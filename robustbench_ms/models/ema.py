@@ -26,12 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustbench_ms.errors import UserError
-from robustbench_ms.models.arguments import dividing, natural, rank
+from robustbench_ms.models.arguments import dividing, few, natural, rank
 
 __all__ = ["EMA"]
-
-FEW = 2**14
-"""Below so many values the calls cost more than the passes over the map, and the plain steps are quicker."""
 
 
 def _scale(x: Tensor, gate: Tensor) -> Tensor:
@@ -47,6 +44,9 @@ class EMA(nn.Module):
     `factor` is the number of groups and must divide `channels`. The paper's is 32; a network that starts
     with 16 channels takes 8. 10 c^2 + 4 c parameters with c = channels / factor, under the names of the
     published module, so that its checkpoints load. Any H, W >= 1.
+
+    With the attribute `folded` set to False, `forward` takes the equations one by one: the same numbers,
+    more work.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class EMA(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = natural("channels", channels)
+        self.folded = True
         self.factor = dividing("factor", factor, channels)
         c = channels // factor
         self.conv1x1 = nn.Conv2d(c, c, 1, device=device, dtype=dtype)
@@ -74,7 +75,7 @@ class EMA(nn.Module):
         if self.channels != C:
             raise UserError(f"EMA was built for {self.channels} channels, not for {C}")
         g = x.reshape(B * self.factor, -1, H, W)
-        if x.numel() <= FEW and not torch.compiler.is_compiling():
+        if not self.folded or few(x):
             return _scale(x, self._stepwise(g).sigmoid())
         exact = torch.promote_types(g.dtype, torch.float32)  # of sums; half precision would overflow
         rows, columns = g.sum(3, dtype=exact), g.sum(2, dtype=exact)  # (BG, c, H), (BG, c, W)

@@ -32,6 +32,7 @@ class ResidualChannelAttention(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
         super().__init__()
+        self.is_attention = True
         hidden = reduced("reduction", reduction, channels)
         self.fc1 = nn.Linear(channels, hidden)
         self.fc2 = nn.Linear(hidden, channels)
