@@ -75,7 +75,7 @@ def contact_sheet(
     square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
     size = max(10, tile // 9)
     font = ImageFont.load_default(size)
-    left, top = int(font.getlength("elastic_transform")) + 12, 2 * size
+    left, top = int(max(map(font.getlength, NAMES))) + 12, 2 * size
     sheet = Image.new("RGB", (left + 6 * (tile + 4), top + len(NAMES) * (tile + 4)), "white")
     pen = ImageDraw.Draw(sheet)
     for column, label in enumerate(["clean", *map(str, SEVERITIES)]):
