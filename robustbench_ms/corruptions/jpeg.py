@@ -148,69 +148,84 @@ def _chroma(image: Any, plane: Any, strip: Any, of_red: Any, of_green: Any, of_b
     """A chroma plane of one image, halved, less 128, into the strips of `plane` from `strip` on."""
     height, width = image.shape[1:]
     rows, wide = -(-height // 2), -(-width // 16) * 8
-    total = np.empty(2 * wide, np.int16)
+    total, bias = np.empty(2 * wide, np.int16), np.empty(wide, np.int16)
+    for x in range(wide):
+        bias[x] = 1 + x % 2 - 4 * 128
+    half = np.int32(8421375)
     for y in range(-(-rows // 8) * 8):
         begin = (strip + y // 8) * wide
         line = plane[y % 8, begin : begin + wide]
-        upper = 2 * min(y, rows - 1)
-        for row in range(2):
-            at = min(upper + row, height - 1)
-            red, green, blue = image[0, at], image[1, at], image[2, at]
-            for x in range(width):
-                r, g, b = np.int32(red[x]), np.int32(green[x]), np.int32(blue[x])
-                value = np.int32(np.int32(of_red * r + of_green * g + of_blue * b + 8421375) >> 16)
-                total[x] = np.int16(value if row == 0 else total[x] + value)
-        total[width:] = total[width - 1]
-        for x in range(0, wide, 2):
-            line[x] = np.int16((total[2 * x] + total[2 * x + 1] + 1) >> 2) - np.int16(128)
-            line[x + 1] = np.int16((total[2 * x + 2] + total[2 * x + 3] + 2) >> 2) - np.int16(128)
+        above = 2 * min(y, rows - 1)
+        below = min(above + 1, height - 1)
+        red, green, blue = image[0, above], image[1, above], image[2, above]
+        red2, green2, blue2 = image[0, below], image[1, below], image[2, below]
+        for x in range(width):
+            r, g, b = np.int32(of_red * red[x]), np.int32(of_green * green[x]), np.int32(of_blue * blue[x])
+            r2, g2, b2 = (
+                np.int32(of_red * red2[x]),
+                np.int32(of_green * green2[x]),
+                np.int32(of_blue * blue2[x]),
+            )
+            value, value2 = np.int32(r + g + b + half) >> 16, np.int32(r2 + g2 + b2 + half) >> 16
+            total[x] = np.int16(value + value2)
+        for x in range(width, 2 * wide):
+            total[x] = total[width - 1]
+        for x in range(wide):
+            line[x] = np.int16((total[2 * x] + total[2 * x + 1] + bias[x]) >> 2)
 
 
 @kernel
-def _widened(
-    plane: Any, strip: Any, wide: Any, y: Any, rows: Any, columns: Any, total: Any, out: Any
-) -> None:
-    """Row y of a chroma plane at full size, less 128."""
-    here = y // 2
+def _widened(here: Any, near: Any, total: Any, out: Any) -> None:
+    """A row of a chroma plane at full size: `here` and half a row towards `near`, and so between columns."""
+    columns = here.size
     if columns <= 2:  # libjpeg interpolates nothing that narrow
-        begin = (strip + here // 8) * wide
         for x in range(columns):
-            out[2 * x] = out[2 * x + 1] = plane[here % 8, begin + x]
+            out[2 * x] = out[2 * x + 1] = here[x]
         return
-    near = min(max(here + (1 if y % 2 else -1), 0), rows - 1)
-    begin, other = (strip + here // 8) * wide, (strip + near // 8) * wide
-    a, b = plane[here % 8, begin : begin + columns], plane[near % 8, other : other + columns]
+    three, less, more = np.int16(3), np.int16(7), np.int16(8)
     for x in range(columns):
-        total[x + 1] = np.int16(3 * a[x] + b[x])
+        total[x + 1] = np.int16(here[x] * three + near[x])
     total[0], total[columns + 1] = total[1], total[columns]
     for x in range(columns):
-        middle = 3 * np.int32(total[x + 1])
-        out[2 * x] = np.int16(np.int32(middle + total[x] + 8) >> 4)
-        out[2 * x + 1] = np.int16(np.int32(middle + total[x + 2] + 7) >> 4)
+        middle = np.int16(total[x + 1] * three)
+        out[2 * x] = np.int16(middle + total[x] + more) >> 4
+        out[2 * x + 1] = np.int16(middle + total[x + 2] + less) >> 4
 
 
 @kernel
 def _coloured(luma: Any, blueness: Any, redness: Any, strip: Any, half_strip: Any, out: Any) -> None:
-    """The planes' strips of one image back to RGB, uint8 (3, H, W)."""
+    """The planes' strips of one image back to RGB, uint8 (3, H, W).
+
+    In float32, where these sums are whole numbers below 2^24, so exact: faster than 64-bit integers, which
+    compiled products would be.
+    """
     height, width = out.shape[1:]
     wide, half_wide = -(-width // 8) * 8, -(-width // 16) * 8
     rows, columns = -(-height // 2), -(-width // 2)
     total = np.empty(columns + 2, np.int16)
     cb, cr = np.empty(2 * columns, np.int16), np.empty(2 * columns, np.int16)
+    share, half, middle = np.float32(2.0**-16), np.float32(32768), np.float32(128)
+    zero, most = np.float32(0), np.float32(255)
+    red_of_r, green_of_b = np.float32(91881), np.float32(-22554)
+    green_of_r, blue_of_b = np.float32(-46802), np.float32(116130)
     for y in range(height):
-        _widened(blueness, half_strip, half_wide, y, rows, columns, total, cb)
-        _widened(redness, half_strip, half_wide, y, rows, columns, total, cr)
+        here = y // 2
+        near = min(max(here + (1 if y % 2 else -1), 0), rows - 1)
+        begin, other = (half_strip + here // 8) * half_wide, (half_strip + near // 8) * half_wide
+        end, other_end = begin + columns, other + columns
+        _widened(blueness[here % 8, begin:end], blueness[near % 8, other:other_end], total, cb)
+        _widened(redness[here % 8, begin:end], redness[near % 8, other:other_end], total, cr)
         begin = (strip + y // 8) * wide
         line = luma[y % 8, begin : begin + width]
         red, green, blue = out[0, y], out[1, y], out[2, y]
         for x in range(width):
-            grey, b, r = np.int32(line[x]) + 128, np.int32(cb[x]), np.int32(cr[x])
-            value: Any = np.int32(grey + np.int32(np.int32(91881 * r + 32768) >> 16))
-            red[x] = np.uint8(min(max(value, 0), 255))
-            value = np.int32(grey + np.int32(np.int32(-22554 * b - 46802 * r + 32768) >> 16))
-            green[x] = np.uint8(min(max(value, 0), 255))
-            value = np.int32(grey + np.int32(np.int32(116130 * b + 32768) >> 16))
-            blue[x] = np.uint8(min(max(value, 0), 255))
+            grey, b, r = np.float32(line[x]) + middle, np.float32(cb[x]), np.float32(cr[x])
+            value = grey + np.floor((red_of_r * r + half) * share)
+            red[x] = np.uint8(np.int32(min(max(value, zero), most)))
+            value = grey + np.floor((green_of_b * b + green_of_r * r + half) * share)
+            green[x] = np.uint8(np.int32(min(max(value, zero), most)))
+            value = grey + np.floor((blue_of_b * b + half) * share)
+            blue[x] = np.uint8(np.int32(min(max(value, zero), most)))
 
 
 @kernel
@@ -230,8 +245,10 @@ def _images(start: Any, stop: Any, images: Any, out: Any, steps: Any) -> None:
             image = images[first + i]
             _luma(image, luma, i * strips)
             if channels == 3:
-                _chroma(image, blueness, i * half_strips, -11059, -21709, 32768)
-                _chroma(image, redness, i * half_strips, 32768, -27439, -5329)
+                half, less, least = np.int32(32768), np.int32(-11059), np.int32(-21709)
+                _chroma(image, blueness, i * half_strips, less, least, half)
+                less, least = np.int32(-27439), np.int32(-5329)
+                _chroma(image, redness, i * half_strips, half, less, least)
         transform_blocks(luma, count * blocks, steps[0], buffers)
         if channels == 3:
             transform_blocks(blueness, count * half_blocks, steps[1], buffers)

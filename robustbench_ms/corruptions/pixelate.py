@@ -30,7 +30,7 @@ class _Axis(NamedTuple):
     """By small index: the pixels in its box."""
     weight: np.ndarray[Any, np.dtype[np.int32]]
     """By small index: what each of them weighs, of 2^22."""
-    nearest: np.ndarray[Any, np.dtype[np.int64]]
+    nearest: np.ndarray[Any, np.dtype[np.uint32]]
     """By index of the result: the small index it shows."""
 
 
@@ -57,7 +57,7 @@ def _axis(size: int, scale: float, profile: str) -> _Axis:
         nearest = [int((i + 0.5) * back) for i in range(size)]
     weight = [int(0.5 + (1 / n) * (1 << _BITS)) for n in count]
     return _Axis(
-        np.array(first), np.array(count), np.array(weight, dtype=np.int32), np.array(nearest, dtype=np.int64)
+        np.array(first), np.array(count), np.array(weight, dtype=np.int32), np.array(nearest, dtype=np.uint32)
     )
 
 
@@ -76,42 +76,78 @@ def _reduce(images: Tensor, axis: _Axis, dim: int) -> Tensor:
 
 def _pixelate(images: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
     small = _reduce(_reduce(images.to(torch.int32), columns, 3), rows, 2).to(torch.uint8)
-    nearest = [torch.from_numpy(axis.nearest).to(images.device) for axis in (rows, columns)]
+    nearest = [torch.from_numpy(axis.nearest.astype(np.int64)).to(images.device) for axis in (rows, columns)]
     return small.index_select(2, nearest[0]).index_select(3, nearest[1])
 
 
+@lru_cache(maxsize=64)
+def _taps(size: int, scale: float, profile: str) -> tuple[Any, Any]:
+    """Tap k of every box: its index uint32 (K, small) and -1, or 0 where the box is shorter, int32 (K, small)."""
+    axis = _axis(size, scale, profile)
+    k = np.arange(int(axis.number.max()))[:, None]
+    at = np.minimum(axis.first + k, size - 1).astype(np.uint32)
+    return at, np.where(k < axis.number, -1, 0).astype(np.int32)
+
+
 @kernel
-def _pixelate_planes(
-    start: Any, stop: Any, planes: Any, out: Any,
-    top: Any, tall: Any, row_weight: Any, row_nearest: Any,
-    left: Any, wide: Any, column_weight: Any, column_nearest: Any,
-) -> Any:  # fmt: skip
+def _narrowed(plane: Any, at: Any, inside: Any, weight: Any, total: Any, out: Any) -> None:
+    """Every row reduced; written out for the usual box sizes, for a loop of variable length is not vector code."""
+    taps, small = at.shape
+    half = np.int32(1 << (_BITS - 1))
+    a, b = at[0], at[min(1, taps - 1)]
+    c, d = at[min(2, taps - 1)], at[min(3, taps - 1)]
+    in_b, in_c, in_d = inside[min(1, taps - 1)], inside[min(2, taps - 1)], inside[min(3, taps - 1)]
+    for y in range(plane.shape[0]):
+        row, to = plane[y], out[y]
+        if taps == 2:
+            for x in range(small):
+                total[x] = row[a[x]] + (row[b[x]] & in_b[x])
+        elif taps == 3:
+            for x in range(small):
+                total[x] = row[a[x]] + (row[b[x]] & in_b[x]) + (row[c[x]] & in_c[x])
+        elif taps == 4:
+            for x in range(small):
+                total[x] = row[a[x]] + (row[b[x]] & in_b[x]) + (row[c[x]] & in_c[x]) + (row[d[x]] & in_d[x])
+        else:
+            for x in range(small):
+                total[x] = row[a[x]]
+            for k in range(1, taps):
+                for x in range(small):
+                    total[x] += row[at[k, x]] & inside[k, x]
+        for x in range(small):
+            to[x] = np.uint8(np.int32(np.int32(total[x] * weight[x]) + half) >> _BITS)
+
+
+@kernel
+def _planes(
+    start: Any, stop: Any, planes: Any, out: Any, at: Any, inside: Any, column_weight: Any, column_nearest: Any,
+    first: Any, number: Any, row_weight: Any, row_nearest: Any,
+) -> None:  # fmt: skip
     height, width = planes.shape[1:]
-    small_height, small_width = top.size, left.size
+    small_height, small_width = first.size, at.shape[1]
     half = np.int32(1 << (_BITS - 1))
     narrow = np.empty((height, small_width), np.uint8)
     total = np.empty(small_width, np.int32)
-    line = np.empty((small_height, width), np.uint8)
+    wide = np.empty((small_height, width), np.uint8)
     for p in range(start, stop):
-        plane = planes[p]
-        for y in range(height):
-            for x in range(small_width):
-                value = np.int32(0)
-                for k in range(left[x], left[x] + wide[x]):
-                    value += np.int32(plane[y, k])
-                narrow[y, x] = np.uint8((value * column_weight[x] + half) >> _BITS)
+        _narrowed(planes[p], at, inside, column_weight, total, narrow)
         for y in range(small_height):
-            total[:] = 0
-            for k in range(top[y], top[y] + tall[y]):
-                for x in range(small_width):
-                    total[x] += np.int32(narrow[k, x])
-            weight = row_weight[y]
+            line = narrow[first[y]]
             for x in range(small_width):
-                total[x] = (total[x] * weight + half) >> _BITS
+                total[x] = line[x]
+            for k in range(1, number[y]):
+                line = narrow[first[y] + k]
+                for x in range(small_width):
+                    total[x] += line[x]
+            weight, line = row_weight[y], wide[y]
+            for x in range(small_width):
+                total[x] = np.int32(np.int32(total[x] * weight) + half) >> _BITS
             for x in range(width):
-                line[y, x] = np.uint8(total[column_nearest[x]])
+                line[x] = np.uint8(total[column_nearest[x]])
         for y in range(height):
-            out[p, y] = line[row_nearest[y]]
+            line, to = wide[row_nearest[y]], out[p, y]
+            for x in range(width):
+                to[x] = line[x]
 
 
 def pixelate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
@@ -129,7 +165,10 @@ def pixelate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     out = torch.empty_like(images)
     planes = images.flatten(0, 1).numpy()
     grain = 1 + 100_000 // (height * width)
-    spread(_pixelate_planes, len(planes), planes, out.flatten(0, 1).numpy(), *rows, *columns, grain=grain)
+    spread(
+        _planes, len(planes), planes, out.flatten(0, 1).numpy(),
+        *_taps(width, setting.parameters, setting.profile), columns.weight, columns.nearest, *rows, grain=grain,
+    )  # fmt: skip
     return out
 
 
