@@ -48,16 +48,16 @@ def _open_clean(suite: Suite, places: Places, dataset: str) -> Images:
     images_at, labels_at = folder / f"{suite.split}_images.npy", folder / f"{suite.split}_labels.npy"
     if images_at.exists() or labels_at.exists():
         return open_pair(images_at, labels_at, suite, places)
-    images, targets = _torchvision(dataset, folder, suite.split == "train")
+    images, targets, digest = _torchvision(dataset, folder, suite.split == "train")
     labels = check_labels(targets, suite.classes or 0, len(images), folder)
+    check_digest(digest, suite.sha256.get("images"), f"{folder}: images")
     check_digest(array_digest(labels), suite.sha256.get("labels"), f"{folder}: labels")
-    digest = array_digest(images)
     return Images(images, labels, np.arange(len(labels)), suite.classes or 0, pair_digest(digest, labels))
 
 
 @lru_cache(maxsize=2)
-def _torchvision(dataset: str, folder: Path, train: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The official archive as torchvision reads it; it checks every file's MD5 before unpickling."""
+def _torchvision(dataset: str, folder: Path, train: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
+    """The official archive as torchvision reads it, and the images' digest; every MD5 is checked before unpickling."""
     from torchvision import datasets
 
     kind: Any = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[dataset]
@@ -68,14 +68,15 @@ def _torchvision(dataset: str, folder: Path, train: bool) -> tuple[NDArray[np.ui
             f"{dataset} is neither under {folder} nor could it be downloaded ({error}); put torchvision's "
             f"{kind.base_folder}/ there, or train_images.npy, train_labels.npy, test_images.npy and test_labels.npy"
         ) from error
-    return np.ascontiguousarray(found.data), np.asarray(found.targets, dtype=np.int64)
+    images = np.ascontiguousarray(found.data)
+    return images, np.asarray(found.targets, dtype=np.int64), array_digest(images)
 
 
 def open_cifar_c(suite: Suite, places: Places, condition: Condition) -> Images:
     """The published corrupted test set: severity s of `<corruption>.npy` is rows (s-1)*n..s*n; clean is CIFAR's own."""
     base = suite.dataset.removesuffix("-c")
     if not condition:
-        return replace(_open_clean(replace(suite, sha256={}), places, base))
+        return _open_clean(replace(suite, sha256={}), places, base)
     wanted = dict(condition)
     folder = next(
         (f for f in (places.data / _FOLDERS[base], places.data / suite.dataset) if f.is_dir()), None
@@ -95,13 +96,15 @@ def open_cifar_c(suite: Suite, places: Places, condition: Condition) -> Images:
         )
     n = len(images) // 5
     rows = slice((wanted["severity"] - 1) * n, wanted["severity"] * n)
-    digest = pair_digest(array_digest(images, images_at, places.cache), labels)
+    digest = array_digest(images, images_at, places.cache)
+    check_digest(digest, suite.sha256.get(wanted["corruption"]), str(images_at))
+    check_digest(array_digest(labels), suite.sha256.get("labels"), str(labels_at))
     return Images(
         images[rows],
         labels[rows],
         np.arange(n),
         suite.classes or 0,
-        digest,
+        pair_digest(digest, labels),
         channels_last=last,
         corrupted=True,
     )

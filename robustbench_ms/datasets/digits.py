@@ -28,7 +28,8 @@ def open_digits(suite: Suite, places: Places, condition: Condition) -> Images:
     test = np.array(json.loads(files(__package__).joinpath("digits_test.json").read_text()), dtype=np.int64)
     ids = test if suite.split == "test" else np.setdiff1d(np.arange(len(labels)), test)
     digest = array_digest(images[ids])
-    check_digest(digest, suite.sha256.get("images"), "digits")
+    check_digest(digest, suite.sha256.get("images"), "digits: images")
+    check_digest(array_digest(labels[ids]), suite.sha256.get("labels"), "digits: labels")
     return Images(images[ids], labels[ids], ids, 10, pair_digest(digest, labels[ids]))
 
 

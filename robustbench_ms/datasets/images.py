@@ -52,9 +52,10 @@ class Images:
         return channels, height, width
 
     def batch(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Samples start..stop as contiguous uint8 (N, C, H, W)."""
+        """Samples start..stop as a contiguous copy, uint8 (N, C, H, W)."""
         rows = self.images[start:stop] if self.chosen is None else self.images[self.chosen[start:stop]]
-        return np.ascontiguousarray(rows.transpose(0, 3, 1, 2) if self.channels_last else rows)
+        # A copy even where the file has this layout: torch takes no read-only memory, and a map must not be written to.
+        return np.array(rows.transpose(0, 3, 1, 2) if self.channels_last else rows, order="C")
 
 
 def subset(data: Images, limit: int) -> Images:
@@ -72,11 +73,11 @@ def subset(data: Images, limit: int) -> Images:
 def load_array(path: Path, what: str) -> NDArray[Any]:
     """A .npy file, memory-mapped; BadFile names it where it is missing, cut off or no array."""
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise BadFile(f"{what}: {path} is missing") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise BadFile(f"{what}: {path} is damaged or no .npy file ({error})") from error
+    except Exception as error:  # a damaged header raises half a dozen kinds
+        raise BadFile(f"{what}: {path} is damaged or no .npy file ({error})".splitlines()[0]) from error
     return array
 
 
@@ -86,6 +87,8 @@ def check_images(images: NDArray[Any], path: Path) -> bool:
         raise BadFile(
             f"{path} must hold uint8 images (N, H, W, C), not {images.dtype} of shape {images.shape}"
         )
+    if 0 in images.shape[1:]:
+        raise BadFile(f"{path} holds images without pixels, of shape {images.shape}")
     last, first = images.shape[3] in {1, 3}, images.shape[1] in {1, 3}
     if not last and not first:
         raise BadFile(f"{path} must hold images of 1 or 3 channels, not of shape {images.shape}")
