@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from robustbench_ms.errors import UserError
+from robustbench_ms.devices import lost_devices
+from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.loading import Model
 from robustbench_ms.planning import Condition
 from robustbench_ms.spec import Suite
@@ -68,18 +69,23 @@ class Subject:
         return digest(self.fields)
 
 
-def identify(model: Model, task: Task, data: Data) -> Subject:
+def identify(model: Model, task: Task, data: Data, batch: int) -> Subject:
     """Ask a model the probe and learn who it is, and whether it is well.
+
+    `batch`, how many samples will be shown at once, is part of a subject in less than fp32, where it changes answers.
 
     Unwell where it raises or answers NaN: such a model is stopped. UserError where it answers another question,
     for another number of classes.
     """
-    probe = task.probe(data).to(model.device)
+    weights = state_digest(
+        model.module
+    )  # before it is asked: a part that stays in train mode changes with each batch
     try:
-        with exact_arithmetic(deterministic=True):
+        with lost_devices(), exact_arithmetic(deterministic=True):
+            probe = task.probe(data).to(model.device)
             first, second = model(probe), model(probe)
             halves = torch.cat([model(probe[:1]), model(probe[1:])])
-    except UserError:
+    except (UserError, DeviceLost):
         raise
     except Exception as error:
         raise Unwell(f"it raises {type(error).__name__} on the probe: {error}") from error
@@ -92,8 +98,9 @@ def identify(model: Model, task: Task, data: Data) -> Subject:
     if stuck := model.parts_in_train_mode():
         found.append(f"parts stay in train mode after eval(): {', '.join(stuck[:3])}")
     steady = torch.equal(first, second)
-    weights = state_digest(model.module)
     fields: dict[str, Any] = {"weights": weights}
+    if model.card.precision != "fp32":
+        fields["batch_size"] = batch
     if steady:
         fields["outputs"] = hashlib.sha256(first.cpu().contiguous().numpy().tobytes()).hexdigest()
     else:

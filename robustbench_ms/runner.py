@@ -20,6 +20,7 @@ from torch import Tensor
 
 from robustbench_ms.assembly import assemble
 from robustbench_ms.cells import FinishedCell, load_cell, save_cell
+from robustbench_ms.devices import find_device, lost_devices, out_of_memory
 from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.events import BatchDone, CellDone, CellStarted, Event, Note, Planned, RecordDone, Trouble
 from robustbench_ms.identity import Subject, Unwell, digest, exact_arithmetic, identify, question
@@ -83,24 +84,29 @@ def run(
     Raises UserError before anything is measured, DeviceLost where the process cannot go on.
     """
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    folder = places.writable(places.cache / "cells", "cache")
-    results = places.writable(places.results / suite.label, "results")
     subjects = [replicate for card in cards for replicate in card.replicates()]
     _refuse_twins(subjects, suite)
-    task, where = find_task(suite.task), _device(device)
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"batch_size must be 1 or more, not {batch_size}")
+    task, where = find_task(suite.task), find_device(device)
+    folder = places.writable(places.cache / "cells", "cache")
 
     questions = []
     for condition in conditions(suite):
         data = task.open(suite, places, condition)
         questions.append(_Question(condition, question(task, suite, data, condition), len(data)))
     step = batch_size or _batch_size(data.shape, where)
+    results = places.writable(places.results / suite.label, "results")
 
     runners: list[_Runner] = []
     for card in subjects:
-        model = load_model(card, classes=data.classes, channels=data.shape[0], device=where, places=places)
+        with lost_devices():
+            model = load_model(
+                card, classes=data.classes, channels=data.shape[0], device=where, places=places
+            )
         try:
             with blame(card):
-                subject = identify(model, task, data)
+                subject = identify(model, task, data, step)
         except Unwell as error:
             yield Trouble(card.name, str(error))
             continue
@@ -122,7 +128,7 @@ def run(
     total = len(runners) * len(questions)
     yield Planned(total, total - left, sum(asked.n * len(lacking) for asked, lacking in pending))
 
-    with exact_arithmetic(), ThreadPoolExecutor(1, "corrupting") as ahead:
+    with lost_devices(), exact_arithmetic(), ThreadPoolExecutor(1, "corrupting") as ahead:
         for asked, lacking in pending:
             active = [runner for runner in lacking if not runner.errors]
             if not active:
@@ -172,6 +178,8 @@ def _measure(
 
     coming = ahead.submit(show, 0)
     for start in range(0, len(data), step):
+        if not active:
+            break
         shown = coming.result()
         if start + step < len(data):
             coming = ahead.submit(show, start + step)
@@ -179,12 +187,13 @@ def _measure(
             begin = time.perf_counter()
             halved = runner.batch
             try:
-                with torch.inference_mode():
+                with lost_devices(), torch.inference_mode():
                     outputs = _answer(runner, shown.batch.samples)
                     answered = time.perf_counter()
                     outcomes[runner.name].append(task.outcomes(outputs, shown.batch.targets))
+            except DeviceLost:
+                raise
             except Exception as error:  # noqa: BLE001 - any failure of a stranger's model stops that model alone
-                _raise_if_lost(error)
                 runner.errors[asked.condition] = f"{type(error).__name__}: {error}".splitlines()[0]
                 active.remove(runner)
                 yield Trouble(runner.name, f"{key(asked.condition)}: {runner.errors[asked.condition]}")
@@ -224,7 +233,7 @@ def _answer(runner: _Runner, samples: Tensor) -> Tensor:
         try:
             answers.append(runner.model(part))
         except Exception as error:
-            if not _out_of_memory(error) or len(part) == 1:
+            if not out_of_memory(error) or len(part) == 1:
                 raise
             runner.batch = max(1, len(part) // 2)
             if part.device.type == "cuda":
@@ -232,22 +241,6 @@ def _answer(runner: _Runner, samples: Tensor) -> Tensor:
             continue
         done += len(part)
     return answers[0] if len(answers) == 1 else torch.cat(answers)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    told = str(error).lower()
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and ("out of memory" in told or "can't allocate memory" in told)
-    )
-
-
-def _raise_if_lost(error: Exception) -> None:
-    """A CUDA error other than memory leaves the process without its device."""
-    if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error):
-        raise DeviceLost(
-            f"the device failed ({str(error).splitlines()[0]}); what was finished is kept: start the same run again, "
-            "and it goes on"
-        ) from error
 
 
 def _notes(model: Model, subject: Subject) -> Iterator[Note]:
@@ -269,24 +262,10 @@ def _refuse_twins(cards: Sequence[Card], suite: Suite) -> None:
                 f"model {card.name} does {', '.join(card.tasks)}, and suite {suite.name} asks for {suite.task}"
             )
         if card.file_name in seen:
-            raise UserError(f"two models are named {card.name!r}; give one of them another --name")
+            raise UserError(
+                f"two models are named {card.name!r}, and a name is a record: drop one, or give it another --name"
+            )
         seen[card.file_name] = card
-
-
-def _device(wanted: str | None) -> torch.device:
-    if wanted is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise UserError(f"no device named {wanted!r}; give cpu, cuda or cuda:1") from None
-    if device.type not in {"cpu", "cuda"}:
-        raise UserError(f"no device named {wanted!r}; give cpu, cuda or cuda:1")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"device {wanted!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
-        )
-    return device
 
 
 def _batch_size(shape: Sequence[int], device: torch.device) -> int:

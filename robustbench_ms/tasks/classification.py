@@ -35,6 +35,13 @@ class Classification:
         """The images of one condition, or a keyed subset of them."""
         module, _, function = DATASETS[suite.dataset].target.partition(":")
         data: Images = getattr(import_module(module), function)(suite, places, condition)
+        if condition and not data.corrupted:
+            # None of the images: what the profile does not take is refused before any cell is measured.
+            none = Batch(torch.empty((0, *data.shape), dtype=torch.uint8), torch.empty(0), data.ids[:0])
+            try:
+                self.corrupt(none, suite, condition)
+            except UserError as error:
+                raise UserError(f"suite {suite.name}: {error}") from error
         return data if suite.limit is None else subset(data, suite.limit)
 
     def question(self, suite: Suite, data: Data, condition: Condition) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""Devices: found by name, out of memory, lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from robustbench_ms.errors import DeviceLost, UserError
+
+__all__ = ["find_device", "lost_devices", "out_of_memory"]
+
+
+def find_device(wanted: str | None) -> torch.device:
+    """The device of that name; None takes CUDA where there is one. UserError where it is not there."""
+    if wanted is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UserError(f"no device named {wanted!r}; give cpu, cuda or cuda:1") from None
+    if device.type not in {"cpu", "cuda"}:
+        raise UserError(f"no device named {wanted!r}; give cpu, cuda or cuda:1")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device {wanted!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return device
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether fewer samples at once may help."""
+    told = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and ("out of memory" in told or "can't allocate memory" in told)
+    )
+
+
+@contextmanager
+def lost_devices() -> Iterator[None]:
+    """Raise DeviceLost for a CUDA error that leaves the process without its device; memory alone does not.
+
+    Kernels run behind the program's back, so such an error surfaces wherever their results are next asked for.
+    """
+    try:
+        yield
+    except DeviceLost:
+        raise
+    except Exception as error:
+        if not out_of_memory(error) and (
+            isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+        ):
+            raise DeviceLost(
+                f"the device failed ({str(error).splitlines()[0]}); what was finished is kept: start the same run "
+                "again, and it goes on"
+            ) from error
+        raise
