@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import date, time
 from typing import Any
 
 import numpy as np
@@ -102,10 +104,19 @@ def _spelled(build: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists, as JSON will have them, so that a record equals itself after a round trip."""
+    """As JSON will have it, so that a record equals itself after a round trip; what JSON has no word for is spelled.
+
+    Arguments may be anything: a date from TOML, a class or a function from Python. None may stop a run at its end.
+    """
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value) if isinstance(value, (float, date, time)) else _spelled(value)
 
 
 def _samples(rows: Rows) -> Samples:

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.metrics import METRICS
 from robustbench_ms.record import Record
 from robustbench_ms.stats import Interval, mean_interval
-from robustbench_ms.summary import SUMMARIES, Incomplete, summarise
+from robustbench_ms.summary import SUMMARIES, summarise
 
 __all__ = ["Row", "Table", "page", "tables", "to_csv", "to_json", "to_markdown"]
 
@@ -28,7 +29,7 @@ class Row:
     seeds: int
     """How many replicates stand behind it; their mean is shown, and their spread is the interval."""
     rank: int | None
-    """1 is best; None for a card that is not trained."""
+    """1 is best; None for a card that is not trained, or that the first column cannot judge."""
     n: int
     device: str
     warnings: tuple[str, ...]
@@ -55,7 +56,9 @@ def tables(records: Iterable[Record]) -> list[Table]:
         columns = tuple(record.suite["summary"])
         try:
             summarise(record, columns)
-        except Incomplete as error:
+        except BadFile:
+            raise
+        except UserError as error:  # cells that are missing, a column that has no meaning here
             left_out.append(str(error))
             continue
         groups.setdefault((columns, *_question(record, columns)), []).append(record)
@@ -107,7 +110,7 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
         cards.setdefault(record.group, []).append(record)
     rows = [_row(card, group, columns) for card, group in cards.items()]
     sign = -1 if METRICS[columns[0]].better == "higher" else 1
-    rows.sort(key=lambda row: (row.rank is None, sign * row.values[columns[0]].mean, row.card))
+    rows.sort(key=lambda row: (row.rank is None, sign * np.nan_to_num(row.values[columns[0]].mean), row.card))
     ranked = [
         Row(r.card, r.values, r.seeds, None if r.rank is None else i + 1, r.n, r.device, r.warnings)
         for i, r in enumerate(rows)
@@ -127,7 +130,7 @@ def _row(card: str, records: Sequence[Record], columns: tuple[str, ...]) -> Row:
         card=f"{name} (untrained)" if untrained else name,
         values=values,
         seeds=len(records),
-        rank=None if untrained else 0,
+        rank=None if untrained or math.isnan(values[columns[0]].mean) else 0,
         n=min(m.n for record in records for m in record.measurements if m.error is None),
         device=", ".join(sorted({record.environment.device for record in records})),
         warnings=tuple(warnings),
@@ -209,15 +212,16 @@ def _footnotes(table: Table) -> list[str]:
 
 
 def to_csv(found: Sequence[Table]) -> str:
-    """One line a card and table: fractions and their interval's ends, not rounded."""
+    """One line a card and table: fractions and their interval's ends, not rounded; `protocol` tells tables apart."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for table in found:
         ends = [f"{column}{end}" for column in table.columns for end in ("", "_low", "_high")]
-        writer.writerow(["suite", "rank", "card", "seeds", "n", "device", *ends])
+        writer.writerow(["suite", "protocol", "rank", "card", "seeds", "n", "device", *ends])
         for row in table.rows:
             numbers = [x for c in table.columns for x in row.values[c]]
-            writer.writerow([table.suite, row.rank, row.card, row.seeds, row.n, row.device, *numbers])
+            facts = [table.suite, table.protocol, row.rank, row.card, row.seeds, row.n, row.device]
+            writer.writerow([*facts, *numbers])
     return out.getvalue()
 
 

@@ -179,7 +179,7 @@ def read_record(path: Path) -> Record:
         told = upgrade(told)
     try:
         return _from_json(told, path)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadFile(f"{path}: not a whole record: {type(error).__name__}: {error}") from error
 
 
@@ -232,7 +232,7 @@ def _same(path: Path, beside: Path, record: Record, samples: Samples) -> bool:
         return False
     return (
         kept is not None
-        and old.answers() == json.loads(_dumps(record.answers()))
+        and _dumps(old.answers()) == _dumps(record.answers())
         and kept.keys == samples.keys
         and np.array_equal(kept.correct, samples.correct)
         and kept.scores.keys() == samples.scores.keys()
@@ -270,13 +270,27 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+_SHAPE: tuple[tuple[str, str, type | tuple[type, ...]], ...] = (
+    ("suite", "name", str),
+    ("suite", "summary", list),
+    ("suite", "protocol", dict),
+    ("card", "name", str),
+    ("card", "weights", (dict, type(None))),
+    ("subject", "digest", str),
+    ("health", "warnings", list),
+)
+"""What readers rely on."""
+
+
 def _from_json(told: dict[str, Any], path: Path) -> Record:
     for key in ("suite", "card", "subject", "health", "environment"):
         if not isinstance(told[key], dict):
             raise TypeError(f"{key} is no table")
-    for key, inner in (("suite", "name"), ("card", "name"), ("subject", "digest")):
-        if not isinstance(told[key][inner], str):
-            raise TypeError(f"{key}.{inner} is no string")
+    for key, inner, kind in _SHAPE:
+        if not isinstance(told[key][inner], kind):
+            raise TypeError(f"{key}.{inner} is a {type(told[key][inner]).__name__}")
+    if not all(isinstance(column, str) for column in told["suite"]["summary"]):
+        raise TypeError("suite.summary is no list of words")
     measurements = tuple(_measurement(row) for row in told["measurements"])
     keys = [m.key for m in measurements]
     if len(set(keys)) < len(keys):
@@ -293,14 +307,19 @@ def _from_json(told: dict[str, Any], path: Path) -> Record:
     )
 
 
+def _float(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, (str, bool)):
+        raise TypeError(f"a value is a number or null, not {value!r}")
+    return float(value)
+
+
 def _measurement(row: dict[str, Any]) -> Measurement:
     values = {}
     for name, value in row["values"].items():
         mean, stderr = value["mean"], value["stderr"]
-        values[name] = {
-            "mean": math.nan if mean is None else float(mean),
-            "stderr": math.nan if stderr is None else float(stderr),
-        }
+        values[name] = {"mean": _float(mean), "stderr": _float(stderr)}
     n = row["n"]
     if type(n) is not int or n < 0 or not isinstance(row["key"], str) or not isinstance(row["protocol"], str):
         raise TypeError("a measurement needs a key, a protocol and a whole number n")

@@ -54,7 +54,10 @@ def _one(record: Record, name: str, found: Cells, samples: Samples | None) -> In
         )
     if name in {"mce", "relative_mce"}:
         _only_imagenet(record)
-    return compute(found, samples)
+    try:
+        return compute(found, samples)
+    except KeyError as error:
+        raise Incomplete(f"{record.name}: {name} needs {error} in every cell") from error
 
 
 def _clean(name: str) -> Callable[[Cells, Samples | None], Interval]:
@@ -86,10 +89,12 @@ def _corruption_error(cells: Cells, samples: Samples | None) -> Interval:
 def _relative_drop(cells: Cells, samples: Samples | None) -> Interval:
     clean = cells["clean"].values["accuracy"]["mean"]
     if clean == 0:
-        raise UserError("the relative drop of a clean accuracy of 0 has no meaning")
+        return Interval(
+            math.nan, math.nan, math.nan
+        )  # nothing can be lost: the other columns still say what is wrong
     mean = fmean(cells[key].values["accuracy"]["mean"] for key in CORRUPTED) / clean
     corrupted = _corrupted_share(samples)
-    if corrupted is None or samples is None:
+    if corrupted is None or samples is None or "clean" not in samples.keys or corrupted.size < 2:
         return _complement(_around(mean, None))
     half = ratio_interval(corrupted, samples.row("clean").astype(np.float64)).half_width
     return _complement(Interval(mean, mean - half, mean + half))
@@ -182,8 +187,8 @@ def _corrupted_share(samples: Samples | None) -> np.ndarray[tuple[int], np.dtype
 
 
 def _around(mean: float, rows: np.ndarray[tuple[int], np.dtype[np.float64]] | None) -> Interval:
-    """An interval of the width that the per-image values give, around the exact mean; nan without them."""
-    half = math.nan if rows is None else mean_interval(rows).half_width
+    """An interval of the width that the per-image values give, around the exact mean; nan without two of them."""
+    half = math.nan if rows is None or rows.size < 2 else mean_interval(rows).half_width
     return Interval(mean, mean - half, mean + half)
 
 
