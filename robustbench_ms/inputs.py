@@ -16,16 +16,18 @@ class Preprocess:
 
     def __init__(self, wanted: Input, channels: int, device: torch.device) -> None:
         wants = 1 if wanted.channels == "L" else 3
-        if len(wanted.mean) not in {1, wants}:
-            raise UserError(
-                f"its mean has {len(wanted.mean)} numbers for {wants} channels ({wanted.channels})"
-            )
+        for name, values in (("mean", wanted.mean), ("std", wanted.std)):
+            if len(values) not in {1, wants} and any(v != values[0] for v in values):
+                raise UserError(
+                    f"its {name} has {len(values)} numbers for {wants} channels ({wanted.channels})"
+                )
         self._input = wanted
         self._channels = channels
         low, high = wanted.range
         # ((x / 255) (high - low) + low - mean) / std as one multiplication and one addition
         mean, std = (
-            torch.tensor(v, dtype=torch.float64).reshape(1, -1, 1, 1) for v in (wanted.mean, wanted.std)
+            torch.tensor(v[:wants], dtype=torch.float64).reshape(1, -1, 1, 1)
+            for v in (wanted.mean, wanted.std)
         )
         self._scale = ((high - low) / 255 / std).float().to(device)
         self._shift = ((low - mean) / std).float().to(device)

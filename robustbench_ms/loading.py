@@ -109,7 +109,8 @@ def _from_library(card: Card, build: str, classes: int) -> tuple[nn.Module, Card
     import timm
     from torchvision import models
 
-    known = timm.list_models() if library == "timm" else models.list_models()
+    # Of torchvision the classifiers alone: detectors and segmenters answer otherwise.
+    known = timm.list_models() if library == "timm" else models.list_models(module=models)
     if name.partition(".")[0] not in known:
         raise UserError(f"{library} has no model named {name!r}{suggest(name.partition('.')[0], known)}")
     pretrained = not card.weights and not card.untrained
@@ -126,9 +127,8 @@ def _from_library(card: Card, build: str, classes: int) -> tuple[nn.Module, Card
             "without the network, give its weights with --weights"
         ) from error
     if library == "torchvision" and card.input.assumed:
-        return module, replace(
-            card, input=_torchvision_input(models.get_model_weights(name).DEFAULT.transforms())
-        )
+        wanted = _torchvision_input(models.get_model_weights(name).DEFAULT.transforms())
+        return module, replace(card, input=replace(wanted, size=card.input.size or wanted.size))
     return module, _completed(card, module)
 
 
@@ -137,9 +137,8 @@ def _completed(card: Card, module: Any) -> Card:
     known = getattr(module, "pretrained_cfg", None)
     if not card.input.assumed or not isinstance(known, Mapping) or "mean" not in known:
         return card
-    size = known.get("input_size", (3, None, None))[-1]
     made = Input(
-        size=size,
+        size=card.input.size or known.get("input_size", (3, None, None))[-1],
         fit="crop",
         crop=float(known.get("crop_pct") or 1.0),
         interpolation=_interpolation(known.get("interpolation")),

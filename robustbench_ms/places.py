@@ -49,9 +49,9 @@ class Places:
             probe.touch()
             probe.unlink()
         except OSError as error:
+            variable = f" or RBMS_{what.upper()}" if what in {"data", "results", "cache"} else ""
             raise UserError(
-                f"the {what} folder {folder} cannot be written ({error.strerror}); "
-                f"give another with --{what} or RBMS_{what.upper()}"
+                f"the {what} folder {folder} cannot be written ({error.strerror}); give another with --{what}{variable}"
             ) from error
         return folder
 

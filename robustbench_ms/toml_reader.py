@@ -49,6 +49,10 @@ class Table:
         """Whether something is left to take."""
         return bool(self._left)
 
+    def has(self, key: str) -> bool:
+        """Whether `key` is left to take."""
+        return key in self._left
+
     def take(self, key: str, kind: type[T], default: T | None = None, *, required: bool = False) -> Any:
         """The value under `key`, of type `kind`; `default` where it is absent and not `required`."""
         self._known.append(key)

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -88,7 +89,9 @@ def read_recipe(card: Card) -> Recipe:
             raise UserError(f"{where}: {key} must be of type {known[key].type}, not {value!r}")
         values[key] = tuple(value) if isinstance(value, list) else value
     recipe = Recipe(**values)
-    choose(recipe.dataset, DATASETS, "data set", f"{where} dataset")
+    # "arrays" names no files here, and the published corrupted sets are for testing alone.
+    trainable = [name for name, info in DATASETS.items() if "train" in info.splits and info.classes]
+    choose(recipe.dataset, trainable, "data set to train on", f"{where} dataset")
     for word in recipe.augment:
         choose(word, AUGMENTATIONS, "augmentation", f"{where} augment")
     if recipe.epochs < 1 or recipe.batch_size < 2:
@@ -145,11 +148,15 @@ def train(
         )
     random = torch.Generator().manual_seed(seed)
 
-    checkpoint = _Checkpoint(output.with_suffix(".checkpoint"), {"recipe": asdict(recipe), "seed": seed})
+    stamp = {"build": str(card.build), "args": repr(card.args), "recipe": asdict(recipe), "seed": seed}
+    checkpoint = _Checkpoint(output.with_suffix(".checkpoint"), stamp)
     first = checkpoint.load(model, optimizer, average, random)
     begin = time.perf_counter()
     for epoch in range(first, recipe.epochs):
         model.train()
+        if mix is not None:
+            # timm's mixing draws from numpy's global generator: seeded each epoch, a resumed training draws the same.
+            np.random.seed((seed * 1_000_003 + epoch) % 2**32)  # noqa: NPY002
         order = torch.randperm(len(images), generator=random)
         total = torch.zeros((), device=where)
         for step in range(steps):
@@ -251,6 +258,7 @@ class _Checkpoint:
             "average": None if average is None else average.state_dict(),
             "random": random.get_state(),
             "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
         with replacing(self.path) as part:
             torch.save(state, part)
@@ -268,4 +276,6 @@ class _Checkpoint:
             average.load_state_dict(state["average"])
         random.set_state(state["random"])
         torch.set_rng_state(state["torch"])
+        if state["cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda"])
         return int(state["epoch"])

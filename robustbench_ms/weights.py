@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,24 +56,41 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
             found: Any = load_file(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise BadFile(
-            f"{path} holds more than weights: it is a pickle that would run code; save its state_dict alone"
-        ) from error
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", UserWarning
+                )  # of pickle protocols, before it is refused or read
+                found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors and torch raise a dozen kinds for damaged files
+        if isinstance(error, pickle.UnpicklingError):
+            # torch's own words advise to load it all the same.
+            if "allowed global" in str(error) or _begins_as_pickle(path):
+                raise BadFile(
+                    f"{path} holds more than weights, or is cut off: it is a pickle that might run code; "
+                    "save its state_dict alone"
+                ) from error
+            raise BadFile(f"{path} is no file of weights") from error
         raise BadFile(
             f"{path} is damaged or no file of weights ({type(error).__name__}: {error})".splitlines()[0]
         ) from error
     for wrapper in _WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
             found = found[wrapper]
-    if not isinstance(found, Mapping) or not found or not all(isinstance(v, Tensor) for v in found.values()):
+    if (
+        not isinstance(found, Mapping)
+        or not found
+        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items())
+    ):
         raise BadFile(f"{path} holds no weights: wanted names with tensors, found {type(found).__name__}")
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return dict(found)
+
+
+def _begins_as_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80"
 
 
 def load_into(module: Any, path: Path) -> None:

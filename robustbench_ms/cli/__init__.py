@@ -47,9 +47,7 @@ def main() -> None:
     except DeviceLost as error:
         print(f"rbms: {error}", file=sys.stderr)
         sys.exit(3)
-    except KeyboardInterrupt:
-        print("rbms: stopped; the same command goes on where it was", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit as stop:
+        if stop.code == 130:  # typer makes this of an interrupt
+            print("rbms: stopped; the same command goes on where it was", file=sys.stderr)
+        raise

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robustbench_ms.cli.options import Json, Results, print_json
+from robustbench_ms.cli.options import Json, Results, as_text
 
 __all__ = ["command"]
 
@@ -17,11 +17,11 @@ def command(
         str | None, typer.Argument(help="A suite; none means every suite that has records.")
     ] = None,
     results: Results = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the Markdown there.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write it there.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print the leaderboard of a suite in Markdown."""
+    """Print the leaderboard of a suite: Markdown, CSV or JSON."""
     from robustbench_ms.errors import UserError, suggest
     from robustbench_ms.leaderboard import page, tables, to_csv, to_json, to_markdown
     from robustbench_ms.places import Places
@@ -43,13 +43,16 @@ def command(
             raise UserError(f"no records of suite {name!r} in {folder}{suggest(name, with_records)}")
         found = {name: tables(records_in(folder / name))}
     if as_json:
-        print_json({name: to_json(rows) for name, rows in found.items()})
+        text = as_text({name: to_json(rows) for name, rows in found.items()})
     elif csv:
-        print("".join(to_csv(rows) for rows in found.values()), end="")
+        text = "".join(to_csv(rows) for rows in found.values())
     else:
         text = page(found) if suite is None else to_markdown(found[name]) + "\n"
-        if output is None:
-            print(text, end="")
-        else:
-            with replacing(output) as part:
-                part.write_text(text, encoding="utf-8")
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        with replacing(output) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error

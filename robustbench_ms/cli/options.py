@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Cache", "Data", "Json", "Limit", "Results", "Seed", "print_json"]
+__all__ = ["Cache", "Data", "Json", "Limit", "Results", "Seed", "as_text", "print_json"]
 
 Data = Annotated[
     Path | None, typer.Option(help="Folder of data sets and weights [RBMS_DATA].", show_default=False)
@@ -26,6 +26,11 @@ Limit = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Another seed of the corruptions.", show_default=False)]
 
 
+def as_text(value: Any) -> str:
+    """Plain data as JSON."""
+    return json.dumps(value, indent=1, default=str) + "\n"
+
+
 def print_json(value: Any) -> None:
     """Print plain data as JSON."""
-    print(json.dumps(value, indent=1, default=str))
+    print(as_text(value), end="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from robustbench_ms.cli.options import Cache, Data, Json, Limit, Results, Seed, print_json
 from robustbench_ms.errors import UserError
-from robustbench_ms.spec import Card, Input, Weights
+from robustbench_ms.spec import Card, Weights
 
 __all__ = ["command"]
 
@@ -96,17 +97,18 @@ def _changed(
         changes["untrained"] = False
     if name is not None:
         changes["name"] = name
-    if mean is not None or std is not None or size is not None:
-        before = card.input
-        changes["input"] = replace(
-            before,
-            mean=before.mean if mean is None else _numbers("--mean", mean),
-            std=before.std if std is None else _numbers("--std", std),
-            size=before.size if size is None else size,
-            assumed=False,
+    if (mean is None) != (std is None):
+        raise UserError(
+            "--mean and --std go together: one without the other is a normalisation that nobody meant"
         )
-        _check_input(changes["input"])
-    return replace(card, **changes)
+    if size is not None and size < 1:
+        raise UserError(f"--size: a side in pixels is wanted, not {size}")
+    known = card.input if size is None else replace(card.input, size=size)
+    if mean is not None and std is not None:
+        known = replace(known, mean=_numbers("--mean", mean), std=_numbers("--std", std), assumed=False)
+        if min(known.std) <= 0:
+            raise UserError(f"--std: numbers above 0 are wanted, not {std!r}")
+    return replace(card, input=known, **changes)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:
@@ -114,16 +116,9 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
         values = tuple(float(word) for word in text.replace(",", " ").split())
     except ValueError:
         values = ()
-    if len(values) not in {1, 3}:
+    if len(values) not in {1, 3} or not all(map(math.isfinite, values)):
         raise UserError(f"{option}: one or three numbers are wanted, as 0.485,0.456,0.406, not {text!r}")
     return values
-
-
-def _check_input(wanted: Input) -> None:
-    if min(wanted.std) <= 0:
-        raise UserError(f"--std: numbers above 0 are wanted, not {wanted.std}")
-    if wanted.size is not None and wanted.size < 1:
-        raise UserError(f"--size: a side in pixels is wanted, not {wanted.size}")
 
 
 def _near(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +33,7 @@ def command(
 def _find(name: str) -> Suite | Card:
     from robustbench_ms.catalog import card_names, find_card, find_suite, suite_names
     from robustbench_ms.errors import UnknownName, UserError, suggest
+    from robustbench_ms.toml_reader import read_toml
 
     if name in suite_names():
         return find_suite(name)
@@ -44,7 +46,8 @@ def _find(name: str) -> Suite | Card:
             f"no suite or model named {name!r}{suggest(name, [*suite_names(), *card_names()])}"
         ) from None
     except UserError:
-        if not name.endswith(".toml"):
+        # A file is taken for what it begins to be, so that its mistake is told and not the other kind's.
+        if not name.endswith(".toml") or not read_toml(Path(name)).has("dataset"):
             raise
         return find_suite(name)
 
