@@ -9,6 +9,7 @@ every rule does. Cells tell where accuracy was lost and decide nothing unless a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -21,7 +22,7 @@ from robustbench_ms.rules import Rule
 from robustbench_ms.stats import Interval, holm
 from robustbench_ms.summary import SUMMARIES
 
-__all__ = ["Case", "Judgement", "State", "Verdict", "amount", "judge", "judge_all"]
+__all__ = ["Case", "Judgement", "State", "Verdict", "amount", "check", "judge", "judge_all"]
 
 State = Literal["pass", "fail", "unsure", "missing", "incomparable"]
 
@@ -122,10 +123,7 @@ class _Finding:
 
 def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.05) -> list[Judgement]:
     """Judge the candidates of one run, whose rules share one alpha."""
-    if not 0 < alpha < 0.5:
-        raise UserError(f"alpha must be above 0 and below 0.5, not {alpha:g}; 0.05 is usual")
-    if not rules:
-        raise UserError("a gate needs a rule, as --rule clean_accuracy=0.5pp")
+    check(rules, alpha)
     cases = list(cases)
     examined = [_examine(case, rules) for case in cases]
     findings = [found for _, _, row in examined for found in row if isinstance(found, _Finding)]
@@ -136,6 +134,14 @@ def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.
         verdicts = tuple(f if isinstance(f, Verdict) else _decide(f, alpha, *level_of[id(f)]) for f in row)
         judged.append(Judgement(case.candidate.name, case.against, alpha, verdicts, cells, notes))
     return judged
+
+
+def check(rules: Sequence[Rule], alpha: float) -> None:
+    """UserError for an alpha out of range or no rules, before anything is measured."""
+    if not 0 < alpha < 0.5:
+        raise UserError(f"alpha must be above 0 and below 0.5, not {alpha:g}; 0.05 is usual")
+    if not rules:
+        raise UserError("a gate needs a rule, as --rule clean_accuracy=0.5pp")
 
 
 def _levels(p_values: Sequence[float], alpha: float) -> list[tuple[float, bool]]:
@@ -181,8 +187,12 @@ def _find(rule: Rule, pair: Comparison) -> _Finding | Verdict:
         return Verdict(rule, "incomparable", told + _and_more(differing))
     if any(_measured(rule) not in side.cells[key].values for side in _sides(pair) for key in keys):
         return Verdict(rule, "missing", f"the records hold no {_measured(rule)}")
-    loss = pair.loss(rule.metric, keys)
     reference, candidate = (side.value(rule.metric, keys) for side in (pair.reference, pair.candidate))
+    if not (math.isfinite(reference) and math.isfinite(candidate)):
+        return Verdict(rule, "missing", f"{rule.target} has no value where no answer is right")
+    if pair.candidate.cells[keys[0]].n < 2:
+        return Verdict(rule, "missing", "one sample says nothing of a difference")
+    loss = pair.loss(rule.metric, keys)
     unchanged = loss.changed == 0
     p_fail = 1.0 if unchanged else loss.difference.p_above(rule.margin(reference))
     return _Finding(rule, reference, candidate, loss, unchanged, p_fail)
@@ -193,7 +203,7 @@ def _decide(found: _Finding, alpha: float, level: float, rejected: bool) -> Verd
     interval = Interval(difference.mean, difference.lower(level), difference.upper(alpha))
     verdict = Verdict(
         rule, "pass", "", found.reference, found.candidate, difference.mean, interval, margin,
-        difference.method, difference.n, found.loss.changed, difference.detectable(level),
+        difference.method, difference.n, found.loss.changed, difference.detectable(level, margin),
     )  # fmt: skip
 
     def say(value: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
@@ -46,6 +46,8 @@ class Difference(ABC):
     mean: float
     stderr: float
     n: int
+    step: float = field(default=0.0, kw_only=True)
+    """How much a sample that changes weighs: 1 for the answers of one cell, 0 where a loss does not come in steps."""
 
     @property
     @abstractmethod
@@ -73,9 +75,18 @@ class Difference(ABC):
         """Two-sided p-value against "there is no difference"."""
         return min(1.0, 2 * min(self.p_above(0.0), self.p_below(0.0)))
 
-    def detectable(self, alpha: float) -> float:
-        """How far above a tolerance the true loss must lie to be noticed with a chance of 80 %."""
-        return self._quantiles(alpha) * self.stderr
+    def detectable(self, alpha: float, tolerance: float = 0.0) -> float:
+        """How far above a tolerance the true loss must lie to be noticed with a chance of 80 %.
+
+        A loss of answers is made of answers that change: at a mean loss L their variance is at least step L - L^2, even
+        where so few have changed here that they seem not to vary.
+        """
+        factor, found = self._quantiles(alpha), 0.0
+        for _ in range(50):
+            loss = tolerance + found
+            variance = max(self.stderr**2, (self.step * loss - loss * loss) / self.n)
+            found = factor * math.sqrt(variance)
+        return found
 
     def needed(self, tolerance: float, alpha: float) -> int | None:
         """How many samples would settle, with a chance of 80 %, on which side of `tolerance` the loss lies.
@@ -184,7 +195,7 @@ class Exact(Difference):
         return binomial_tail(self.worse, self.worse + self.better, 0.5)
 
     def _mirrored(self) -> Exact:
-        return Exact(-self.mean, self.stderr, self.n, self.better, self.worse, self.steps)
+        return Exact(-self.mean, self.stderr, self.n, self.better, self.worse, self.steps, step=self.step)
 
 
 @dataclass(frozen=True)
@@ -223,21 +234,25 @@ def paired(losses: Floats, *, answers: bool, step: float = 1.0) -> Difference:
     mean, spread = float(losses.mean()), float(losses.std(ddof=1)) / math.sqrt(n)
     size = np.abs(losses)
     moved = size > 1e-12
-    if answers and moved.sum() < FEW:
-        steps = (float(size[moved].min()), float(size[moved].max())) if moved.any() else (step, step)
-        spread = max(spread, steps[1] / n)  # of one changed sample, the least that a spread can be judged by
-        worse = int((moved & (losses > 0)).sum())
-        return Exact(mean, spread, n, worse, int(moved.sum()) - worse, steps)
-    return Student(mean, spread, n, n - 1)
+    if not answers:
+        return Student(mean, spread, n, n - 1)
+    if moved.any():
+        step = float((size**2).sum() / size.sum())
+    if moved.sum() >= FEW:
+        return Student(mean, spread, n, n - 1, step=step)
+    steps = (float(size[moved].min()), float(size[moved].max())) if moved.any() else (step, step)
+    spread = max(spread, steps[1] / n)  # of one changed sample, the least that a spread can be judged by
+    worse = int((moved & (losses > 0)).sum())
+    return Exact(mean, spread, n, worse, int(moved.sum()) - worse, steps, step=step)
 
 
 def of_counts(worse: int, better: int, n: int) -> Difference:
     """The same for one cell, of whose n answers so many turned wrong and so many turned right."""
     mean = (worse - better) / n
     if worse + better < FEW:
-        return Exact(mean, math.sqrt(max(1, worse + better)) / n, n, worse, better)
+        return Exact(mean, math.sqrt(max(1, worse + better)) / n, n, worse, better, step=1.0)
     variance = (worse + better - n * mean * mean) / (n - 1)
-    return Student(mean, math.sqrt(max(0.0, variance) / n), n, n - 1)
+    return Student(mean, math.sqrt(max(0.0, variance) / n), n, n - 1, step=1.0)
 
 
 def welch(one: Floats, other: Floats) -> Student:

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from robustbench_ms.comparison import Side
+from robustbench_ms.comparison import Comparison, Side
 from robustbench_ms.errors import BadFile, UserError, suggest
 from robustbench_ms.record import Record, read_record, replacing
 
@@ -241,8 +241,8 @@ class Accepted:
     """What `accept` did."""
 
     path: Path
-    before: Record | None
-    """The reference that it took the place of."""
+    change: Comparison | None
+    """Against the reference whose place it took; None for the first, or where that one cannot be read."""
     first: bool
     """Whether the drift is counted from it."""
     changed: bool
@@ -271,7 +271,6 @@ def accept(path: Path, results: Path, *, restart: bool = False) -> Accepted:
     if _same_file(target, path):
         raise UserError(f"{path} is the reference already")
     entries = _read_history(history) if history.exists() else []
-    before = read_record(target) if target.exists() else None
     entry = {
         "accepted": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "first": restart or not entries,
@@ -279,8 +278,12 @@ def accept(path: Path, results: Path, *, restart: bool = False) -> Accepted:
         "bits": _digest(bits),
         "subject": record.subject["digest"],
     }
-    if entries and before is not None and not restart and entries[-1]["record"] == entry["record"]:
-        return Accepted(target, before, entries[-1]["first"], changed=False)
+    if target.exists() and entries and not restart and entries[-1]["record"] == entry["record"]:
+        return Accepted(target, None, entries[-1]["first"], changed=False)
+    try:
+        change = Comparison(side, Side.of(read_record(target))) if target.exists() else None
+    except BadFile:
+        change = None
     if entry["first"]:
         _copy(path, bits, folder / "first" / path.name)
     _copy(path, bits, target)
@@ -288,7 +291,7 @@ def accept(path: Path, results: Path, *, restart: bool = False) -> Accepted:
     with replacing(history) as part:
         told = {"format": HISTORY_FORMAT, "references": [*entries, entry]}
         part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    return Accepted(target, before, entry["first"], changed=True)
+    return Accepted(target, change, entry["first"], changed=True)
 
 
 def _copy(record: Path, bits: Path, target: Path) -> None:

@@ -225,6 +225,18 @@ def test_detectable_difference_is_statsmodels_power_calculation(n, alpha):
     assert found.detectable(alpha) == pytest.approx(theirs, rel=0.01)
 
 
+def test_a_loss_of_answers_cannot_be_noticed_more_sharply_than_the_answers_it_takes_vary():
+    """Nothing changed, and 4 points are tolerated: how often does a gate of 600 images notice what it says it would?"""
+    found = of_counts(0, 0, 600)
+    beyond = found.detectable(0.05, 0.04)
+
+    worse = np.random.default_rng(9).binomial(600, 0.04 + beyond, 400)
+    noticed = np.mean([of_counts(int(w), 0, 600).p_above(0.04) <= 0.05 for w in worse])
+
+    assert beyond > 4 * found.stderr * 2.5
+    assert noticed == pytest.approx(0.8, abs=0.07)
+
+
 def test_needed_samples_are_statsmodels_power_calculation():
     found = Student(0.06, 1 / math.sqrt(500), 500, 499)
     theirs = TTestPower().solve_power(effect_size=0.04, alpha=0.05, power=0.8, alternative="larger")

@@ -1,7 +1,7 @@
 """The command line: one file a verb, and the only place that prints, exits and reads argv.
 
-Exit codes: 0 done; 1 something was measured and is not as wanted (a model was stopped); 2 the user can mend it;
-3 the device failed, start the same command again; 130 interrupted.
+Exit codes: 0 done; 1 something was measured and is not as wanted (a model was stopped, a gate does not pass);
+2 the user can mend it; 3 the device failed, start the same command again; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,19 @@ import sys
 
 import typer
 
-from robustbench_ms.cli import corrupt, leaderboard, list_, plan, run, show, train
+from robustbench_ms.cli import (
+    accept,
+    compare,
+    corrupt,
+    gate,
+    leaderboard,
+    list_,
+    plan,
+    reproduce,
+    run,
+    show,
+    train,
+)
 from robustbench_ms.errors import DeviceLost, UserError
 
 __all__ = ["app", "main"]
@@ -29,6 +41,10 @@ for verb, module in (
     ("plan", plan),
     ("run", run),
     ("leaderboard", leaderboard),
+    ("gate", gate),
+    ("accept", accept),
+    ("compare", compare),
+    ("reproduce", reproduce),
     ("train", train),
     ("corrupt", corrupt),
 ):

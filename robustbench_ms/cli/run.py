@@ -14,7 +14,7 @@ from robustbench_ms.cli.options import Cache, Data, Json, Limit, Results, Seed, 
 from robustbench_ms.errors import UserError
 from robustbench_ms.spec import Card, Weights
 
-__all__ = ["command"]
+__all__ = ["command", "find_cards"]
 
 Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
 
@@ -44,17 +44,11 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
-    from robustbench_ms.catalog import find_card, find_suite
+    from robustbench_ms.catalog import find_suite
     from robustbench_ms.places import Places
 
     chosen = find_suite(suite).limited(limit, seed)
-    cards = [find_card(spelling) for spelling in model or []]
-    changes = {"--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size}
-    given = [option for option, value in changes.items() if value is not None]
-    if given:
-        if len(cards) != 1:
-            raise UserError(f"{', '.join(given)} speak of one model, and {len(cards)} are given with -m")
-        cards = [_changed(cards[0], weights, name, mean, std, size)]
+    cards = find_cards(model or [], weights, name, mean, std, size)
 
     from robustbench_ms.cli.drawing import draw
     from robustbench_ms.events import RecordDone, Trouble
@@ -84,6 +78,27 @@ def command(
             print(f"{_near(done.path)}{'' if done.written else ' (unchanged)'}")
     if stopped:
         sys.exit(1)
+
+
+def find_cards(
+    spellings: list[str],
+    weights: Path | None,
+    name: str | None,
+    mean: str | None,
+    std: str | None,
+    size: int | None,
+) -> list[Card]:
+    """The cards of -m, the one of them changed by the options that speak of one model."""
+    from robustbench_ms.catalog import find_card
+
+    cards = [find_card(spelling) for spelling in spellings]
+    options = {"--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size}
+    given = [option for option, value in options.items() if value is not None]
+    if not given:
+        return cards
+    if len(cards) != 1:
+        raise UserError(f"{', '.join(given)} speak of one model, and {len(cards)} are given with -m")
+    return [_changed(cards[0], weights, name, mean, std, size)]
 
 
 def _changed(

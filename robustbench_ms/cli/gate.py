@@ -1,0 +1,113 @@
+"""rbms gate: may this change get in?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from robustbench_ms.cli.options import Cache, Data, Json, Limit, Results, Seed, print_json
+from robustbench_ms.errors import UserError
+
+__all__ = ["command"]
+
+Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
+
+
+def command(
+    target: Annotated[str, typer.Argument(help="A record (.json) to judge as it is, or a suite to measure.")],
+    model: Annotated[
+        list[str] | None, typer.Option("-m", "--model", help="With a suite: a model, as in rbms run.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="A record, a folder of records, git:REF or git:REF:PATH; else what rbms accept accepted.",
+            show_default=False,
+        ),
+    ] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(help="METRIC=TOLERANCE, as clean_accuracy=0.5pp; repeat. Else the suite's rules."),
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="How often a change without such a loss may fail.")] = 0.05,
+    lenient: Annotated[bool, typer.Option("--lenient", help="Let in what is unsure.")] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights for the one model: .safetensors, or a pickle of tensors.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The name of the one model's reference.")] = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+    size: Annotated[int | None, typer.Option(help="Side in pixels that the model wants.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images shown at once.")] = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    data: Data = None,
+    results: Results = None,
+    cache: Cache = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(help="Also write the summary there, for a pull request.", show_default=False),
+    ] = None,
+    annotate: Annotated[bool, typer.Option("--annotate", help="Also print GitHub's annotations.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge a model against its reference: exit 0 where every rule holds, 1 where one does not or is unsure."""
+    from robustbench_ms.gate_report import annotation_lines, judged_json, judged_markdown
+    from robustbench_ms.gating import gate_record
+    from robustbench_ms.places import Places
+
+    if as_json and annotate:
+        raise UserError("--json and --annotate both print to the same place; give one of them")
+    places = Places.find(data, results, cache)
+    shared: dict[str, Any] = {"rules": tuple(rule or ()), "alpha": alpha}
+    of_suite = {
+        "--model": model, "--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size,
+        "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed,
+    }  # fmt: skip
+    if target.endswith(".json"):
+        given = [option for option, value in of_suite.items() if value not in (None, [])]
+        if given:
+            raise UserError(f"{', '.join(given)} speak of what is measured, and a record is judged as it is")
+        judged = [gate_record(Path(target), against, results=places.results, **shared)]
+    else:
+        from robustbench_ms.catalog import find_suite
+        from robustbench_ms.cli.run import find_cards
+
+        suite = find_suite(target).limited(limit, seed)
+        cards = find_cards(model or [], weights, name, mean, std, size)
+        judged = _measured(suite, cards, against, places, device=device, batch_size=batch_size, **shared)
+
+    text = judged_markdown(judged)
+    if as_json:
+        print_json(judged_json(judged, lenient=lenient))
+    else:
+        print(text, end="")
+    for line in annotation_lines(judged, lenient=lenient) if annotate else ():
+        print(line)
+    if markdown is not None:
+        _append(markdown, f"## Robustness gate\n\n{text}")
+    if not all(one.passed(lenient=lenient) for one in judged):
+        sys.exit(1)
+
+
+def _measured(suite: Any, cards: list[Any], against: str | None, places: Any, **options: Any) -> list[Any]:
+    from robustbench_ms.cli.drawing import draw
+    from robustbench_ms.gating import gate_models
+
+    def watch(events: Any) -> Any:
+        return draw(events, title=suite.label)
+
+    return gate_models(suite, cards, against, places, watch=watch, **options)
+
+
+def _append(path: Path, text: str) -> None:
+    """At the end: GitHub's summary file is one for all commands of a step."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UserError(f"--markdown: {path} cannot be written ({error.strerror})") from error

@@ -1,0 +1,64 @@
+"""rbms reproduce: do the numbers come out again?"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from robustbench_ms.cli.options import Data, Json, Limit, Results, Seed, print_json
+
+__all__ = ["command"]
+
+
+def command(
+    target: Annotated[str, typer.Argument(help="A record (.json), or a suite: all its records.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--model", help="A model, where the record's name does not say it."),
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="The suite's file, where the record's suite is not shipped.")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Compare with the figures that the cards cite.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images shown at once.")] = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    data: Data = None,
+    results: Results = None,
+    as_json: Json = False,
+) -> None:
+    """Measure again from nothing and say of each number: equal, within its interval, or outside (exit 1)."""
+    from robustbench_ms.cli.drawing import draw
+    from robustbench_ms.places import Places
+    from robustbench_ms.reproduce import describe, reproduce
+
+    def watch(events: Any) -> Any:
+        return draw(events, title=Path(target).stem)
+
+    done = reproduce(
+        target,
+        Places.find(data, results),
+        models=model or (),
+        suite=suite,
+        published=published,
+        limit=limit,
+        seed=seed,
+        device=device,
+        batch_size=batch_size,
+        watch=watch,
+    )
+    if as_json:
+        told = [{**asdict(one), "counts": one.counts, "reproduced": one.reproduced} for one in done]
+        print_json({"reproduced": all(one.reproduced for one in done), "models": told})
+    else:
+        for one in done:
+            print(describe(one))
+    if not all(one.reproduced for one in done):
+        sys.exit(1)
