@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .compiled import kernel, spread
 from .kernel import Kernel, Setting
+from .lanes import LANES, add_mixed
 from .separable import EDGE
 
 __all__ = ["ZOOM", "line"]
@@ -83,13 +84,12 @@ def _lerp(x: Tensor, dim: int, first: Tensor, before: Tensor, after: Tensor) -> 
 
 # The compiled path takes eight planes at a time and lays their values side by side, pixel by pixel. A position's
 # two neighbours are then two whole vectors, and the horizontal pass needs no gathering of single values.
-_LANES = 8
 
 
 def zoom_compiled(images: Tensor, factors: tuple[float, ...]) -> Tensor:
     out = torch.empty_like(images)
     planes, results = (x.view(-1, *x.shape[2:]).numpy() for x in (images, out))
-    groups = -(-len(planes) // _LANES)
+    groups = -(-len(planes) // LANES)
     bands = min(planes.shape[1], max(1, 16 // groups))
     spread(
         _bands,
@@ -122,12 +122,12 @@ def _bands(
     """Item i is band i % bands of the rows of the eight planes from 8 (i // bands) on."""
     count, height, width = planes.shape
     size = (height + bands - 1) // bands
-    packed = np.empty((height, width * _LANES), np.float32)
-    layer = np.empty((width + 1) * _LANES, np.float32)
-    total = np.empty(width * _LANES, np.float32)
-    greyed = np.empty(width * _LANES, np.uint8)
+    packed = np.empty((height, width * LANES), np.uint8)
+    layer = np.empty((width + 1) * LANES, np.float32)
+    total = np.empty(width * LANES, np.float32)
+    greyed = np.empty(width * LANES, np.uint8)
     for item in range(start, stop):
-        first = item // bands * _LANES
+        first = item // bands * LANES
         low = item % bands * size
         high = min(low + size, height)
         if low >= high:
@@ -136,30 +136,28 @@ def _bands(
         for i in range(1, len(rows)):
             top, bottom = min(top, rows[i, low]), max(bottom, rows[i, high - 1] + 2)
         bottom = min(bottom, height)
-        for lane in range(_LANES):
+        for lane in range(LANES):
             plane = planes[min(first + lane, count - 1)]
             for y in range(top, bottom):
                 for x in range(width):
-                    packed[y, x * _LANES + lane] = plane[y, x]
+                    packed[y, x * LANES + lane] = plane[y, x]
         for y in range(low, high):
             here = packed[y]
             for i in range(len(total)):
-                total[i] = here[i] * np.float32(2)
+                total[i] = np.float32(here[i]) * np.float32(2)
             for z in range(1, len(rows)):
                 r, u, v = rows[z, y], above[z, y], below[z, y]
                 one, two = packed[r], packed[min(r + 1, height - 1)]
                 for i in range(len(one)):
-                    layer[i] = one[i] * u + two[i] * v
+                    layer[i] = np.float32(one[i]) * u + np.float32(two[i]) * v
                 for x in range(width):
-                    at, w1, w2 = columns[z, x] * _LANES, left[z, x], right[z, x]
-                    for lane in range(_LANES):
-                        total[x * _LANES + lane] += layer[at + lane] * w1 + layer[at + _LANES + lane] * w2
+                    add_mixed(total, x * LANES, layer, columns[z, x] * LANES, left[z, x], right[z, x])
             for i in range(len(total)):
                 greyed[i] = np.uint8(np.int32(total[i] * share + np.float32(EDGE)))
-            for lane in range(min(_LANES, count - first)):
+            for lane in range(min(LANES, count - first)):
                 line = out[first + lane, y]
                 for x in range(width):
-                    line[x] = greyed[x * _LANES + lane]
+                    line[x] = greyed[x * LANES + lane]
 
 
 ZOOM = Kernel(_apply)
