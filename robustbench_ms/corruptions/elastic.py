@@ -19,21 +19,21 @@ from . import keyed
 from .compiled import kernel, spread, unsigned
 from .fields import fill, narrow
 from .kernel import Kernel, Setting
-from .separable import _convolve, gaussian_weights
+from .resampling import mapped, moved, packed
+from .separable import gaussian_weights
+from .smoothing import SHIFT, smoothed_by_matrices, smoothed_by_sums
 
 __all__ = ["ELASTIC", "affine", "apply", "displacements", "draw", "fused"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _WEIGHT_BITS = 28
-_SHIFT = 2.0**-20
-"""What the sums of the first pass are rounded by, so that those of the second stay exact."""
 _UNIT = 2.0**-52
 """What one whole number of the result stands for, of the uniform noise in -1..1: 16 + 28 - 20 + 28 bits."""
 _LEAD = 8
 """Words before the fields' in the published profiles."""
 _SHORT = 32
-"""The longest radius that sums are used for on the CPU; beyond it a product of matrices is faster."""
+"""The longest radius that sums are used for on the CPU; beyond it products of matrices are faster."""
 
 
 def _published(setting: Setting) -> bool:
@@ -85,7 +85,7 @@ def displacements(words: Tensor, setting: Setting, height: int, width: int) -> T
     if reach == 0:
         return torch.zeros_like(noise, dtype=torch.float32)
     rows, columns = (_matrix(*of).to(words.device) for of in ((height, down), (width, along)))
-    total = torch.round(rows @ noise * _SHIFT) @ columns.T
+    total = torch.round(rows @ noise * SHIFT) @ columns.T
     return (total * (_UNIT * reach)).to(torch.float32)
 
 
@@ -170,155 +170,102 @@ def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     dx, dy = displacements(words, setting, height, width).unbind(1)
     column, row = dx.floor(), dy.floor()
     left, top = x + column.to(torch.int64), y + row.to(torch.int64)
-    moved = _read(
+    moved_ = _read(
         pixels, _reflected(top, height), _reflected(top + 1, height),
         _reflected(left, width), _reflected(left + 1, width), dy - row, dx - column,
     )  # fmt: skip
-    return moved.clamp_(0, 255).to(torch.uint8)
+    return moved_.to(torch.uint8)
 
 
 @kernel
-def _smoothed(words: Any, height: Any, width: Any, down: Any, along: Any, scale: Any, out: Any) -> Any:
-    """One field of `displacements`, by short sums; `out` float32 (H * W)."""
-    radius, reach = len(down) - 1, len(along) - 1
-    tall = np.empty((height + 2 * radius) * width, np.float64)
-    middle = tall[radius * width : (radius + height) * width]
-    for i in range(middle.size):
-        middle[i] = np.float64(2 * np.int32(words[i]) + np.int32(1 - 65536))
-    for j in range(radius):
-        tall[(radius - 1 - j) * width : (radius - j) * width] = middle[j * width : (j + 1) * width]
-        low, last = (radius + height + j) * width, (height - 1 - j) * width
-        tall[low : low + width] = middle[last : last + width]
-    rows = max(1, min(height, 1024 // width))
-    step = width + 2 * reach
-    narrowed = np.empty(rows * width, np.float64)
-    wide, total = np.empty(rows * step, np.float64), np.empty(rows * step, np.float64)
-    for y in range(0, height, rows):
-        count = min(rows, height - y)
-        _convolve(narrowed, tall, (y + radius) * width, width, down, count * width)
-        for k in range(count):
-            row, line = narrowed[k * width : (k + 1) * width], wide[k * step : (k + 1) * step]
-            for x in range(width):
-                line[reach + x] = np.rint(row[x] * _SHIFT)
-            for j in range(reach):
-                line[reach - 1 - j] = line[reach + j]
-                line[reach + width + j] = line[reach + width - 1 - j]
-        _convolve(total, wide, reach, 1, along, count * step - 2 * reach)
-        for k in range(count):
-            row, line = out[(y + k) * width : (y + k + 1) * width], total[k * step : k * step + width]
-            for x in range(width):
-                row[x] = np.float32(line[x] * scale)
-
-
-@kernel
-def _mirror(at: Any, size: Any) -> Any:
-    if 0 <= at < size:
-        return at
-    at = abs(at) % max(2 * size - 2, 1)
-    return 2 * size - 2 - at if at >= size else at
-
-
-@kernel
-def _reflect(at: Any, size: Any) -> Any:
-    if 0 <= at < size:
-        return at
-    at %= 2 * size
-    return 2 * size - 1 - at if at >= size else at
-
-
-@kernel
-def _mapped(image: Any, part: Any, out: Any) -> Any:
-    """The affine map of one image, uint8 (C, H, W) -> float32."""
-    channels, height, width = image.shape
-    for y in range(height):
-        for x in range(width):
-            at_x, at_y = part[0] * x + part[1] * y + part[2], part[3] * x + part[4] * y + part[5]
-            column, row = np.floor(at_x), np.floor(at_y)
-            along, down = np.float32(at_x - column), np.float32(at_y - row)
-            left, top = np.int64(column), np.int64(row)
-            right, bottom = _mirror(left + 1, width), _mirror(top + 1, height)
-            left, top = _mirror(left, width), _mirror(top, height)
-            for c in range(channels):
-                near, far = np.float32(image[c, top, left]), np.float32(image[c, bottom, left])
-                near += (np.float32(image[c, top, right]) - near) * along
-                far += (np.float32(image[c, bottom, right]) - far) * along
-                out[c, y, x] = near + (far - near) * down
-
-
-@kernel
-def _moved(pixels: Any, dx: Any, dy: Any, out: Any) -> Any:
-    """(C, H, W), uint8 or float32, read along the fields (H, W) -> uint8."""
-    channels, height, width = pixels.shape
-    for y in range(height):
-        for x in range(width):
-            column, row = np.floor(dx[y, x]), np.floor(dy[y, x])
-            along, down = dx[y, x] - column, dy[y, x] - row
-            left, top = x + np.int64(column), y + np.int64(row)
-            right, bottom = _reflect(left + 1, width), _reflect(top + 1, height)
-            left, top = _reflect(left, width), _reflect(top, height)
-            for c in range(channels):
-                near, far = np.float32(pixels[c, top, left]), np.float32(pixels[c, bottom, left])
-                near += (np.float32(pixels[c, top, right]) - near) * along
-                far += (np.float32(pixels[c, bottom, right]) - far) * along
-                out[c, y, x] = np.uint8(min(max(near + (far - near) * down, np.float32(0)), np.float32(255)))
+def _reach(dx: Any, dy: Any) -> Any:
+    """The frame that reading along the fields (H, W) needs."""
+    most = np.float32(0)
+    for y in range(dx.shape[0]):
+        for x in range(dx.shape[1]):
+            most = max(most, abs(dx[y, x]), abs(dy[y, x]))
+    return np.int64(np.ceil(most)) + 1
 
 
 @kernel
 def _images(
     start: Any, stop: Any, images: Any, out: Any, words: Any, keys: Any, lead: Any, parts: Any,
-    fields: Any, down: Any, along: Any, scale: Any,
+    down: Any, down_odd: Any, along: Any, along_odd: Any, scale: Any,
 ) -> Any:  # fmt: skip
-    channels, height, width = images.shape[1:]
+    """`down` and `along` as `_kernels` gives them."""
+    height, width = images.shape[2:]
     size = height * width
     buffer = np.empty((lead + 2 * size + 3) // 4, np.uint64)
     seen = buffer.view(np.uint16)
     field = np.zeros((2, size), np.float32)
-    mapped = np.empty((channels, height, width), np.float32)
     for n in range(start, stop):
-        if fields.size:
-            field[:] = fields[n].reshape(2, size)
-        elif scale != 0:
+        if scale != 0:
             if keys.size:
                 fill(keys[n], buffer)
             else:
                 seen[: words.shape[1]] = words[n]
-            _smoothed(seen[lead : lead + size], height, width, down, along, scale, field[0])
-            _smoothed(seen[lead + size : lead + 2 * size], height, width, down, along, scale, field[1])
+            for k in range(2):
+                noise = seen[lead + k * size : lead + (k + 1) * size]
+                if down.shape[0] == 1:
+                    smoothed_by_sums(noise, height, width, down[0], along[0], scale, field[k])
+                else:
+                    smoothed_by_matrices(
+                        noise, height, width, down, down_odd, along, along_odd, scale, field[k]
+                    )
         dx, dy = field[0].reshape(height, width), field[1].reshape(height, width)
+        margin = _reach(dx, dy)
         if parts.size:
-            _mapped(images[n], parts[n], mapped)
-            _moved(mapped, dx, dy, out[n])
+            moved(mapped(images[n], parts[n], margin), margin, dx, dy, out[n])
         else:
-            _moved(images[n], dx, dy, out[n])
+            moved(packed(images[n], margin, False), margin, dx, dy, out[n])
 
 
-def _grouped(sigma: float) -> Array:
+def _grouped(weights: Array) -> Array:
     """The weights with as many zeros outside as `_convolve` wants: 2 pairs and then 4 at a time."""
-    weights = _weights(sigma)
     pairs = len(weights) - 1
     missing = pairs % 2 if pairs % 4 in (1, 2) else -pairs % 4
     return np.append(weights, np.zeros(missing))
 
 
+def _halves(matrix: Array) -> tuple[Array, Array]:
+    """What a matrix that looks the same from both ends does to even and to odd input, doubled."""
+    size = len(matrix)
+    other = size // 2
+    half = size - other
+    there, back = matrix[:half, :half], matrix[:half, ::-1][:, :half]
+    even, odd = there + back, (there - back)[:other, :other]
+    if size % 2:  # the middle value is its own mirror image
+        even[:, -1] = 2 * there[:, -1]
+    return np.ascontiguousarray(even), np.ascontiguousarray(odd)
+
+
+@lru_cache(maxsize=16)
+def _kernels(
+    height: int, width: int, sigma_down: float, sigma_along: float
+) -> tuple[Array, Array, Array, Array]:
+    """What the compiled smoothing takes: each axis's short sum (1, taps) and nothing, or its matrix's halves."""
+    down, along = _grouped(_weights(sigma_down)), _grouped(_weights(sigma_along))
+    if len(down) <= min(height, _SHORT) + 1 and len(along) <= min(width, _SHORT) + 1:
+        nothing = np.empty((0, 0))
+        return down[None], nothing, along[None], nothing
+    rows, columns = _matrix(height, sigma_down).numpy(), _matrix(width, sigma_along).numpy()
+    return (*_halves(rows), *_halves(columns))
+
+
 def _run(images: Tensor, words: Tensor | None, keys: Tensor, setting: Setting) -> Tensor:
     height, width = images.shape[2:]
     sigma_down, sigma_along, reach = _fields(setting, height, width)
-    lead = _LEAD if _published(setting) else 0
-    parts, fields = np.empty((0, 6)), np.empty((0, 2, 0, 0), np.float32)
-    down = along = np.ones(1)
-    if lead:
+    lead, parts = 0, np.empty((0, 6))
+    if _published(setting):
+        lead = _LEAD
         first = keyed.words(keys, lead) if words is None else words
         parts = affine(first, setting, height, width).numpy()
-    if reach:
-        down, along = _grouped(sigma_down), _grouped(sigma_along)
-        if len(down) > min(height, _SHORT + 1) or len(along) > min(width, _SHORT + 1):
-            whole = draw(keys, (len(images), *images.shape[1:]), setting) if words is None else words
-            fields = displacements(whole, setting, height, width).numpy()
+    kernels = _kernels(height, width, sigma_down, sigma_along) if reach else (np.empty((1, 1)),) * 4
     out = torch.empty_like(images)
-    seen = narrow(words) if words is not None and not fields.size else np.empty((0, 0), np.uint16)
     spread(
-        _images, len(images), images.numpy(), out.numpy(), seen, unsigned(keys), lead, parts, fields,
-        down, along, _UNIT * reach, grain=1 + 10_000 // (height * width),
+        _images, len(images), images.numpy(), out.numpy(),
+        np.empty((0, 0), np.uint16) if words is None else narrow(words), unsigned(keys), lead, parts,
+        *kernels, _UNIT * reach, grain=1 + 10_000 // (height * width),
     )  # fmt: skip
     return out
 

@@ -82,7 +82,10 @@ def angle(words: Tensor) -> Tensor:
 def _streaks(words: Tensor, setting: Setting, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor, Tensor]:
     radius, sigma = setting.parameters[4:6]
     limits = (len(rows.first), len(columns.first)) if setting.profile == "any-size" else None
-    return taps(angle(words), radius, sigma, limits)
+    # In pieces too small for torch to wake its threads, which would then spin beside those of `spread`.
+    lines = [taps(piece, radius, sigma, limits) for piece in torch.split(angle(words), 64)]
+    downs, rights, weights = (torch.cat(tables) for tables in zip(*lines, strict=True))
+    return downs, rights, weights
 
 
 def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
