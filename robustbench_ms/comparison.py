@@ -196,7 +196,8 @@ class Comparison:
         return None if mine is None or theirs is None else theirs - mine
 
     def _scores(self, side: Side, metric: str, keys: Sequence[str]) -> NDArray[np.float64] | None:
-        name = _SCORES.get(metric, f"{metric}_clean" if tuple(keys) == ("clean",) else "")
+        of_clean = metric in {"nll", "brier"} and tuple(keys) == ("clean",)
+        name = _SCORES.get(metric, f"{metric}_clean" if of_clean else "")
         row = None if side.samples is None else side.samples.scores.get(name)
         # The average over the corrupted cells is that of the cells that were finished: all of them, or it is another.
         return None if row is None or not np.isfinite(row).all() else row.astype(np.float64)

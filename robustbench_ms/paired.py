@@ -126,6 +126,10 @@ class Student(Difference):
     def p_below(self, tolerance: float) -> float:
         return self._tail(tolerance - self.mean)
 
+    @property
+    def p_differs(self) -> float:
+        return min(1.0, 2 * self._tail(abs(self.mean)))
+
     def _half(self, alpha: float) -> float:
         return t_quantile(1 - alpha, self.degrees) * self.stderr if self.stderr else 0.0
 

@@ -1,0 +1,529 @@
+"""Rules, and the verdicts on records whose losses are known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from robustbench_ms.catalog import find_suite, suite_names
+from robustbench_ms.comparison import Comparison
+from robustbench_ms.datasets import DATASETS
+from robustbench_ms.errors import BadFile, Incomparable, UserError
+from robustbench_ms.gate import Case, judge, judge_all
+from robustbench_ms.paired import planned_detectable
+from robustbench_ms.planning import conditions
+from robustbench_ms.record import read_record, write_record
+from robustbench_ms.rules import parse_rule, parse_rules
+from robustbench_ms.summary import CORRUPTED, mce, relative_mce
+from tests.simulated import KEYS, bits, pair, record
+
+RULES = parse_rules(["clean_accuracy=4pp", "mean_corruption_accuracy=2pp"])
+FOG = KEYS.index("corruption=fog,severity=3")
+
+
+def answers(n=600, share=0.8, seed=0):
+    return np.random.default_rng(seed).random((len(KEYS), n)) < share
+
+
+def with_loss(correct, key, turned, back=0):
+    """The same answers, but in one cell so many turned wrong and so many turned right."""
+    changed = correct.copy()
+    row = changed[KEYS.index(key)]
+    row[np.flatnonzero(correct[KEYS.index(key)])[:turned]] = False
+    row[np.flatnonzero(~correct[KEYS.index(key)])[:back]] = True
+    return changed
+
+
+def only(verdicts):
+    (verdict,) = verdicts
+    return verdict
+
+
+def verdict(candidate, reference, rule, **options):
+    return only(judge(candidate, reference, [parse_rule(rule)], **options).verdicts)
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "tolerance", "relative", "cell", "total"),
+    [
+        ("clean_accuracy=0.5pp", "clean_accuracy", 0.005, False, None, False),
+        (" mean_corruption_accuracy = 5 % ", "mean_corruption_accuracy", 0.05, True, None, False),
+        ("mean_corruption_nll=0.02nats", "mean_corruption_nll", 0.02, False, None, False),
+        ("clean_brier=.01", "clean_brier", 0.01, False, None, False),
+        ("relative_mce=130pp", "relative_mce", 1.3, False, None, False),
+        ("total:clean_accuracy=1pp", "clean_accuracy", 0.01, False, None, True),
+        ("accuracy[clean]=0pp", "accuracy", 0.0, False, (), False),
+        (
+            "accuracy[severity=3, corruption=fog]=2pp", "accuracy", 0.02, False,
+            (("corruption", "fog"), ("severity", "3")), False,
+        ),
+        ("nll[corruption=fog]=10%", "nll", 0.1, True, (("corruption", "fog"),), False),
+    ],
+)  # fmt: skip
+def test_a_rule_is_read_and_spelled(text, metric, tolerance, relative, cell, total):
+    rule = parse_rule(text)
+
+    assert (rule.metric, rule.relative, rule.cell, rule.total) == (metric, relative, cell, total)
+    assert rule.tolerance == pytest.approx(tolerance)
+    assert parse_rule(str(rule)) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "METRIC=TOLERANCE is wanted"),
+        ("clean_accuracy", "METRIC=TOLERANCE is wanted"),
+        ("clean_accuracy=", "METRIC=TOLERANCE is wanted"),
+        ("clean_accuracy<1pp", "METRIC=TOLERANCE is wanted"),
+        ("accuracy[corruption=fog=2pp", "METRIC=TOLERANCE is wanted"),
+        ("clean_acuracy=1pp", "did you mean 'clean_accuracy'"),
+        ("clean_accuracy=1", "the unit is missing for clean_accuracy; write 0.5pp"),
+        ("clean_accuracy=1nats", "'nats' is the wrong unit"),
+        ("clean_nll=1pp", "'pp' is the wrong unit for clean_nll; write 0.02nats"),
+        ("clean_brier=1pp", "write 0.01 or 5%"),
+        ("clean_accuracy=-1pp", "a tolerance of 0 or more is wanted"),
+        ("clean_accuracy=0,5pp", "a tolerance of 0 or more is wanted"),
+        ("clean_accuracy=nanpp", "a tolerance of 0 or more is wanted"),
+        ("clean_accuracy=" + "9" * 400 + "pp", "no number that can be lost"),
+        ("clean_accuracy=101pp", "more than 100 percentage points"),
+        ("clean_nll=101%", "more than 100 %"),
+        ("clean_ece=1pp", "no test to gate by"),
+        ("accuracy=1pp", "needs its cell"),
+        ("nll=0.1nats", "as clean_nll"),
+        ("clean_accuracy[corruption=fog]=1pp", "no number of one cell"),
+        ("accuracy[corruption=fogg]=1pp", "no corruption named 'fogg'; did you mean 'fog'"),
+        ("accuracy[severity=6]=1pp", "no severity named '6'"),
+        ("accuracy[weather=fog]=1pp", "no axis named 'weather'"),
+        ("accuracy[fog]=1pp", "a cell is clean, or as corruption=fog,severity=3"),
+        ("accuracy[]=1pp", "a cell is clean, or as corruption=fog,severity=3"),
+        ("accuracy[corruption=fog,corruption=snow]=1pp", "corruption stands in it twice"),
+        ("sum:clean_accuracy=1pp", "METRIC=TOLERANCE is wanted"),
+    ],
+)
+def test_a_rule_that_cannot_be_meant_is_refused(text, told):
+    with pytest.raises(UserError) as caught:
+        parse_rule(text)
+
+    assert told in str(caught.value)
+
+
+def test_two_rules_about_one_number_are_refused():
+    with pytest.raises(
+        UserError, match="two rules about clean_accuracy: clean_accuracy=1pp and clean_accuracy=2pp"
+    ):
+        parse_rules(["clean_accuracy=1pp", "clean_accuracy=2pp"])
+
+
+@pytest.mark.parametrize("alpha", [0.0, -0.1, 0.5, 5, math.nan])
+def test_alpha_out_of_range_is_refused(alpha):
+    one = record(answers())
+
+    with pytest.raises(UserError, match=r"alpha must be above 0 and below 0\.5"):
+        judge(one, one, RULES, alpha=alpha)
+
+
+def test_a_gate_without_rules_is_refused():
+    with pytest.raises(UserError, match="a gate needs a rule"):
+        judge(record(answers()), record(answers()), [])
+
+
+def test_the_same_answers_pass_any_rule():
+    """At a tolerance of 0 no bound could lie below it; that nothing changed decides."""
+    correct = answers()
+    judged = judge(
+        record(correct), record(correct), parse_rules(["clean_accuracy=0pp", "mean_corruption_accuracy=0pp"])
+    )
+
+    assert judged.state == "pass"
+    assert {v.reason for v in judged.verdicts} == {"no answer changed"}
+    assert {v.changed for v in judged.verdicts} == {0}
+
+
+@pytest.mark.parametrize(
+    ("losses", "state"), [((0.0, 0.0), "pass"), ((0.12, 0.06), "fail"), ((0.04, 0.02), "unsure")]
+)
+def test_a_large_loss_fails_none_passes_and_one_on_the_tolerance_is_unsure(losses, state):
+    reference, candidate = pair(600, losses, seed=1)
+    judged = judge(candidate, reference, RULES)
+
+    assert judged.state == state
+    for v in judged.verdicts:
+        assert v.interval.low <= v.loss <= v.interval.high
+        if state == "unsure" and v.state == "unsure":
+            assert v.interval.low <= v.margin <= v.interval.high
+            assert v.needed > 600
+            assert f"some {v.needed:,} samples would settle it" in v.reason
+            assert f"{100 * v.detectable:.2f} pp beyond" in v.reason
+    assert judged.passed() == (state == "pass")
+    assert judged.passed(lenient=True) == (state != "fail")
+
+
+def test_the_bounds_are_those_of_a_t_test_on_per_image_means():
+    one, other = bits(800, (0.02, 0.03), seed=2)
+    found = verdict(record(other), record(one), "mean_corruption_accuracy=1pp", alpha=0.05)
+    losses = one[1:].mean(axis=0) - other[1:].mean(axis=0)
+    theirs = scipy_stats.ttest_1samp(losses, 0.01, alternative="greater")
+
+    assert found.loss == pytest.approx(losses.mean(), abs=1e-12)
+    assert found.interval.low == pytest.approx(theirs.confidence_interval(0.95).low, abs=1e-9)
+    assert found.state == ("fail" if theirs.pvalue <= 0.05 else "unsure")
+    assert found.changed == np.count_nonzero(one[1:] != other[1:])
+    assert found.n == 800
+
+
+def test_few_changed_answers_are_judged_exactly():
+    correct = answers()
+    found = verdict(record(with_loss(correct, "clean", 7, 2)), record(correct), "clean_accuracy=4pp")
+
+    assert found.method == "exact binomial on the changed answers"
+    assert (found.changed, found.state) == (9, "pass")
+    high, low = (scipy_stats.binomtest(k, 600).proportion_ci(0.95, "exact") for k in (7, 2))
+    assert found.interval.high == pytest.approx(high.high - low.low, abs=1e-9)
+
+
+def test_a_few_changes_that_all_go_wrong_are_noticed_where_nothing_is_tolerated():
+    correct = answers()
+    found = verdict(record(with_loss(correct, "clean", 5)), record(correct), "clean_accuracy=0pp")
+    four = verdict(record(with_loss(correct, "clean", 4)), record(correct), "clean_accuracy=0pp")
+
+    assert (found.state, four.state) == ("fail", "unsure")  # 1/32 and 1/16
+
+
+def test_a_metric_that_should_be_low_loses_when_it_rises():
+    random = np.random.default_rng(3)
+    nll = random.gamma(1.0, 0.5, 600)
+    correct = answers()
+    reference = record(correct, scores={"nll": nll, "brier": nll / 2})
+    worse = record(correct, scores={"nll": nll + 0.3 + 0.1 * random.standard_normal(600), "brier": nll / 2})
+
+    nll_rule = verdict(worse, reference, "clean_nll=0.1nats")
+    assert nll_rule.state == "fail"
+    assert nll_rule.loss == pytest.approx(0.3, abs=0.02)
+    assert verdict(reference, worse, "clean_nll=0.1nats").state == "pass"
+    assert verdict(worse, reference, "nll[clean]=0.1nats").interval == pytest.approx(nll_rule.interval)
+    assert verdict(worse, reference, "mean_corruption_nll=0.1nats").state == "fail"
+    brier = verdict(worse, reference, "clean_brier=0")
+    assert (brier.state, brier.reason) == ("pass", "no answer changed")
+
+
+def test_a_relative_tolerance_is_a_share_of_the_references_value():
+    reference, candidate = pair(600, (0.0, 0.1), seed=4)
+    accuracy = verdict(candidate, reference, "mean_corruption_accuracy=5%")
+
+    assert accuracy.margin == pytest.approx(0.05 * accuracy.reference)
+    assert accuracy.state == "fail"
+    assert verdict(candidate, reference, "mean_corruption_accuracy=30%").state == "pass"
+
+
+def test_mce_is_a_weighted_mean_over_images():
+    one, other = bits(500, (0.02, 0.05), seed=5)
+    sides = [record(c, dataset="imagenet", name=n) for c, n in ((other, "candidate"), (one, "reference"))]
+
+    def by_hand(correct, clean):
+        """The number of one image's answers, or of their mean; linear, so that its mean is the number of the mean."""
+        errors = {}
+        for key, right in zip(KEYS, correct, strict=True):
+            if key != "clean":
+                errors.setdefault(key.split(",")[0].removeprefix("corruption="), []).append(
+                    1.0 - float(right)
+                )
+        return relative_mce(errors, 1.0 - float(correct[0])) if clean else mce(errors)
+
+    for metric, clean in (("mce", False), ("relative_mce", True)):
+        found = verdict(*sides, f"{metric}=1pp")
+        losses = np.array(
+            [by_hand(b, clean) - by_hand(a, clean) for a, b in zip(one.T, other.T, strict=True)]
+        )
+        assert found.loss == pytest.approx(losses.mean(), abs=1e-9)
+        assert found.loss == pytest.approx(found.candidate - found.reference, abs=1e-9)
+        theirs = scipy_stats.ttest_1samp(losses, 0.01, alternative="greater")
+        assert found.interval.low == pytest.approx(theirs.confidence_interval(0.95).low, abs=1e-9)
+
+
+def test_mce_has_no_meaning_off_imagenet():
+    one = record(answers())
+
+    with pytest.raises(Incomparable, match="no meaning on cifar10"):
+        judge(one, one, parse_rules(["mce=1pp"]))
+
+
+def test_a_ratio_is_bootstrapped_over_images():
+    one, other = bits(600, (0.0, 0.08), seed=6)
+    found = verdict(record(other), record(one), "relative_drop=2pp")
+    theirs = scipy_stats.bootstrap(
+        (one[1:].mean(0), one[0], other[1:].mean(0), other[0]),
+        lambda a, b, c, d, axis: a.mean(axis) / b.mean(axis) - c.mean(axis) / d.mean(axis),
+        paired=True, n_resamples=2000, confidence_level=0.9, method="percentile", rng=np.random.default_rng(0),
+    )  # fmt: skip
+
+    assert found.method == "bootstrap over images"
+    assert found.interval.low == pytest.approx(theirs.confidence_interval.low, abs=0.002)
+    assert found.interval.high == pytest.approx(theirs.confidence_interval.high, abs=0.002)
+    assert found.state == "fail"
+
+
+def test_failing_is_adjusted_for_the_number_of_rules():
+    """A loss at p = 0.03 fails alone, and not as one of five rules; the bound that is shown moves with it."""
+    correct = answers(10_000)
+    reference, candidate = record(correct), record(with_loss(correct, "clean", 260, 220))
+    alone = verdict(candidate, reference, "clean_accuracy=0pp")
+    p = scipy_stats.ttest_1samp(
+        np.repeat([1.0, -1.0, 0.0], [260, 220, 9520]), 0, alternative="greater"
+    ).pvalue
+    others = [f"accuracy[corruption=fog,severity={s}]=1pp" for s in (1, 2, 3, 4)]
+    among = judge(candidate, reference, parse_rules(["clean_accuracy=0pp", *others])).verdicts[0]
+
+    assert 0.025 < p < 0.05
+    assert (alone.state, among.state) == ("fail", "unsure")
+    assert alone.interval.low > 0 > among.interval.low
+
+
+def test_candidates_of_one_run_share_one_alpha():
+    correct = answers(10_000)
+    reference, candidate = record(correct), record(with_loss(correct, "clean", 260, 220), name="a")
+    same = [replace(reference, card={"name": f"same{i}"}) for i in range(2)]
+    judged = judge_all([Case(c, reference) for c in (candidate, *same)], parse_rules(["clean_accuracy=0pp"]))
+
+    assert [j.state for j in judged] == ["unsure", "pass", "pass"]
+
+
+def test_a_cell_is_gated_by_its_name_and_several_by_what_they_share():
+    correct = answers()
+    candidate, reference = record(with_loss(correct, KEYS[FOG], 120)), record(correct)
+
+    assert verdict(candidate, reference, "accuracy[corruption=fog,severity=3]=2pp").state == "fail"
+    assert verdict(candidate, reference, "accuracy[corruption=fog,severity=2]=2pp").state == "pass"
+    assert verdict(candidate, reference, "accuracy[clean]=2pp").state == "pass"
+    fog = verdict(candidate, reference, "accuracy[corruption=fog]=2pp")
+    assert fog.loss == pytest.approx(120 / 600 / 5)
+    severe = verdict(candidate, reference, "accuracy[severity=3]=2pp")
+    assert severe.loss == pytest.approx(120 / 600 / 15)
+
+
+def test_cells_tell_where_and_decide_nothing():
+    correct = answers()
+    judged = judge(record(with_loss(correct, KEYS[FOG], 60)), record(correct), RULES)
+
+    assert judged.state == "pass"
+    assert [(c.key, c.difference.mean) for c in judged.worse_cells] == [(KEYS[FOG], pytest.approx(0.1))]
+    assert len(judged.cells) == 76
+
+
+def test_cells_are_adjusted_for_their_number():
+    """Five answers that turned wrong are p = 1/32 in one cell, and nothing among 76."""
+    correct = answers()
+    judged = judge(record(with_loss(correct, KEYS[FOG], 5)), record(correct), RULES)
+
+    assert judged.worse_cells == ()
+    assert min(c.p_lost for c in judged.cells) > 0.9
+
+
+def test_without_bits_a_weaker_test_is_made_and_says_so():
+    one, other = bits(600, (0.01, 0.01), seed=7)
+    for candidate, reference, who in (
+        (record(other, kept=False), record(one), "candidate"),
+        (record(other), record(one, kept=False), "reference"),
+    ):
+        judged = judge(candidate, reference, RULES)
+        close = judge(record(other), record(one), RULES)
+        assert any(f"no bits beside the {who}" in note and "weaker" in note for note in judged.notes)
+        for weak, strong in zip(judged.verdicts, close.verdicts, strict=True):
+            assert weak.method == f"weaker, unpaired test (the {who} kept no bits)"
+            assert weak.loss == pytest.approx(strong.loss)
+            assert weak.interval.high - weak.interval.low > 1.5 * (strong.interval.high - strong.interval.low)
+            assert weak.changed is None
+
+
+def test_an_unpaired_test_of_one_cell_is_that_of_two_means():
+    one, other = bits(600, (0.05, 0.0), seed=8)
+    found = verdict(record(other, kept=False), record(one), "clean_accuracy=1pp")
+    theirs = scipy_stats.ttest_ind(one[0], other[0], equal_var=False).confidence_interval(0.9)
+
+    assert found.interval.low == pytest.approx(theirs.low, abs=2e-4)
+    assert found.interval.high == pytest.approx(theirs.high, abs=2e-4)
+
+
+def test_top5_is_compared_as_two_means_because_no_bit_of_it_is_kept():
+    correct = answers()
+    reference = record(correct, scores={"top5_accuracy": np.repeat([1.0, 0.0], [590, 10])})
+    candidate = record(correct, scores={"top5_accuracy": np.repeat([1.0, 0.0], [500, 100])})
+    found = verdict(candidate, reference, "top5_accuracy[clean]=5pp")
+
+    assert found.state == "fail"
+    assert found.method == "weaker, unpaired test (not kept sample by sample)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"dataset": "cifar100"}, "dataset is cifar100, not cifar10"),
+        ({"seed": 7}, "seed is 7, not 0"),
+        ({"limit": 600}, "limit is 600, not None"),
+    ],
+)
+def test_a_reference_of_another_question_is_incomparable_and_the_field_is_named(fields, told):
+    correct = answers()
+    judged = judge(record(correct, **fields), record(correct), RULES)
+
+    assert [v.state for v in judged.verdicts] == ["incomparable", "incomparable"]
+    assert all(told in v.reason for v in judged.verdicts)
+    assert judged.cells == ()
+    assert not judged.passed(lenient=True)
+
+
+def test_a_reference_of_another_corruption_protocol_leaves_the_clean_rule_standing():
+    correct = answers()
+    judged = judge(record(correct, corruption_protocol=2), record(correct), RULES)
+
+    assert [v.state for v in judged.verdicts] == ["pass", "incomparable"]
+    assert "corruption_protocol is 2, not 1" in judged.verdicts[1].reason
+    assert judged.state == "incomparable"
+
+
+@pytest.mark.parametrize("who", ["candidate", "reference"])
+def test_cells_that_ended_in_an_error_are_missing(who):
+    correct = answers()
+    broken = record(correct, errors=[KEYS[FOG]])
+    judged = judge(*((broken, record(correct)) if who == "candidate" else (record(correct), broken)), RULES)
+
+    assert [v.state for v in judged.verdicts] == ["pass", "missing"]
+    assert f"the {who}'s {KEYS[FOG]} ended in an error (RuntimeError: it broke)" in judged.verdicts[1].reason
+    assert not judged.passed(lenient=True)
+
+
+@pytest.mark.parametrize("who", ["candidate", "reference"])
+def test_cells_that_are_absent_are_missing(who):
+    correct = answers()
+    part = record(correct[:40], KEYS[:40])
+    judged = judge(*((part, record(correct)) if who == "candidate" else (record(correct), part)), RULES)
+
+    assert [v.state for v in judged.verdicts] == ["pass", "missing"]
+    assert f"the {who} lacks {KEYS[40]}" in judged.verdicts[1].reason
+    assert "and 33 more" in judged.verdicts[1].reason
+
+
+def test_records_with_no_cell_in_common_do_not_pass():
+    correct = answers()
+    judged = judge(record(correct[:1], KEYS[:1]), record(correct[1:], KEYS[1:]), RULES)
+
+    assert [v.state for v in judged.verdicts] == ["missing", "missing"]
+    assert not judged.passed(lenient=True)
+
+
+def test_a_rule_about_a_cell_that_no_record_has_is_missing():
+    one = record(answers())
+    found = verdict(one, one, "accuracy[corruption=saturate]=1pp")
+
+    assert (found.state, found.reason) == (
+        "missing",
+        "neither record has a cell of accuracy[corruption=saturate]",
+    )
+
+
+def test_a_rule_about_a_metric_that_no_cell_holds_is_missing():
+    one = record(answers())
+
+    assert verdict(one, one, "clean_nll=0.1nats").reason == "the records hold no nll"
+
+
+def test_a_relative_drop_from_nothing_is_missing():
+    none = answers()
+    none[0] = False
+
+    assert verdict(record(none), record(none), "relative_drop=1pp").state == "missing"
+
+
+def test_one_sample_tells_nothing():
+    one = record(answers(1))
+
+    assert verdict(one, one, "clean_accuracy=1pp").reason == "one sample says nothing of a difference"
+
+
+def test_nothing_to_compare_with_fails():
+    judged = judge(record(answers()), None, RULES)
+
+    assert [v.state for v in judged.verdicts] == ["missing", "missing"]
+    assert not judged.passed(lenient=True)
+
+
+def test_small_accepted_losses_add_up_to_a_total_that_is_gated():
+    first = answers(2000)
+    last, now = with_loss(first, "clean", 60), with_loss(first, "clean", 120)
+    rules = parse_rules(["clean_accuracy=4pp", "total:clean_accuracy=4pp"])
+    judged = judge(record(now), record(last), rules, first=record(first))
+
+    assert [v.state for v in judged.verdicts] == ["pass", "fail"]
+    assert [v.loss for v in judged.verdicts] == pytest.approx([0.03, 0.06])
+
+
+def test_a_total_rule_without_a_first_reference_is_missing():
+    one = record(answers())
+    found = verdict(one, one, "total:clean_accuracy=1pp")
+
+    assert found.state == "missing"
+    assert "no first reference, which rbms accept keeps" in found.reason
+
+
+def test_bits_of_other_answers_are_refused(tmp_path):
+    correct = answers()
+    one, other = record(correct), record(with_loss(correct, "clean", 3))
+    write_record(one, one.samples(), tmp_path / "one.json")
+    write_record(other, other.samples(), tmp_path / "other.json")
+    (tmp_path / "other.correct.npz").replace(tmp_path / "one.correct.npz")
+
+    with pytest.raises(BadFile, match="are not those of its answers"):
+        judge(read_record(tmp_path / "one.json"), other, RULES)
+
+
+def test_the_candidates_health_and_surroundings_are_told():
+    correct = answers()
+    reference = record(correct)
+    candidate = replace(
+        record(correct),
+        health={"warnings": ["its answer to a sample depends on the batch"]},
+        environment=replace(reference.environment, torch="2.12"),
+    )
+    notes = judge(candidate, reference, RULES).notes
+
+    assert "the candidate: its answer to a sample depends on the batch" in notes
+    assert "the same weights give the same raw answers as in the reference" in notes
+    assert any("torch 2.12 instead of 2.11" in note for note in notes)
+
+
+def test_a_comparison_reads_what_is_common():
+    correct = answers()
+    found = Comparison.of(record(correct[:40], KEYS[:40]), record(correct, corruption_protocol=2))
+
+    assert found.common() == ["clean"]
+
+
+CORRELATION = 0.2
+"""Of the changed answers of one image between two cells: no real pair that was measured had more than 0.18."""
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_default_rules_tolerate_more_than_their_suite_can_miss(name):
+    """With a tenth of the answers changed, a loss as large as the tolerance is noticed four times in five."""
+    suite = find_suite(name)
+    rules = parse_rules(suite.gate)
+    size = suite.limit or DATASETS[suite.dataset].size(suite.split)
+    cells = len(conditions(suite)) - 1
+
+    assert rules
+    for rule in rules:
+        assert rule.cell is None
+        wide = rule.metric.startswith("mean_corruption")
+        assert rule.metric in ({"mean_corruption_accuracy"} if wide else {"clean_accuracy"})
+        smallest = planned_detectable(
+            size,
+            changed=0.1,
+            cells=min(cells, len(CORRUPTED)) if wide else 1,
+            correlation=CORRELATION if wide else 1.0,
+            alpha=0.05 / len(rules),
+        )
+        assert rule.tolerance > smallest
+        assert rule.tolerance < 2 * smallest, "a tolerance far above what can be seen protects nothing"
