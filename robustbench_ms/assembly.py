@@ -44,7 +44,8 @@ def assemble(
     }
     measurements = []
     for condition, fields, cell in rows:
-        error = errors.get(condition)
+        # A cell that failed here and was finished elsewhere, by the same subject, is finished.
+        error = errors.get(condition) if cell is None else None
         if cell is None and error is None:
             continue
         measurements.append(

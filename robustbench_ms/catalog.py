@@ -60,11 +60,13 @@ def find_card(spelling: str) -> Card:
     library = re.fullmatch(r"(timm|torchvision):([\w./-]+)", spelling)
     if library:
         return Card(name=spelling, build=spelling, input=Input(assumed=True))
+    name, at, seed = spelling.rpartition("@")
+    if at and name.endswith(".toml"):
+        return _one_seed(read_card(Path(name)), seed)
     if _is_file(spelling):
         return read_card(Path(spelling))
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spelling):
         return Card(name=spelling, build=spelling, input=Input(assumed=True))
-    name, at, seed = spelling.rpartition("@")
     if at:
         return _one_seed(find_card(name), seed)
     if spelling in _registered:

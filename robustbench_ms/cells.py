@@ -42,7 +42,8 @@ def load_cell(folder: Path, protocol: str, subject: str) -> tuple[FinishedCell |
     """The finished cell, or None; and what was wrong with its file, which is set aside and measured again."""
     path = _path(folder, protocol, subject)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a file open whose archive is damaged.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             told = json.loads(str(file["told"]))
             outcomes = {name: file[name] for name in file.files if name != "told"}
         cell = FinishedCell(told["values"], outcomes, int(told["n"]), told["seconds"])

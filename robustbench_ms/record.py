@@ -188,7 +188,8 @@ def read_samples(path: Path) -> Samples | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a file open whose archive is damaged.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             n = int(file["n"])
             correct = np.unpackbits(file["correct"], axis=1, count=n).astype(bool)
             scores = {name: file[name] for name in file.files if name not in {"keys", "n", "correct"}}
