@@ -88,7 +88,7 @@ class EMA(nn.Module):
         q2 = self._mean_of_conv3x3(g, rows, columns).softmax(1)  # (BG, c)
         m = self._mixed_conv3x3(g, q1)
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            x1 = self.gn(g * h * w)
+            x1 = self._norm(g * h * w)
             m = m + torch.bmm(q2.unsqueeze(1), x1.flatten(2)).view(-1, 1, H, W)
             return _scale(x, m.sigmoid())
 
@@ -112,10 +112,14 @@ class EMA(nn.Module):
             torch.cat([g.mean(3, keepdim=True), g.mean(2, keepdim=True).transpose(2, 3)], 2)
         )
         h, w = strips.sigmoid().split_with_sizes([H, W], 2)
-        x1, x2 = self.gn(g * h * w.transpose(2, 3)), self.conv3x3(g)
+        x1, x2 = self._norm(g * h * w.transpose(2, 3)), self.conv3x3(g)
         q1, q2 = (x.mean((2, 3)).softmax(1).unsqueeze(1) for x in (x1, x2))
         m: Tensor = q1 @ x2.flatten(2) + q2 @ x1.flatten(2)
         return m.view(-1, 1, H, W)
+
+    def _norm(self, t: Tensor) -> Tensor:
+        # Not gn(t), which refuses a single value, as a last map of one pixel with batch 1 may be.
+        return torch.group_norm(t, self.gn.num_groups, self.gn.weight, self.gn.bias, self.gn.eps)
 
     def _mean_of_conv3x3(self, g: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """The spatial mean of conv3x3(g), (BG, c), from sums: a tap that looks up never sees the last row."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from robustbench_ms.errors import UserError, suggest
 from robustbench_ms.models.attention import attention_layer
-from robustbench_ms.models.tracing import input_size_of, last_norms, meta_copy, output_shapes
+from robustbench_ms.models.tracing import input_size_of, last_norms, meta_copy, output_shapes, run
 
 __all__ = ["POSITIONS", "Followed", "attention_blocks", "insert"]
 
@@ -76,8 +76,8 @@ def insert(
     pretrained_cfg nor its first convolution says; one pass on the meta device reads the channels of each
     place. `attention_args` go to the block (`create_attention`).
 
-    The network's own parameters keep their names, except under a stage that is a container of its own
-    class, whose names gain "body.". UserError where no place is found, where a place carries no maps, or
+    The network's own parameters keep their names, except under a container whose pass visits all that it
+    holds (RegNet's stages, DenseNet's blocks), whose names gain "body.". UserError where no place is found, where a place carries no maps, or
     where the block does not fit the channels of one.
     """
     layer = attention_layer(attention, **attention_args)
@@ -88,13 +88,18 @@ def insert(
     if position == "slot":
         return _fill_slots(model, layer, size)
     names = _places(model, position, size)
-    shapes = output_shapes(meta_copy(model), names, size)
+    probe = meta_copy(model)
+    shapes = output_shapes(probe, names, size)
+    wrapped: dict[type, bool] = {}
     for name in names:
         shape = shapes.get(name, ())
         if len(shape) != 4:
             told = f"an output of shape {shape}" if shape else "no output of its own"
             raise UserError(f"position: {name!r} has {told}; a block follows maps of shape (B, C, H, W)")
-        _follow(model, name, _made(layer, shape[1], name, model))
+        block, kind = _made(layer, shape[1], name, model), type(model.get_submodule(name))
+        if kind not in wrapped:
+            wrapped[kind] = _visits_its_children(probe, name, size)
+        _follow(model, name, block, wrap=wrapped[kind])
     return model
 
 
@@ -127,19 +132,34 @@ def _attend(module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
     return attended
 
 
-def _follow(model: nn.Module, name: str, block: nn.Module) -> None:
+def _visits_its_children(probe: nn.Module, name: str, size: Sequence[int]) -> bool:
+    """Whether a module's forward pass calls, or trips over, whatever it holds."""
+    module = probe.get_submodule(name)
+    if hasattr(module, "attention"):
+        return True
+    called: list[bool] = []
+    guest = nn.Identity()
+    guest.register_forward_pre_hook(lambda *_: called.append(True))
+    module.add_module("attention", guest)
+    try:
+        run(probe, size)
+    except UserError:
+        return True
+    finally:
+        del module.attention
+    return bool(called)
+
+
+def _follow(model: nn.Module, name: str, block: nn.Module, *, wrap: bool) -> None:
     """Let `block` follow the module `name`, renaming as little as possible."""
     module = model.get_submodule(name)
     if type(module) is nn.Sequential:
         module.add_module("attention", block)
-    elif not list(module.children()) and not hasattr(module, "attention"):
+    elif wrap:
+        _replace(model, name, Followed(module, block))
+    else:
         module.add_module("attention", block)
         module.register_forward_hook(_attend)
-    elif not name:
-        raise UserError("position: the empty name is the whole network; name a module in it")
-    else:
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, Followed(module, block))
 
 
 def _slots(model: nn.Module) -> list[str]:
@@ -185,7 +205,7 @@ def _places(model: nn.Module, position: str | Sequence[str], size: Sequence[int]
                 "position may be 'stage' or the name of a module"
             )
         return found
-    if position in {"stage", "between"}:
+    if isinstance(position, str) and position in {"stage", "between"}:
         stages = _stages(model)
         return stages[:-1] if position == "between" else stages
     if not position or not all(isinstance(p, str) for p in position):
@@ -203,7 +223,8 @@ def _stages(model: nn.Module) -> list[str]:
     if known:
         names = (info["module"] for info in known)
     else:
-        names = (name for name, part in model.named_children() if isinstance(part, nn.Sequential))
+        sequences = ((n, p) for n, p in model.named_children() if isinstance(p, nn.Sequential))
+        names = (name for name, part in sequences if _convolutions(part) > 1)
     modules = dict(model.named_modules())
     stages = [name for name in names if name in modules]
     while stages and ("stem" in stages[0] or _convolutions(modules[stages[0]]) < 2):
