@@ -105,11 +105,11 @@ def gate_models(
                     stopped[event.card] = event.message
         cases = [_case(records[name], one) for name, one in found.items() if name in records]
         judged = {j.name: j for j in judge_all(cases, chosen, alpha=alpha)}
+        why = {name: f"it was stopped: {message}" for name, message in stopped.items()}
+        for name in why.keys() & judged.keys():
+            judged[name] = replace(judged[name], notes=(*judged[name].notes, why[name]))
         return [
-            judged.get(name)
-            or _without(
-                name, one, chosen, alpha, f"it was stopped: {stopped[name]}" if name in stopped else None
-            )
+            judged.get(name) or _without(name, one, chosen, alpha, why.get(name))
             for name, one in found.items()
         ]
 

@@ -1,0 +1,558 @@
+"""rbms gate, accept and compare as people run them: records in files, folders and commits, and models."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from robustbench_ms.markdown import code, escape
+from robustbench_ms.record import read_record, write_record
+from tests.simulated import KEYS, pair, record
+
+RULES = ("--rule", "clean_accuracy=4pp", "--rule", "mean_corruption_accuracy=2pp")
+TINY = ("--rule", "accuracy[clean]=60pp", "--rule", "accuracy[corruption=contrast]=60pp")
+
+
+def answers(n=600, seed=0):
+    return np.random.default_rng(seed).random((len(KEYS), n)) < 0.8
+
+
+def kept(folder, one, name="mine", card=None):
+    """Write a record under a name, as a run would."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    write_record(replace(one, card={"name": card or name, "weights": None}), one.samples(), path)
+    return path
+
+
+def turned_wrong(correct, count, key="clean"):
+    changed = correct.copy()
+    row = KEYS.index(key)
+    changed[row][np.flatnonzero(correct[row])[:count]] = False
+    return changed
+
+
+@pytest.fixture
+def before(tmp_path):
+    return kept(tmp_path / "before", record(answers()))
+
+
+@pytest.fixture
+def same(tmp_path):
+    return kept(tmp_path / "now", record(answers()))
+
+
+@pytest.fixture
+def worse(tmp_path):
+    return kept(tmp_path / "now", record(turned_wrong(answers(), 90)), "worse")
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A git repository whose results hold a record; the working tree then lost 90 answers."""
+    root = tmp_path / "repo"
+    results = root / "results"
+    kept(results / "cifar10-c", record(answers()))
+
+    def git(*words):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        return subprocess.run(
+            ["git", *who, "-C", root, *words], check=True, capture_output=True, text=True
+        ).stdout
+
+    git("init", "-q", "-b", "trunk")
+    git("add", "-A")
+    git("commit", "-q", "-m", "a record")
+    kept(results / "cifar10-c", record(turned_wrong(answers(), 90)))
+    return root, git
+
+
+def test_a_record_that_lost_nothing_passes(rbms, same, before):
+    done = rbms("gate", same, "--against", before, *RULES)
+
+    assert done.code == 0
+    assert "**pass**: `mine` against" in done.out
+    assert "no answer changed" in done.out
+
+
+def test_a_record_that_lost_too_much_fails_and_the_number_is_named(rbms, worse, before):
+    done = rbms("gate", worse, "--against", before, *RULES)
+
+    assert done.code == 1
+    assert "`clean_accuracy=4pp` fail: it loses 15.00 pp, at least 12." in done.out
+    assert "`mean_corruption_accuracy=2pp` pass" in done.out
+    assert "beyond chance in 1 of 76 cells: clean -15.0 pp" in done.out
+
+
+def test_what_is_unsure_fails_unless_lenient(rbms, tmp_path):
+    one, other = pair(600, (0.04, 0.02), seed=1)
+    files = kept(tmp_path / "now", other), "--against", kept(tmp_path / "before", one), *RULES
+    strict, lenient = rbms("gate", *files), rbms("gate", *files, "--lenient")
+
+    assert (strict.code, lenient.code) == (1, 0)
+    assert "samples would settle it" in strict.out
+    assert "noticed four times in five" in strict.out
+
+
+def test_the_suites_own_rules_are_the_default(rbms, same, before):
+    done = rbms("gate", same, "--against", before, "--json").json()
+
+    assert [r["rule"] for r in done["candidates"][0]["rules"]] == [
+        "clean_accuracy=1pp",
+        "mean_corruption_accuracy=0.5pp",
+    ]
+
+
+def test_a_suite_of_ones_own_has_no_known_rules(rbms, tmp_path):
+    path = kept(tmp_path / "now", record(answers(), suite="mine-limit50"))
+    done = rbms("gate", path, "--against", kept(tmp_path / "before", record(answers())))
+
+    assert done.code == 2
+    assert "suite 'mine' of this record is not shipped" in done.err
+    assert "--rule" in done.err
+
+
+def test_json_tells_everything(rbms, worse, before):
+    done = rbms("gate", worse, "--against", before, *RULES, "--json")
+    told = done.json()
+    rule = told["candidates"][0]["rules"][0]
+
+    assert done.code == 1
+    assert told["passed"] is False
+    assert rule["rule"] == "clean_accuracy=4pp"
+    assert (rule["state"], rule["n"], rule["changed"]) == ("fail", 600, 90)
+    assert rule["loss"] == pytest.approx(0.15)
+    assert rule["lower"] < rule["loss"] < rule["upper"]
+    assert rule["tolerated"] == pytest.approx(0.04)
+    assert [c["cell"] for c in told["candidates"][0]["worse_cells"]] == ["clean"]
+
+
+def test_the_summary_for_a_pull_request_is_appended_and_cannot_be_broken_out_of(rbms, tmp_path, before):
+    path = kept(tmp_path / "now", record(answers()), "odd", card="a|b`<script>@team\n# Title")
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    rbms("gate", path, "--against", before, *RULES, "--markdown", summary)
+    text = summary.read_text()
+
+    assert text.startswith("before\n## Robustness gate\n")
+    head = next(line for line in text.splitlines() if "against" in line)
+    assert head.startswith("**pass**: `a\\|b'<script>@team # Title` against")  # code, where nothing is markup
+    assert "\n# Title" not in text
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(table) == 4
+    assert len({line.replace("\\|", "").count("|") for line in table}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("a|b", "a\\|b"),
+        ("<img src=x>", "&lt;img src=x&gt;"),
+        ("[x](http://evil)", "\\[x\\](http:&#47;/evil)"),
+        ("hi @team, see #12", "hi &#64;team, see &#35;12"),
+        ("one\n\n# two", "one # two"),
+        ("*a* _b_ `c` gaussian_noise", "\\*a\\* \\_b\\_ \\`c\\` gaussian_noise"),
+        ("www.evil.com &amp;", "www&#46;evil.com &amp;amp;"),
+    ],
+)
+def test_text_stays_text_in_markdown(text, safe):
+    assert escape(text) == safe
+
+
+def test_names_stay_in_their_code():
+    assert code("a`b|c\nd") == "`a'b\\|c d`"
+
+
+def test_annotations_are_githubs_and_escape_what_would_end_them(rbms, tmp_path, before):
+    path = kept(tmp_path / "now", record(turned_wrong(answers(), 90)), "odd", card="a\n::error::100 %")
+    done = rbms("gate", path, "--against", before, *RULES, "--annotate")
+    lines = [line for line in done.out.splitlines() if line.startswith("::")]
+
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        "::error title=rbms gate%3A clean_accuracy=4pp fail::a%0A::error::100 %25: it loses"
+    )
+
+
+def test_annotations_of_a_pass_and_of_what_is_let_in(rbms, tmp_path, same, before):
+    one, other = pair(600, (0.04, 0.02), seed=1)
+    files = kept(tmp_path / "a", other), "--against", kept(tmp_path / "b", one), *RULES
+
+    assert (
+        "::notice title=rbms gate::mine: 2 rules hold"
+        in rbms("gate", same, "--against", before, *RULES, "--annotate").out
+    )
+    assert "::warning title=" in rbms("gate", *files, "--annotate", "--lenient").out
+    assert rbms("gate", *files, "--annotate", "--json").code == 2
+
+
+@pytest.mark.parametrize(
+    "place", ["{}/mine.json", "{}/cifar10-c/mine.json", "{}/cifar10-c/reference/mine.json"]
+)
+def test_a_folder_is_searched_for_the_record_of_that_name(rbms, tmp_path, same, place):
+    path = tmp_path / place.format("folder")
+    kept(path.parent, record(answers()))
+    done = rbms("gate", same, "--against", tmp_path / "folder", *RULES)
+
+    assert done.code == 0
+    assert "mine.json" in done.out.splitlines()[0]
+
+
+def test_an_accepted_reference_is_found_before_a_plain_record(rbms, tmp_path, same):
+    kept(tmp_path / "folder" / "cifar10-c", record(turned_wrong(answers(), 50)))
+    kept(tmp_path / "folder" / "cifar10-c" / "reference", record(answers()))
+    done = rbms("gate", same, "--against", tmp_path / "folder", *RULES, "--json").json()
+
+    assert done["candidates"][0]["rules"][0]["changed"] == 0
+
+
+def test_nothing_to_compare_with_fails(rbms, tmp_path, same):
+    (tmp_path / "empty").mkdir()
+    folder = rbms("gate", same, "--against", tmp_path / "empty", *RULES)
+    default = rbms("gate", same, *RULES, "--lenient")
+
+    assert (folder.code, default.code) == (1, 1)
+    assert "there is nothing to compare with: neither" in folder.out
+    assert "rbms accept makes a record the reference" in default.out
+
+
+def test_a_record_is_not_compared_with_itself(rbms, tmp_path, same):
+    alone = rbms("gate", same, "--against", same, *RULES)
+    folder = rbms("gate", same, "--against", same.parent, *RULES)
+
+    assert alone.code == 2
+    assert "cannot be its own reference" in alone.err
+    assert folder.code == 1
+    assert "nothing to compare with" in folder.out
+
+
+def test_a_commit_is_a_reference(rbms, repository):
+    root, git = repository
+    now = root / "results" / "cifar10-c" / "mine.json"
+    options = ("--results", root / "results", *RULES)
+
+    for against in ("git:trunk", f"git:{git('rev-parse', 'HEAD').strip()}", "git:HEAD"):
+        done = rbms("gate", now, "--against", against, *options)
+        assert done.code == 1
+        assert "loses 15.00 pp" in done.out
+    git("add", "-A")
+    git("commit", "-q", "-m", "worse")
+    assert rbms("gate", now, "--against", "git:HEAD", *options).code == 0
+    assert rbms("gate", now, "--against", "git:HEAD~1", *options).code == 1
+
+
+def test_a_path_in_a_commit_is_a_reference(rbms, repository, monkeypatch):
+    root, _ = repository
+    monkeypatch.chdir(root)
+    now = root / "results" / "cifar10-c" / "mine.json"
+
+    for against in ("git:HEAD:results", "git:HEAD:results/cifar10-c/mine.json"):
+        assert "loses 15.00 pp" in rbms("gate", now, "--against", against, *RULES).out
+    missing = rbms("gate", now, "--against", "git:HEAD:results/none.json", *RULES)
+    assert missing.code == 2
+    assert "the commit has no file results/none.json" in missing.err
+
+
+@pytest.mark.parametrize("ref", ["trunc", "", "--help", "-h", "HEAD~7", "a b"])
+def test_a_git_ref_that_does_not_exist_is_named(rbms, repository, ref):
+    root, _ = repository
+    now = root / "results" / "cifar10-c" / "mine.json"
+    done = rbms("gate", now, f"--against=git:{ref}", "--results", root / "results", *RULES)
+
+    assert done.code == 2
+    assert f"--against git:{ref}: the repository has no commit of that name" in done.err
+    assert ("did you mean 'trunk'" in done.err) == (ref == "trunc")
+
+
+def test_a_commit_without_the_record_is_nothing_to_compare_with(rbms, repository):
+    root, _ = repository
+    new = kept(root / "results" / "cifar10-c", record(answers()), "new")
+    done = rbms("gate", new, "--against", "git:HEAD", "--results", root / "results", *RULES)
+
+    assert done.code == 1
+    assert "results/cifar10-c/new.json at HEAD" in done.out
+
+
+def test_a_commit_needs_a_repository(rbms, tmp_path, same):
+    done = rbms("gate", same, "--against", "git:HEAD", "--results", tmp_path / "results", *RULES)
+
+    assert done.code == 2
+    assert "is in no git repository" in done.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("--against", "{before}/min.json"), "no such file or folder; did you mean 'mine.json'?"),
+        (("--against", "nowhere/x.json"), "no such file or folder"),
+        (("--against", "{before}", "--rule", "clean=1pp"), "no metric named 'clean'"),
+        (("--against", "{before}", "--rule", "clean_accuracy=1"), "the unit is missing"),
+        (("--against", "{before}", "--alpha", "5"), "alpha must be above 0 and below 0.5, not 5"),
+        (("--against", "{before}", "-m", "resnet20"), "--model speak of what is measured"),
+        (("--against", "{before}", "--limit", "50"), "--limit speak of what is measured"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(rbms, same, before, argv, told):
+    done = rbms("gate", same, *(word.format(before=before.parent) for word in argv))
+
+    assert done.code == 2
+    assert told in done.err
+    assert done.err.count("\n") == 1
+    assert done.out == ""
+
+
+def test_damaged_records_are_named(rbms, tmp_path, same, before):
+    before.write_text("{}")
+    reference = rbms("gate", same, "--against", before, *RULES)
+    same.with_name("mine.correct.npz").write_bytes(b"no zip")
+    candidate = rbms("gate", same, "--against", kept(tmp_path / "b", record(answers())), *RULES)
+
+    assert (reference.code, candidate.code) == (2, 2)
+    assert "before/mine.json: not a record" in reference.err
+    assert "now/mine.correct.npz: damaged" in candidate.err
+
+
+def test_a_summary_that_cannot_be_written_is_told(rbms, tmp_path, same, before):
+    done = rbms("gate", same, "--against", before, *RULES, "--markdown", tmp_path / "no" / "summary.md")
+
+    assert done.code == 2
+    assert "--markdown" in done.err
+
+
+def test_the_gate_of_records_loads_no_torch(same, before):
+    """In a process in which torch cannot be imported."""
+    script = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['rbms', *sys.argv[1:]]\n"
+        "from robustbench_ms.cli import main; main()"
+    )
+    for words in (["gate", same, "--against", before, *RULES], ["compare", before, same]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_accepting_makes_the_reference_and_keeps_the_first(rbms, tmp_path):
+    results = ("--results", tmp_path / "r")
+    runs = [record(turned_wrong(answers(2000), lost)) for lost in (0, 50, 100)]
+    rules = ("--rule", "clean_accuracy=4pp", "--rule", "total:clean_accuracy=3pp", "--json")
+    states = []
+    for number, one in enumerate(runs):
+        path = kept(tmp_path / str(number), one)
+        gated = rbms("gate", path, *results, *rules)
+        states.append([r["state"] for r in gated.json()["candidates"][0]["rules"]])
+        assert rbms("accept", path, *results).code == 0
+
+    reference = tmp_path / "r" / "cifar10-c" / "reference"
+    assert states[0] == ["missing", "missing"]
+    assert states[1] == ["pass", "unsure"]
+    assert states[2] == ["pass", "fail"]  # no step lost 3 points, both together lost 5
+    assert (reference / "mine.json").read_bytes() == (tmp_path / "2" / "mine.json").read_bytes()
+    assert (reference / "first" / "mine.json").read_bytes() == (tmp_path / "0" / "mine.json").read_bytes()
+    history = json.loads((reference / "history" / "mine.json").read_text())["references"]
+    assert [entry["first"] for entry in history] == [True, False, False]
+
+
+def test_accepting_again_changes_nothing_and_restarting_counts_from_here(rbms, tmp_path):
+    results = ("--results", tmp_path / "r")
+    one, other = (
+        kept(tmp_path / "a", record(answers())),
+        kept(tmp_path / "b", record(turned_wrong(answers(), 90))),
+    )
+    first = rbms("accept", one, *results)
+    again = rbms("accept", one, *results)
+    moved = rbms("accept", other, *results)
+    restarted = rbms("accept", other, *results, "--restart")
+
+    assert "the first: the total drift counts from here" in first.out
+    assert "holds this record already" in again.out
+    assert "15.00 pp" in moved.out  # what was accepted is shown
+    assert "the first" not in moved.out
+    assert "the first: the total drift counts from here" in restarted.out
+    assert rbms("gate", other, *results, "--rule", "total:clean_accuracy=0pp").code == 0
+
+
+def test_a_first_reference_that_was_tampered_with_is_refused(rbms, tmp_path):
+    results = ("--results", tmp_path / "r")
+    path = kept(tmp_path / "a", record(answers()))
+    rbms("accept", path, *results)
+    kept(tmp_path / "r" / "cifar10-c" / "reference" / "first", record(turned_wrong(answers(), 9)))
+    done = rbms("gate", path, *results, "--rule", "total:clean_accuracy=1pp")
+
+    assert done.code == 2
+    assert "is not the first reference that was accepted" in done.err
+
+
+def test_only_a_whole_record_can_be_accepted(rbms, tmp_path):
+    results = ("--results", tmp_path / "r")
+    broken = kept(tmp_path / "a", record(answers(), errors=[KEYS[3]]))
+    bare = kept(tmp_path / "b", record(answers()))
+    bare.with_name("mine.correct.npz").unlink()
+
+    for path, told in (
+        (broken, f"cells that ended in an error ({KEYS[3]})"),
+        (bare, "there is no mine.correct.npz"),
+    ):
+        done = rbms("accept", path, *results)
+        assert done.code == 2
+        assert told in done.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_accepting_keeps_seeds_apart(rbms, tmp_path):
+    results = ("--results", tmp_path / "r")
+    for name in ("mine@0", "mine@1"):
+        assert rbms("accept", kept(tmp_path / "a", record(answers()), name), *results).code == 0
+
+    assert len(list((tmp_path / "r" / "cifar10-c" / "reference").glob("*.json"))) == 2
+
+
+def test_compare_shows_the_table_without_a_verdict(rbms, worse, before):
+    text, told = rbms("compare", before, worse), rbms("compare", before, worse, "--json").json()
+    clean = next(row for row in told["metrics"] if row["metric"] == "clean_accuracy")
+
+    assert text.code == 0
+    assert "15.00 pp" in text.out
+    assert "pass" not in text.out
+    assert "differs beyond chance in 1 of 76 cells: clean -15.0 pp" in text.out
+    assert clean["loss"] == pytest.approx(0.15)
+    assert clean["low"] < 0.15 < clean["high"]
+    assert clean["changed"] == 90
+    assert len(told["cells"]) == 76
+
+
+def test_compare_says_what_was_left_out(rbms, tmp_path, before):
+    other = kept(tmp_path / "o", record(answers(), corruption_protocol=2))
+    done = rbms("compare", before, other)
+
+    assert done.code == 0
+    assert "Not compared: corruption_protocol is 2, not 1" in done.out
+
+
+def test_records_with_nothing_in_common_are_not_compared(rbms, tmp_path, before):
+    other = kept(tmp_path / "o", record(answers(), dataset="cifar100"))
+    done = rbms("compare", before, other)
+
+    assert done.code == 2
+    assert "dataset is cifar100, not cifar10" in done.err
+
+
+def test_a_model_is_measured_against_its_record_and_nothing_is_written(rbms, tiny, tmp_path, snapshot):
+    run = rbms("run", tiny, "-m", "tests.fakes:build", "--name", "mine")
+    assert run.code == 0
+    before = snapshot(tmp_path / "results")
+    options = ("--name", "mine", "--against", tmp_path / "results", *TINY)
+    same = rbms("gate", tiny, "-m", "tests.fakes:build", *options)
+    other = rbms("gate", tiny, "-m", "tests.fakes:edited", *options)
+
+    assert (same.code, other.code) == (0, 0)
+    assert "5 of 5 cells are finished already" in same.err
+    assert "the same weights give the same raw answers" in same.out
+    # Another forward with the same weights is another subject: measured, not taken from the cache.
+    assert "finished already" not in other.err
+    assert "the same weights give" not in other.out
+    assert snapshot(tmp_path / "results") == before
+    assert (
+        "5 of 5" in rbms("run", tiny, "-m", "tests.fakes:edited", "--name", "edited").err
+    )  # the cache has it
+
+
+def test_a_model_without_a_reference_is_not_measured(rbms, tiny, tmp_path):
+    done = rbms("gate", tiny, "-m", "tests.fakes:build", *TINY)
+
+    assert done.code == 1
+    assert "nothing to compare with" in done.out
+    assert not list((tmp_path / "cache").rglob("*.npz"))
+
+
+def test_one_of_several_models_without_a_reference_fails_the_run(rbms, tiny, tmp_path):
+    rbms("run", tiny, "-m", "tests.fakes:build")
+    told = rbms("gate", tiny, "-m", "tests.fakes:build", "-m", "tests.fakes:other", "--against",
+                tmp_path / "results", *TINY, "--json")  # fmt: skip
+
+    assert told.code == 1
+    assert [c["state"] for c in told.json()["candidates"]] == ["pass", "missing"]
+
+
+def test_a_model_that_breaks_is_missing(rbms, tiny, tmp_path):
+    rbms("run", tiny, "-m", "tests.fakes:build", "--name", "mine")
+    options = ("--name", "mine", "--against", tmp_path / "results", *TINY, "--lenient")
+    later = rbms("gate", tiny, "-m", "tests.fakes:raises_later", *options)
+    at_once = rbms("gate", tiny, "-m", "tests.fakes:nan_at_once", *options)
+
+    assert (later.code, at_once.code) == (1, 1)
+    assert "a bug of the model's own" in later.out
+    assert "NaN" in at_once.out
+
+
+def test_a_damaged_reference_stops_before_anything_is_measured(rbms, tiny, tmp_path):
+    rbms("run", tiny, "-m", "tests.fakes:build", "--name", "mine")
+    next((tmp_path / "results").rglob("mine.correct.npz")).write_bytes(b"no zip")
+    cells = len(list((tmp_path / "cache").rglob("*.npz")))
+    done = rbms(
+        "gate", tiny, "-m", "tests.fakes:other", "--name", "mine", "--against", tmp_path / "results", *TINY
+    )
+
+    assert done.code == 2
+    assert "damaged" in done.err
+    assert len(list((tmp_path / "cache").rglob("*.npz"))) == cells
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ((), "no model given; name one with -m"),
+        (("-m", "tests.fakes:build"), "has no rules of its own; give one, as --rule"),
+        (("-m", "tests.fakes:build", "--alpha", "0.7", *TINY), "alpha must be above 0 and below 0.5"),
+        (
+            ("-m", "tests.fakes:build", "-m", "tests.fakes:other", "--name", "x", *TINY),
+            "speak of one model, and 2",
+        ),
+    ],
+)
+def test_mistakes_with_a_suite_are_told_before_anything_is_measured(rbms, tiny, tmp_path, argv, told):
+    done = rbms("gate", tiny, *(argv or TINY))
+
+    assert done.code == 2
+    assert told in done.err
+    assert not list((tmp_path / "cache").rglob("*.npz"))
+
+
+def test_one_file_is_no_reference_for_two_models(rbms, tiny, before):
+    done = rbms(
+        "gate", tiny, "-m", "tests.fakes:build", "-m", "tests.fakes:other", "--against", before, *TINY
+    )
+
+    assert done.code == 2
+    assert "--against names one record, and 2 are gated" in done.err
+
+
+def test_rules_of_a_suite_that_do_not_parse_name_the_suite(rbms, write_suite):
+    path = write_suite("bad", replace=[("classes = 10", 'classes = 10\ngate = ["clean_acuracy=1pp"]')])
+    done = rbms("gate", path, "-m", "tests.fakes:build")
+
+    assert done.code == 2
+    assert (
+        "suite bad: gate: rule 'clean_acuracy=1pp': no metric named 'clean_acuracy'; did you mean" in done.err
+    )
+
+
+def test_a_limit_is_another_question_than_the_whole_suite(rbms, tiny, tmp_path):
+    rbms("run", tiny, "-m", "tests.fakes:build", "--name", "mine")
+    whole = next((tmp_path / "results").rglob("mine.json"))
+    gate = ("gate", tiny, "-m", "tests.fakes:build", "--name", "mine", "--limit", "20", *TINY)
+    other = rbms(*gate, "--against", whole)
+    rbms("run", tiny, "-m", "tests.fakes:build", "--name", "mine", "--limit", "20")
+    equal = rbms(*gate, "--against", tmp_path / "results")
+
+    assert other.code == 1
+    assert "limit is 20, not None" in other.out
+    assert equal.code == 0
+    assert "n = 20 samples a cell" in equal.out
+    assert "noticed four times in five where the loss exceeds its tolerance by" in equal.out
+    assert read_record(whole).cell("clean").n == 40
