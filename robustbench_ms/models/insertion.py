@@ -77,8 +77,8 @@ def insert(
     place. `attention_args` go to the block (`create_attention`).
 
     The network's own parameters keep their names, except under a container whose pass visits all that it
-    holds (RegNet's stages, DenseNet's blocks), whose names gain "body.". UserError where no place is found, where a place carries no maps, or
-    where the block does not fit the channels of one.
+    holds (RegNet's stages, DenseNet's blocks), whose names gain "body.". UserError where no place is found,
+    where a place carries no maps, or where the block does not fit the channels of one.
     """
     layer = attention_layer(attention, **attention_args)
     assert layer is not None
@@ -208,7 +208,11 @@ def _places(model: nn.Module, position: str | Sequence[str], size: Sequence[int]
     if isinstance(position, str) and position in {"stage", "between"}:
         stages = _stages(model)
         return stages[:-1] if position == "between" else stages
-    if not position or not all(isinstance(p, str) for p in position):
+    if (
+        not isinstance(position, str | list | tuple)
+        or not position
+        or not all(isinstance(p, str) for p in position)
+    ):
         raise UserError(f"position must be a name or a list of names, not {position!r}")
     patterns = (position,) if isinstance(position, str) else tuple(position)
     return list(dict.fromkeys(name for p in patterns for name in _matching(model, p)))

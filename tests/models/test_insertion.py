@@ -268,6 +268,7 @@ def test_a_network_of_another_input():
         ),
         ("timm:resnet50", {"attention": "se", "position": "layr4"}, "did you mean 'layer4'"),
         ("timm:resnet50", {"attention": "se", "position": "fc"}, r"'fc' has an output of shape \(1, 1000\)"),
+        ("timm:resnet50", {"attention": "se", "position": 3}, "position must be a name or a list of names"),
         ("timm:resnet50", {"attention": "se", "position": []}, "position must be a name or a list of names"),
         (
             "torchvision:resnet50",
