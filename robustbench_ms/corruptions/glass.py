@@ -100,9 +100,9 @@ def _images(start: Any, stop: Any, images: Any, words: Any, reach: Any, rounds: 
     """Pixel after pixel as the sources do it, on pixels packed into one word each."""
     channels, height, width = images.shape[1:]
     size = height * width
-    distance = np.empty((2 * reach) ** 2, np.int64)
+    distance = np.empty((2 * reach) ** 2, np.uint64)  # modulo 2^64: an index with a sign would be checked for it
     for pair in range(len(distance)):
-        distance[pair] = (pair // (2 * reach) - reach) * width + pair % (2 * reach) - reach
+        distance[pair] = np.uint64((pair // (2 * reach) - reach) * width + pair % (2 * reach) - reach)
     pixels = np.empty(size, np.uint32)
     pairs = np.empty(rounds * size, np.uint8)
     block = np.empty((rounds * size + 3) // 4 if words.ndim == 1 else 0, np.uint64)
@@ -122,10 +122,11 @@ def _images(start: Any, stop: Any, images: Any, words: Any, reach: Any, rounds: 
             for i in range(size):
                 pixels[i] |= np.uint32(planes[c, i]) << np.uint32(8 * c)
         for k in range(rounds):
+            drawn_here = pairs[k * size : (k + 1) * size]
             for h in range(height - reach, reach, -1):
                 for w in range(width - reach, reach, -1):
-                    here = h * width + w
-                    pixels[here] = pixels[here + distance[pairs[k * size + here]]]
+                    here = np.uint64(h * width + w)
+                    pixels[here] = pixels[here + distance[drawn_here[here]]]
         for c in range(channels):
             plane = out[n, c].ravel()
             for i in range(size):
