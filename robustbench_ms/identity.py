@@ -123,14 +123,14 @@ def exact_arithmetic(*, deterministic: bool = False) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32,
         torch.backends.cudnn.allow_tf32,
         torch.backends.cudnn.benchmark,
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_deterministic_debug_mode(),
     )
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     if deterministic:
         torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        # The same switch as use_deterministic_algorithms, which would import torch's compiler: 1.5 s for nothing.
+        torch.set_deterministic_debug_mode("warn")
     try:
         with warnings.catch_warnings():
             # What has no deterministic form is found by asking twice, not by torch's warning.
@@ -139,7 +139,7 @@ def exact_arithmetic(*, deterministic: bool = False) -> Iterator[None]:
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
         torch.backends.cudnn.benchmark = before[2]
-        torch.use_deterministic_algorithms(before[3], warn_only=before[4])
+        torch.set_deterministic_debug_mode(before[3])
 
 
 def _source_digest(module: Any) -> str:
