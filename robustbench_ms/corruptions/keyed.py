@@ -10,14 +10,16 @@ independent draws (snow: the layer and its angle) gives each a stream number, wh
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Final
+from functools import cache, lru_cache
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 __all__ = ["CODES", "keys", "normal_quantiles", "stream", "uniform", "words"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 GOLDEN: Final = 0x9E3779B97F4A7C15
 FIRST: Final = 0xBF58476D1CE4E5B9
@@ -53,14 +55,33 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shifted(x, 31)
 
 
+def _mix_array(x: Array) -> Array:
+    """`_mix` of uint64: on the CPU a tenth of the time, which counts for small batches."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(FIRST)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(SECOND)
+    x ^= x >> np.uint64(31)
+    return x
+
+
+@lru_cache(maxsize=1024)
+def _base(name: str, severity: int, seed: int) -> int:
+    start = (seed + GOLDEN * (8 * CODES[name] + severity)) & (1 << 64) - 1
+    return int(_mix_array(np.array([start], np.uint64))[0])
+
+
 def keys(name: str, severity: int, seed: int, ids: Tensor) -> Tensor:
     """One key a sample: int64 (N,) on the device of `ids`.
 
     `name` is one of table.NAMES, `severity` 1..5, `seed` any integer (taken modulo 2^64) and `ids` int64
     (N,). Equal ids give equal keys; the profile does not enter, nor does anything about the batch.
     """
-    base = int(_mix(torch.tensor(_signed(seed + GOLDEN * (8 * CODES[name] + severity)))))
-    return _mix(_mix(ids + _signed(GOLDEN)) ^ base)
+    base = _base(name, severity, seed)
+    if ids.device.type == "cpu":
+        numbers = ids.numpy().view(np.uint64)
+        return torch.from_numpy(
+            _mix_array(_mix_array(numbers + np.uint64(GOLDEN)) ^ np.uint64(base)).view(np.int64)
+        )
+    return _mix(_mix(ids + _signed(GOLDEN)) ^ _signed(base))
 
 
 def stream(keys: Tensor, number: int) -> Tensor:
@@ -98,7 +119,7 @@ def uniform(words: Tensor, bits: int, low: float = 0.0, high: float = 1.0) -> Te
 
 
 @cache
-def normal_quantiles() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def normal_quantiles() -> Array:
     """The standard normal's quantile (w + 1/2) / 65536 for each 16-bit word w: float64 (65536,), read-only.
 
     As a sampler: standard deviation 0.99999, fourth moment 2.9992, nothing beyond 4.33 sigma.
