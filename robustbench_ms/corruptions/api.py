@@ -116,6 +116,10 @@ def _check(images: Any) -> None:
             else ""
         )
         raise UserError(f"images must be torch.uint8 in 0..255, not {images.dtype}{hint}")
+    if images.device.type not in {"cpu", "cuda"}:
+        raise UserError(
+            f"images must be on the CPU or a CUDA device, not on {images.device}; move them: .cpu()"
+        )
     if images.ndim != 4:
         hint = "; images[None] makes a batch of one" if images.ndim == 3 else ""
         raise UserError(f"images must be a batch (N, C, H, W), not of shape {shape}{hint}")

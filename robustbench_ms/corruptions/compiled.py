@@ -30,7 +30,8 @@ def kernel(function: Callable[..., Any] | None = None, *, fastmath: Any = False)
     """Compile a function at its first call, without the GIL, and keep the machine code on disk.
 
     numba keeps it in `__pycache__` or, where that cannot be written, in its folder of the user. Where there
-    is neither, it is compiled anew in each process.
+    is neither, it is compiled anew in each process. Its cache knows the file that a function stands in and no
+    other: whoever edits a function that kernels in other files call clears these caches.
     """
     if function is None:
         return lambda f: kernel(f, fastmath=fastmath)

@@ -123,7 +123,7 @@ def _bands(
     count, height, width = planes.shape
     size = (height + bands - 1) // bands
     packed = np.empty((height, width * LANES), np.uint8)
-    layer = np.empty((width + 1) * LANES, np.float32)
+    layer = np.zeros((width + 1) * LANES, np.float32)  # one pixel more, read with weight 0 where width is 1
     total = np.empty(width * LANES, np.float32)
     greyed = np.empty(width * LANES, np.uint8)
     for item in range(start, stop):

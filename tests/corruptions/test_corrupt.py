@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -175,6 +176,7 @@ GOOD = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
         ({"images": GOOD.float()}, r"not torch.float32; .*\* 255\)\.round\(\)"),
         ({"images": GOOD.int()}, "uint8 in 0..255, not torch.int32$"),
         ({"images": GOOD.bool()}, "not torch.bool"),
+        ({"images": GOOD.to("meta")}, "on the CPU or a CUDA device, not on meta"),
         ({"images": GOOD[0]}, r"of shape \(3, 32, 32\); images\[None\]"),
         ({"images": GOOD[0, 0]}, r"of shape \(32, 32\)$"),
         ({"images": GOOD.permute(0, 2, 3, 1)}, r"\(N, H, W, C\); give .* images.permute\(0, 3, 1, 2\)"),
@@ -277,6 +279,29 @@ def test_spread_covers_every_item_once_and_passes_errors_on():
 
     with pytest.raises(RuntimeError):
         spread(fail, 100)
+
+
+def test_two_threads_at_once():
+    images = pictures(8, 3, 40, 40)
+    expected = {name: corrupt(images, name, 3) for name in NAMES}
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda name: corrupt(images, name, 3), NAMES * 4))
+    for name, out in zip(NAMES * 4, found, strict=True):
+        assert torch.equal(out, expected[name]), name
+
+
+def test_nowhere_to_keep_machine_code():
+    """A read-only installation and no writable home: compiled in each process, and the same."""
+    code = (
+        "from numba.core.caching import CacheImpl; CacheImpl._locator_classes = [];"
+        "import torch; from robustbench_ms.corruptions import corrupt, compiled;"
+        "assert type(compiled.word._cache).__name__ == 'NullCache';"
+        "x = torch.arange(3072).remainder(256).to(torch.uint8).view(1, 3, 32, 32);"
+        "print(int(corrupt(x, 'impulse_noise', 5).long().sum()))"
+    )
+    x = torch.arange(3072).remainder(256).to(torch.uint8).view(1, 3, 32, 32)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == int(corrupt(x, "impulse_noise", 5).long().sum())
 
 
 @gpu
