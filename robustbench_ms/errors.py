@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import takewhile
 
 __all__ = ["BadFile", "DeviceLost", "Incomparable", "UnknownName", "UserError", "choose", "suggest"]
 
@@ -41,11 +42,16 @@ class DeviceLost(Exception):
 def suggest(word: str, known: Iterable[str]) -> str:
     """The end of an error message: "; did you mean 'fog'?", or the known words if none is near and they are few."""
     known = sorted(set(known))
-    spelled = {name.lower(): name for name in reversed(known)}
-    near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean {spelled[near[0]]!r}?"
+    near = [(*_nearness(word.lower(), name.lower()), name) for name in known]
+    if near and max(near)[0] >= 0.6:
+        return f"; did you mean {max(near)[2]!r}?"
     return f"; known: {', '.join(known)}" if 0 < len(known) <= 40 else ""
+
+
+def _nearness(word: str, name: str) -> tuple[float, int]:
+    """How much two words share, and of equals how long they begin alike."""
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(word, name, strict=False))
+    return difflib.SequenceMatcher(None, word, name).ratio(), len(list(alike))
 
 
 def choose(word: object, known: Iterable[str], what: str, where: str = "") -> str:

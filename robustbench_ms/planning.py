@@ -54,14 +54,14 @@ def measured(card: Card, folder: Path) -> set[str] | None:
 
     By the digest of the weights' file alone: whether the code around them is still the same, only a run can know.
     """
-    from robustbench_ms.record import read_record
-
     declared = card.weights[0].sha256 if card.weights else None
     if declared is None:
         return None
     path = folder / f"{card.file_name}.json"
     if not path.exists():
         return set()
+    from robustbench_ms.record import read_record  # numpy, only where there is a record
+
     record = read_record(path)
     weights = record.card.get("weights") or {}
     return (

@@ -261,6 +261,10 @@ def _refuse_twins(cards: Sequence[Card], suite: Suite) -> None:
             raise UserError(
                 f"model {card.name} does {', '.join(card.tasks)}, and suite {suite.name} asks for {suite.task}"
             )
+        if not card.file_name:
+            raise UserError(
+                f"a model named {card.name!r} would have a record without a name; give it another --name"
+            )
         if card.file_name in seen:
             raise UserError(
                 f"two models are named {card.name!r}, and a name is a record: drop one, or give it another --name"

@@ -196,3 +196,7 @@ def returns_text():
 
 def breaks():
     raise RuntimeError("the constructor fails")
+
+
+def interrupted():
+    return Gate(_raise(KeyboardInterrupt()), calm=1)
