@@ -80,50 +80,69 @@ def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
 
 
 @kernel
+def _extremes(values: Any) -> Any:
+    """The least and the greatest of float32 values: by their bits, as integers of the same order.
+
+    The compiler makes vector code of it; of floating-point comparisons it does not.
+    """
+    bits = values.view(np.int32)
+    flip = np.int32(0x7FFFFFFF)
+    low = high = np.int32(bits[0] ^ ((bits[0] >> 31) & flip))
+    for i in range(bits.size):
+        key = np.int32(bits[i] ^ ((bits[i] >> 31) & flip))
+        low, high = min(low, key), max(high, key)
+    ends = np.empty(2, np.int32)
+    ends[0], ends[1] = low ^ ((low >> 31) & flip), high ^ ((high >> 31) & flip)
+    found = ends.view(np.float32)
+    return found[0], found[1]
+
+
+@kernel
 def _heights(words: Any, side: Any, decay: Any, now: Any, later: Any) -> Any:
-    """`_plasma` of one image; `now` and `later` are float32 (M * M). Returns which holds it, min and max."""
+    """`_plasma` of one image; `now` and `later` are float32 (M * M). Returns which holds it, and its extremes.
+
+    Rows are indexed in place: to make an array of a row costs as much as a few dozen of its values.
+    """
     now[0] = 0
     n, wobble = 1, _WOBBLE
-    quarter = np.float32(0.25)
-    low, high = np.float32(0), np.float32(0)
-    middle = np.empty(side * side // 4, np.float32)
+    quarter, two, middle = np.float32(0.25), np.int32(2), np.int32(1 - 65536)
+    parts = np.empty((3, side * side // 4), np.float32)
     while n < side:
         scale = np.float32(wobble * wobble / 65536)
-        m = 2 * n
-        c, d, next_ = now[: n * n].reshape(n, n), middle[: n * n].reshape(n, n), later[: m * m].reshape(m, m)
+        c, next_ = now[: n * n].reshape(n, n), later[: 4 * n * n].reshape(2 * n, 2 * n)
+        d, r, t = (
+            parts[0, : n * n].reshape(n, n),
+            parts[1, : n * n].reshape(n, n),
+            parts[2, : n * n].reshape(n, n),
+        )
         noise = words[n * n : 4 * n * n].reshape(3, n, n)
         for i in range(n):
-            a, b, u = c[i], c[(i + 1) % n], noise[0, i]
+            k = (i + 1) % n
             for j in range(n - 1):
-                z = np.float32(np.int32(2) * np.int32(u[j]) + np.int32(1 - 65536)) * scale
-                d[i, j] = ((a[j] + b[j]) + (a[j + 1] + b[j + 1])) * quarter + z
-            z = np.float32(np.int32(2) * np.int32(u[n - 1]) + np.int32(1 - 65536)) * scale
-            d[i, n - 1] = ((a[n - 1] + b[n - 1]) + (a[0] + b[0])) * quarter + z
+                z = np.float32(two * np.int32(noise[0, i, j]) + middle) * scale
+                d[i, j] = ((c[i, j] + c[k, j]) + (c[i, j + 1] + c[k, j + 1])) * quarter + z
+            z = np.float32(two * np.int32(noise[0, i, n - 1]) + middle) * scale
+            d[i, n - 1] = ((c[i, n - 1] + c[k, n - 1]) + (c[i, 0] + c[k, 0])) * quarter + z
         for i in range(n):
-            a, b, here, above = c[i], c[(i + 1) % n], d[i], d[i - 1]
-            u, v = noise[1, i], noise[2, i]
-            upper, lower = next_[2 * i], next_[2 * i + 1]
+            k, above = (i + 1) % n, (i + n - 1) % n
             for j in range(n - 1):
-                z = np.float32(np.int32(2) * np.int32(u[j]) + np.int32(1 - 65536)) * scale
-                r = ((here[j] + above[j]) + (a[j] + a[j + 1])) * quarter + z
-                upper[2 * j], upper[2 * j + 1] = a[j], r
-                low, high = min(low, r), max(high, r)
-            j = n - 1
-            z = np.float32(np.int32(2) * np.int32(u[j]) + np.int32(1 - 65536)) * scale
-            r = ((here[j] + above[j]) + (a[j] + a[0])) * quarter + z
-            upper[2 * j], upper[2 * j + 1] = a[j], r
-            low, high = min(low, r), max(high, r)
-            z = np.float32(np.int32(2) * np.int32(v[0]) + np.int32(1 - 65536)) * scale
-            t = ((here[0] + here[n - 1]) + (a[0] + b[0])) * quarter + z
-            lower[0], lower[1] = t, here[0]
-            low, high = min(low, t, here[0]), max(high, t, here[0])
+                z = np.float32(two * np.int32(noise[1, i, j]) + middle) * scale
+                r[i, j] = ((d[i, j] + d[above, j]) + (c[i, j] + c[i, j + 1])) * quarter + z
+            z = np.float32(two * np.int32(noise[1, i, n - 1]) + middle) * scale
+            r[i, n - 1] = ((d[i, n - 1] + d[above, n - 1]) + (c[i, n - 1] + c[i, 0])) * quarter + z
+            z = np.float32(two * np.int32(noise[2, i, 0]) + middle) * scale
+            t[i, 0] = ((d[i, 0] + d[i, n - 1]) + (c[i, 0] + c[k, 0])) * quarter + z
             for j in range(1, n):
-                z = np.float32(np.int32(2) * np.int32(v[j]) + np.int32(1 - 65536)) * scale
-                t = ((here[j] + here[j - 1]) + (a[j] + b[j])) * quarter + z
-                lower[2 * j], lower[2 * j + 1] = t, here[j]
-                low, high = min(low, t, here[j]), max(high, t, here[j])
+                z = np.float32(two * np.int32(noise[2, i, j]) + middle) * scale
+                t[i, j] = ((d[i, j] + d[i, j - 1]) + (c[i, j] + c[k, j])) * quarter + z
+        for i in range(n):
+            for j in range(n):
+                next_[2 * i, 2 * j], next_[2 * i, 2 * j + 1] = c[i, j], r[i, j]
+            for j in range(n):
+                next_[2 * i + 1, 2 * j], next_[2 * i + 1, 2 * j + 1] = t[i, j], d[i, j]
         now, later = later, now
-        n, wobble = m, wobble / decay
+        n, wobble = 2 * n, wobble / decay
+    low, high = _extremes(now[: side * side])
     return now, low, high
 
 
@@ -138,7 +157,7 @@ def _mix(image: Any, out: Any, heights: Any, low: Any, high: Any, strength: Any)
         for y in range(height):
             x, row, to = image[channel, y], heights[y], out[channel, y]
             for i in range(width):
-                to[i] = np.uint8((np.float32(x[i]) + (row[i] - low) * scale) * dim)
+                to[i] = np.uint8(np.int32((np.float32(x[i]) + (row[i] - low) * scale) * dim))
 
 
 @kernel

@@ -143,9 +143,9 @@ def _images(
             for y in range(height):
                 begin = first[n] + y * stride[n]
                 ice = planes[channel if channels == 3 else 3, begin : begin + width]
-                line, to = images[n, channel, y], out[n, channel, y]
                 for x in range(width):
-                    to[x] = np.uint8(min(of_image * line[x] + of_frost * ice[x], 255.0))
+                    total = of_image * images[n, channel, y, x] + of_frost * ice[x]
+                    out[n, channel, y, x] = np.uint8(np.int32(min(total, 255.0)))
 
 
 def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:

@@ -47,18 +47,29 @@ def _brightness(images: Tensor, setting: Setting) -> Tensor:
     return (images.to(torch.float32) * factor + torch.where(value == 0, float(black), 0.0)).to(torch.uint8)
 
 
+_BLOCK = 2048
+"""Pixels that a step takes at a time: they stay in the first cache."""
+
+
 @kernel
-def _brightness_rgb(start: Any, stop: Any, images: Any, out: Any, factors: Any, black: Any) -> Any:
+def _brightness_rgb(start: Any, stop: Any, images: Any, out: Any, factors: Any, black: Any) -> None:
+    """Step by step, for a loop that looks up a table is not vector code."""
+    value, factor = np.empty(_BLOCK, np.uint8), np.empty(_BLOCK, np.float32)
+    none = np.float32(0)
     for n in range(start, stop):
-        red, green, blue = images[n]
-        for i in range(red.size):
-            r, g, b = red[i], green[i], blue[i]
-            value = max(r, g, b)
-            factor = factors[value]
-            extra = black if value == 0 else np.float32(0)
-            out[n, 0, i] = np.uint8(np.float32(r) * factor + extra)
-            out[n, 1, i] = np.uint8(np.float32(g) * factor + extra)
-            out[n, 2, i] = np.uint8(np.float32(b) * factor + extra)
+        for begin in range(0, images.shape[2], _BLOCK):
+            count = min(_BLOCK, images.shape[2] - begin)
+            end = begin + count
+            red, green, blue = images[n, 0, begin:end], images[n, 1, begin:end], images[n, 2, begin:end]
+            for i in range(count):
+                value[i] = max(red[i], green[i], blue[i])
+            for i in range(count):
+                factor[i] = factors[value[i]]
+            for c in range(3):
+                x, to = images[n, c, begin:end], out[n, c, begin:end]
+                for i in range(count):
+                    scaled = np.float32(x[i]) * factor[i] + (black if value[i] == 0 else none)
+                    to[i] = np.uint8(np.int32(scaled))
 
 
 def brightness(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:

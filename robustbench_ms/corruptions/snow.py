@@ -55,7 +55,9 @@ def _axis(size: int, factor: float, *, package: bool) -> _Axis:
     far = at - first
     inside = at <= drawn - 1  # SciPy takes what rounding puts beyond the last value as 0
     first = np.minimum(first, drawn - 1)
-    return _Axis(drawn, first, np.minimum(first + 1, drawn - 1), (1 - far) * inside, far * inside)
+    second = np.minimum(first + 1, drawn - 1)
+    # Indices without a sign: compiled code need not test for one.
+    return _Axis(drawn, first.astype(np.uint32), second.astype(np.uint32), (1 - far) * inside, far * inside)
 
 
 def _axes(setting: Setting, height: int, width: int) -> tuple[_Axis, _Axis]:
@@ -97,7 +99,8 @@ def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     quantiles = torch.from_numpy(keyed.normal_quantiles().copy()).to(device)
     layer = (quantiles[words[:, 4:]] * sigma + mean).view(count, rows.drawn, columns.drawn)
     for dim, axis in ((1, rows), (2, columns)):
-        first, second, near, far = (torch.from_numpy(table).to(device) for table in axis[1:])
+        first, second = (torch.from_numpy(table.astype(np.int64)).to(device) for table in axis[1:3])
+        near, far = (torch.from_numpy(table).to(device) for table in axis[3:])
         if dim == 1:
             near, far = near[:, None], far[:, None]
         layer = layer.index_select(dim, first) * near + layer.index_select(dim, second) * far
@@ -145,14 +148,17 @@ def _flakes(
         flat[i] = z * sigma + mean
     line = np.empty(drawn, np.float64)
     for y in range(tops.size):
-        a, b, near, far = field[tops[y]], field[bottoms[y]], tops_weight[y], bottoms_weight[y]
+        top, bottom, near, far = tops[y], bottoms[y], tops_weight[y], bottoms_weight[y]
         for x in range(drawn):
-            line[x] = a[x] * near + b[x] * far
-        to = out[y]
-        for x in range(lefts.size):
-            value = line[lefts[x]] * lefts_weight[x] + line[rights[x]] * rights_weight[x]
-            value = 0.0 if value < threshold else min(value, 1.0) * 255
-            to[x] = np.float32(value if package else np.floor(value))
+            line[x] = field[top, x] * near + field[bottom, x] * far
+        if package:
+            for x in range(lefts.size):
+                value = line[lefts[x]] * lefts_weight[x] + line[rights[x]] * rights_weight[x]
+                out[y, x] = np.float32(0.0 if value < threshold else min(value, 1.0) * 255)
+        else:
+            for x in range(lefts.size):
+                value = line[lefts[x]] * lefts_weight[x] + line[rights[x]] * rights_weight[x]
+                out[y, x] = np.float32(0.0 if value < threshold else np.floor(min(value, 1.0) * 255))
 
 
 @kernel
@@ -189,25 +195,40 @@ def _streaked(flakes: Any, downs: Any, rights: Any, weights: Any, package: Any, 
 
 
 @kernel
-def _composed(image: Any, snow: Any, mix: Any, out: Any) -> Any:
-    channels, height, width = image.shape
+def _composed(image: Any, snow: Any, mix: Any, out: Any) -> None:
+    """One image (C, H * W) under its snow (H * W), which read backwards is turned by 180 degrees."""
+    channels, size = image.shape
     of_image, of_white = np.float32(mix), np.float32(1 - mix)
     edge, most = np.float32(EDGE), np.float32(255)
     gain, lift = np.float32(1.5), np.float32(127.5)
-    for y in range(height):
-        there, back = snow[y], snow[height - 1 - y]
-        for x in range(width):
-            fallen = np.float32(np.int32(there[x]) + np.int32(back[width - 1 - x])) + edge
-            red = np.float32(image[0, y, x])
-            if channels == 1:
-                value = red * of_image + max(red, red * gain + lift) * of_white + fallen
-                out[0, y, x] = np.uint8(min(value, most))
-            else:
-                green, blue = np.float32(image[1, y, x]), np.float32(image[2, y, x])
-                white = (red * _RED + green * _GREEN + blue * _BLUE) * gain + lift
-                out[0, y, x] = np.uint8(min(red * of_image + max(red, white) * of_white + fallen, most))
-                out[1, y, x] = np.uint8(min(green * of_image + max(green, white) * of_white + fallen, most))
-                out[2, y, x] = np.uint8(min(blue * of_image + max(blue, white) * of_white + fallen, most))
+    fallen, white = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    for begin in range(0, size, _BLOCK):
+        count = min(_BLOCK, size - begin)
+        end = begin + count
+        there, back = snow[begin:end], snow[size - end : size - begin]
+        last = np.uint64(
+            count - 1
+        )  # an index without a sign is not tested for one, which keeps the loop vector code
+        for i in range(count):
+            fallen[i] = np.float32(np.int32(there[i]) + np.int32(back[last - np.uint64(i)])) + edge
+        red, green, blue = (
+            image[0, begin:end],
+            image[channels // 2, begin:end],
+            image[channels - 1, begin:end],
+        )
+        if channels == 1:
+            for i in range(count):
+                white[i] = np.float32(red[i]) * gain + lift
+        else:
+            for i in range(count):
+                grey = np.float32(red[i]) * _RED + np.float32(green[i]) * _GREEN + np.float32(blue[i]) * _BLUE
+                white[i] = grey * gain + lift
+        for c in range(channels):
+            line, to = image[c, begin:end], out[c, begin:end]
+            for i in range(count):
+                x = np.float32(line[i])
+                value = x * of_image + max(x, white[i]) * of_white + fallen[i]
+                to[i] = np.uint8(np.int32(min(value, most)))
 
 
 @kernel
@@ -217,7 +238,7 @@ def _snowed(
     package: Any, drawn_rows: Any, tops: Any, bottoms: Any, tops_weight: Any, bottoms_weight: Any,
     drawn: Any, lefts: Any, rights_: Any, lefts_weight: Any, rights_weight: Any,
 ) -> Any:  # fmt: skip
-    height, width = images.shape[2:]
+    channels, height, width = images.shape[1:]
     count = drawn_rows * drawn
     flakes = np.empty((tops.size, lefts.size), np.float32)
     snow = np.empty((height, width), np.uint8)
@@ -234,7 +255,7 @@ def _snowed(
             lefts, rights_, lefts_weight, rights_weight, package, flakes,
         )  # fmt: skip
         _streaked(flakes, downs[n], rights[n], weights[n], package, snow)
-        _composed(images[n], snow, mix, out[n])
+        _composed(images[n].reshape(channels, -1), snow.ravel(), mix, out[n].reshape(channels, -1))
 
 
 def _run(images: Tensor, words: Tensor | None, keys: Tensor, setting: Setting) -> Tensor:

@@ -139,7 +139,7 @@ def _mud(
                 amount = layer[y, x]
                 amount32 = np.float32(0) if amount < _MUD_FROM else np.float32(amount)
                 value = np.float32(image[channel, y, x]) * (one - amount32) + amount32 * shade + edge
-                out[channel, y, x] = np.uint8(min(value, np.float32(255)))
+                out[channel, y, x] = np.uint8(np.int32(min(value, np.float32(255))))
 
 
 @kernel
@@ -167,7 +167,7 @@ def _water(image: Any, out: Any, liquid: Any, relief: Any, strength: Any, colour
             for x in range(width):
                 amount = np.float32(np.int32(liquid[y, x]) * np.int32(relief[y, x])) * scale
                 value = np.float32(image[channel, y, x]) + amount * shade + edge
-                out[channel, y, x] = np.uint8(min(value, np.float32(255)))
+                out[channel, y, x] = np.uint8(np.int32(min(value, np.float32(255))))
 
 
 def _run(images: Tensor, words: Array | None, keys: Array | None, setting: Setting) -> Tensor:
