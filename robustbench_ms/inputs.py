@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -56,15 +58,18 @@ class Preprocess:
         if wanted.fit == "resize":
             goal = (size, size)
         elif wanted.fit == "crop":
-            side = round(size / wanted.crop)
+            # Whole pixels as timm and torchvision take them: rounded down, both of them.
+            side = math.floor(size / wanted.crop + 1e-6)
             short = min(height, width)
-            goal = (round(height * side / short), round(width * side / short))
+            goal = (height * side // short, width * side // short)
         else:
             scale = size / max(height, width)
             goal = (max(1, round(height * scale)), max(1, round(width * scale)))
         shown = images.float()
         if goal != (height, width):
-            mode = tv.InterpolationMode(wanted.interpolation)
+            # Pillow's nearest takes the pixel under the centre, torch's own the one under the corner.
+            name = "nearest-exact" if wanted.interpolation == "nearest" else wanted.interpolation
+            mode = tv.InterpolationMode(name)
             shown = tv.resize(shown, list(goal), interpolation=mode, antialias=True).clamp(0, 255)
         if wanted.fit == "crop":
             shown = tv.center_crop(shown, [size, size])
