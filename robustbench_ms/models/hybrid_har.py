@@ -117,6 +117,8 @@ class HybridHAR(nn.Module):
             raise UserError(f"aux_block must be 1 to {blocks}, the number of blocks, not {aux_block}")
         if not isinstance(aux_weight, int | float) or aux_weight < 0:
             raise UserError(f"aux_weight must be a number of at least 0, not {aux_weight!r}")
+        # What its costs are counted at: UCI HAR's windows; images and volumes come in any size.
+        self.sample_size = (in_channels, 128) if dims == 1 else None
         self.dims, self.aux_block, self.aux_weight = dims, aux_block, float(aux_weight)
         channels = filters * len(kernel_sizes)
         self.blocks = nn.ModuleList(
