@@ -11,7 +11,7 @@ import torch
 from robustbench_ms.catalog import card_names, find_card, find_suite, shipped, suite_names
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.identity import digest
-from robustbench_ms.leaderboard import page, tables
+from robustbench_ms.leaderboard import page, tables, to_markdown
 from robustbench_ms.loading import build_module
 from robustbench_ms.metrics import METRICS
 from robustbench_ms.planning import conditions, key
@@ -104,3 +104,10 @@ def test_the_committed_leaderboard_is_fresh():
     }
 
     assert (ROOT / "results" / "LEADERBOARD.md").read_text(encoding="utf-8") == page(found)
+
+
+@pytest.mark.parametrize("suite", ["cifar10-c"])
+def test_the_readme_shows_the_committed_table(suite):
+    grid = to_markdown(tables(records_in(ROOT / "results" / suite))).split("\n\n")[0]
+
+    assert grid in (ROOT / "README.md").read_text(encoding="utf-8")
