@@ -74,23 +74,18 @@ def tables(records: Iterable[Record]) -> list[Table]:
 
 
 def difference(one: Record, other: Record) -> str:
-    """The readable fields in which two records' protocols differ."""
-    told = []
-    for name in sorted({*one.suite["protocol"], *other.suite["protocol"]}):
-        mine, theirs = one.suite["protocol"].get(name), other.suite["protocol"].get(name)
-        if mine != theirs:
-            told.append(f"{name}: {_short(theirs)} instead of {_short(mine)}")
-    cells = {m.key: m for m in one.measurements}
-    fields: dict[str, tuple[Any, Any]] = {}
+    """The readable fields in which two records' protocols differ, over the cells that both have."""
+    # Fields that all cells of a record share stand apart in it, so a cell's own are not all that fix its question.
+    mine = {m.key: {**one.suite["protocol"], **m.condition} for m in one.measurements}
+    found: dict[str, tuple[Any, Any]] = {}
     for m in other.measurements:
-        mine_cell = cells.get(m.key)
-        for name in sorted({*m.condition, *(mine_cell.condition if mine_cell else ())}):
-            theirs, mine = m.condition.get(name), mine_cell.condition.get(name) if mine_cell else None
-            if mine_cell and theirs != mine:
-                fields.setdefault(name, (theirs, mine))
-    told += [
-        f"{name}: {_short(a)} instead of {_short(b)}" for name, (a, b) in fields.items() if name not in told
-    ]
+        if m.key in mine:
+            theirs = {**other.suite["protocol"], **m.condition}
+            for name in {*theirs, *mine[m.key]}:
+                pair = theirs.get(name), mine[m.key].get(name)
+                if pair[0] != pair[1]:
+                    found.setdefault(name, pair)
+    told = (f"{name}: {_short(a)} instead of {_short(b)}" for name, (a, b) in sorted(found.items()))
     return "; ".join(told) or "other columns"
 
 
@@ -212,12 +207,18 @@ def _footnotes(table: Table) -> list[str]:
 
 
 def to_csv(found: Sequence[Table]) -> str:
-    """One line a card and table: fractions and their interval's ends, not rounded; `protocol` tells tables apart."""
+    """One line a card and table: fractions and their interval's ends, not rounded; `protocol` tells tables apart.
+
+    A line of headings comes first, and again only where the columns change.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    before: tuple[str, ...] = ()
     for table in found:
         ends = [f"{column}{end}" for column in table.columns for end in ("", "_low", "_high")]
-        writer.writerow(["suite", "protocol", "rank", "card", "seeds", "n", "device", *ends])
+        if table.columns != before:
+            writer.writerow(["suite", "protocol", "rank", "card", "seeds", "n", "device", *ends])
+            before = table.columns
         for row in table.rows:
             numbers = [x for c in table.columns for x in row.values[c]]
             facts = [table.suite, table.protocol, row.rank, row.card, row.seeds, row.n, row.device]

@@ -45,7 +45,7 @@ def command(
     if as_json:
         text = as_text({name: to_json(rows) for name, rows in found.items()})
     elif csv:
-        text = "".join(to_csv(rows) for rows in found.values())
+        text = to_csv([table for rows in found.values() for table in rows])
     else:
         text = page(found) if suite is None else to_markdown(found[name]) + "\n"
     if output is None:

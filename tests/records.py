@@ -1,0 +1,57 @@
+"""Records made of given accuracies, for the tests of what is derived from records."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robustbench_ms.corruptions.table import COMMON
+from robustbench_ms.record import Environment, Measurement, Record, Samples, write_record
+
+ENVIRONMENT = Environment("0", None, None, "3.11", "2.11", None, "cpu", "a CPU", "Linux", {})
+
+
+def keys():
+    return ["clean"] + [f"corruption={c},severity={s}" for c in COMMON for s in range(1, 6)]
+
+
+def record_of(
+    accuracies, name="net", *, dataset="cifar10", summary=("clean_accuracy",), n=100, seed=0, **card
+):
+    """A record whose cells have the given accuracies ({key: fraction}); nll, brier and ece follow from them."""
+    measurements = []
+    for key, accuracy in accuracies.items():
+        values = {
+            "accuracy": accuracy,
+            "nll": 3 * (1 - accuracy),
+            "brier": 1 - accuracy,
+            "ece": 0.1 * accuracy,
+        }
+        measurements.append(
+            Measurement(
+                key=key,
+                protocol=f"{abs(hash((key, seed, dataset))):x}"[:16],
+                condition={"seed": seed} if key != "clean" else {},
+                values={metric: {"mean": value, "stderr": 0.01} for metric, value in values.items()},
+                n=n,
+                seconds={"model": 1.0},
+            )
+        )
+    return Record(
+        suite={"name": "made", "summary": list(summary), "protocol": {"dataset": dataset, "split": "test"}},
+        card={"name": name, "weights": None, **card},
+        subject={"digest": "0" * 16},
+        health={"warnings": [], "nondeterministic": False},
+        environment=ENVIRONMENT,
+        started="2026-01-01T00:00:00Z",
+        measurements=tuple(measurements),
+    )
+
+
+def written(record, folder, correct, **scores):
+    """The same record in a file, with the bits of its samples (cells, n) beside it."""
+    from dataclasses import replace
+
+    path = folder / f"{record.name}.json"
+    half = {name: np.asarray(row, np.float16) for name, row in scores.items()}
+    write_record(record, Samples(tuple(m.key for m in record.measurements), correct, half), path)
+    return replace(record, path=path)

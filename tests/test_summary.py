@@ -1,0 +1,272 @@
+"""Means over cells, against the literature and outside tables; and when they are refused."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+from statsmodels.stats.proportion import proportion_confint
+
+from robustbench_ms.corruptions.table import COMMON, SEVERITIES
+from robustbench_ms.errors import Incomparable
+from robustbench_ms.stats import mean_interval, proportion_interval, ratio_interval
+from robustbench_ms.summary import CORRUPTED, SUMMARIES, Incomplete, mce, relative_mce, summarise
+from tests.records import keys, record_of, written
+
+ALEXNET = tomllib.loads(files("robustbench_ms").joinpath("alexnet.toml").read_text())
+
+
+def alexnet(dataset="imagenet", **rest):
+    accuracies = {"clean": 1 - ALEXNET["clean"]}
+    for name in COMMON:
+        for s in SEVERITIES:
+            accuracies[f"corruption={name},severity={s}"] = 1 - ALEXNET["error"][name][s - 1]
+    return record_of(accuracies, "alexnet", dataset=dataset, **rest)
+
+
+def one(record, name):
+    return summarise(record, (name,))[name]
+
+
+# mCE
+
+
+def test_alexnet_against_itself_is_exactly_1():
+    assert mce(ALEXNET["error"]) == 1.0
+    assert relative_mce(ALEXNET["error"], ALEXNET["clean"]) == 1.0
+    assert one(alexnet(), "mce").mean == pytest.approx(1.0, abs=1e-12)
+    assert one(alexnet(), "relative_mce").mean == pytest.approx(1.0, abs=1e-12)
+
+
+def test_alexnets_errors_are_the_papers():
+    """Hendrycks and Dietterich, ICLR 2019, appendix C: mean errors by corruption, and 78.9 % over all."""
+    published = {
+        "gaussian_noise": 0.886428, "shot_noise": 0.894468, "impulse_noise": 0.922640, "defocus_blur": 0.819880,
+        "glass_blur": 0.826268, "motion_blur": 0.785948, "zoom_blur": 0.798360, "snow": 0.866816, "frost": 0.826572,
+        "fog": 0.819324, "brightness": 0.564592, "contrast": 0.853204, "elastic_transform": 0.646056,
+        "pixelate": 0.717840, "jpeg_compression": 0.606500,
+    }  # fmt: skip
+
+    assert {n: pytest.approx(np.mean(ALEXNET["error"][n]), abs=1e-6) for n in COMMON} == published
+    assert np.mean(list(published.values())) == pytest.approx(0.788993, abs=1e-6)
+    assert ALEXNET["clean"] == 0.4348
+    assert one(alexnet(), "mean_corruption_error").mean == pytest.approx(0.788993, abs=1e-6)
+
+
+def test_mce_is_the_mean_of_ratios_and_not_the_ratio_of_means():
+    errors = {name: [0.5] * 5 for name in COMMON}
+    expected = np.mean([0.5 / np.mean(ALEXNET["error"][name]) for name in COMMON])
+
+    assert mce(errors) == pytest.approx(expected)
+    assert mce(errors) != pytest.approx(0.5 / 0.788993)
+    lost = np.mean([0.25 / (np.mean(ALEXNET["error"][n]) - ALEXNET["clean"]) for n in COMMON])
+    assert relative_mce(errors, 0.25) == pytest.approx(lost)
+
+
+def test_mce_is_refused_off_imagenet_and_over_a_part():
+    for name in ("mce", "relative_mce"):
+        with pytest.raises(Incomparable, match="has no meaning on cifar10; use mean_corruption_error"):
+            one(alexnet("cifar10"), name)
+    with pytest.raises(Incomplete, match="missing or partial: fog"):
+        mce({**ALEXNET["error"], "fog": [0.5] * 4})
+    with pytest.raises(Incomplete, match="missing or partial: snow"):
+        relative_mce({k: v for k, v in ALEXNET["error"].items() if k != "snow"}, 0.5)
+
+
+# means, from outside
+
+
+PUBLISHED = {
+    "Standard": 73.46,
+    "Hendrycks2020AugMixResNeXt": 89.09,
+    "Hendrycks2020AugMixWRN": 88.82,
+    "Erichson2022NoisyMix": 92.78,
+    "Calian2021Defending": 92.17,
+    "Diffenderfer2021Winning_LRR_CARD_Deck": 92.78,
+}
+"""RobustBench's own corruptions_acc, in per cent, to two digits (some cut off there, some rounded)."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_cells_give_the_published_mean(real_data, name):
+    with real_data("tables/robustbench-cifar10-c.csv").open(newline="") as file:
+        corruptions, severities, *rows = list(csv.reader(file))
+    (cells,) = (row[1:] for row in rows if row and row[0] == name)
+    found = {
+        f"corruption={c},severity={s}": float(cell)
+        for c, s, cell in zip(corruptions[1:], severities[1:], cells, strict=True)
+    }
+    assert set(found) == set(CORRUPTED)
+
+    mean = one(record_of(found, name), "mean_corruption_accuracy").mean
+
+    assert 100 * mean == pytest.approx(PUBLISHED[name], abs=0.0099)
+    assert 100 * one(record_of(found, name), "mean_corruption_error").mean == pytest.approx(100 - 100 * mean)
+
+
+def accuracies(seed=0):
+    random = np.random.default_rng(seed)
+    return {key: float(random.uniform(0.2, 0.9)) for key in keys()}
+
+
+def test_a_mean_over_a_part_is_refused_and_names_what_is_missing():
+    whole = accuracies()
+    for missing in (["clean"], [CORRUPTED[7]], list(CORRUPTED[10:20])):
+        part = record_of({k: v for k, v in whole.items() if k not in missing})
+        for name, (needs, _) in SUMMARIES.items():
+            lacking = [k for k in needs if k in missing]
+            if not lacking:
+                if "mce" not in name:
+                    one(part, name)
+                continue
+            with pytest.raises(
+                Incomplete, match=f"needs {len(needs)} cells, and {len(lacking)} are missing"
+            ) as told:
+                one(part, name)
+            assert lacking[0] in str(told.value)
+
+
+def test_a_cell_that_ended_in_an_error_is_missing():
+    from dataclasses import replace
+
+    record = record_of(accuracies())
+    broken = replace(record.measurements[5], error="no", values={})
+    record = replace(record, measurements=(*record.measurements[:5], broken, *record.measurements[6:]))
+
+    with pytest.raises(Incomplete, match="1 are missing: corruption=gaussian_noise,severity=5"):
+        one(record, "mean_corruption_accuracy")
+
+
+def test_extra_corruptions_and_other_severities_play_no_part():
+    whole = accuracies()
+
+    more = record_of(
+        {**whole, "corruption=saturate,severity=1": 0.0, "corruption=speckle_noise,severity=5": 0.0}
+    )
+
+    for name in SUMMARIES:
+        if "mce" not in name:
+            assert one(more, name) == pytest.approx(one(record_of(whole), name), nan_ok=True)
+
+
+# intervals
+
+
+@pytest.fixture
+def sampled(tmp_path):
+    """A record over 400 images, some harder than others, with its bits."""
+    random = np.random.default_rng(5)
+    ease = random.beta(2, 2, 400)
+    correct = random.random((76, 400)) < ease
+    nll, brier = random.exponential(1, 400), random.random(400)
+    found = {key: float(row.mean()) for key, row in zip(keys(), correct, strict=True)}
+    record = record_of(found, n=400)
+    return written(record, tmp_path, correct, nll_corrupted=nll, brier_corrupted=brier), correct, nll, brier
+
+
+def test_the_interval_of_a_mean_over_cells_is_over_images(sampled):
+    record, correct, nll, brier = sampled
+    share = correct[1:].mean(axis=0)
+
+    found = one(record, "mean_corruption_accuracy")
+
+    low, high = scipy_stats.t.interval(0.95, 399, share.mean(), scipy_stats.sem(share))
+    assert (found.mean, found.low, found.high) == pytest.approx((share.mean(), low, high))
+    error = one(record, "mean_corruption_error")
+    assert (error.mean, error.low, error.high) == pytest.approx((1 - share.mean(), 1 - high, 1 - low))
+    for name, rows in (("mean_corruption_nll", nll), ("mean_corruption_brier", brier)):
+        half = scipy_stats.t.ppf(0.975, 399) * scipy_stats.sem(rows.astype(np.float16).astype(float))
+        assert one(record, name).half_width == pytest.approx(half, rel=1e-6)
+    # Cells of the same images are not independent: a width as if they were would be far too small.
+    assert found.half_width > 3 * 1.96 * (share.mean() * (1 - share.mean()) / correct[1:].size) ** 0.5
+
+
+def test_the_relative_drop_and_its_interval_are_those_of_resampled_images(sampled):
+    record, correct, _, _ = sampled
+    random = np.random.default_rng(0)
+    clean, share = correct[0].astype(float), correct[1:].mean(axis=0)
+
+    found = one(record, "relative_drop")
+
+    assert found.mean == pytest.approx(1 - share.mean() / clean.mean())
+    draws = []
+    for _ in range(2000):
+        rows = random.integers(0, 400, 400)
+        draws.append(1 - share[rows].mean() / clean[rows].mean())
+    assert found.half_width == pytest.approx(1.96 * np.std(draws), rel=0.1)
+
+
+def test_clean_accuracy_has_wilsons_interval(sampled):
+    record, correct, _, _ = sampled
+
+    found = one(record, "clean_accuracy")
+
+    low, high = proportion_confint(int(correct[0].sum()), 400, method="wilson")
+    assert (found.mean, found.low, found.high) == pytest.approx((correct[0].mean(), low, high))
+
+
+def test_without_its_bits_a_record_has_means_and_no_width():
+    record = record_of(accuracies())
+
+    for name in ("mean_corruption_accuracy", "relative_drop", "mean_corruption_nll"):
+        found = one(record, name)
+        assert np.isfinite(found.mean)
+        assert np.isnan(found.half_width)
+
+
+def test_one_image_and_a_clean_accuracy_of_0_have_no_interval(tmp_path):
+    single = record_of(dict.fromkeys(keys(), 1.0), n=1)
+    single = written(single, tmp_path, np.ones((76, 1), bool), nll_corrupted=[1.0], brier_corrupted=[0.5])
+    for name in ("mean_corruption_accuracy", "relative_drop", "mean_corruption_nll"):
+        assert np.isnan(one(single, name).half_width)
+    assert one(single, "mean_corruption_accuracy").mean == 1
+    nothing = record_of({**accuracies(), "clean": 0.0}, "nothing")
+    assert np.isnan(one(nothing, "relative_drop").mean)
+    assert np.isfinite(one(nothing, "mean_corruption_accuracy").mean)
+
+
+# the intervals themselves
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 1000])
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_mean_interval_is_scipys(n, confidence):
+    values = np.random.default_rng(n).normal(3, 2, n)
+
+    found = mean_interval(values, confidence)
+
+    low, high = scipy_stats.t.interval(confidence, n - 1, values.mean(), scipy_stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
+    with pytest.raises(ValueError, match="two values"):
+        mean_interval(values[:1])
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (3, 10), (9173, 10_000)])
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_proportion_interval_is_statsmodels(k, n, confidence):
+    found = proportion_interval(k, n, confidence)
+
+    assert (found.low, found.high) == pytest.approx(
+        proportion_confint(k, n, 1 - confidence, "wilson"), abs=1e-12
+    )
+    assert 0 <= found.low <= found.mean <= found.high <= 1
+    with pytest.raises(ValueError, match="needs answers"):
+        proportion_interval(0, 0)
+
+
+def test_ratio_interval_covers_as_often_as_it_says():
+    random = np.random.default_rng(11)
+    hits = 0
+    for _ in range(600):
+        y = random.gamma(4, 1, 200)
+        x = 0.5 * y + random.normal(0, 1, 200)
+        found = ratio_interval(x, y)
+        hits += found.low <= 0.5 <= found.high
+
+    assert 0.92 <= hits / 600 <= 0.98
+    with pytest.raises(ZeroDivisionError):
+        ratio_interval(np.ones(3), np.zeros(3))
