@@ -5,7 +5,7 @@ a Gaussian of 3 x 3 (5 x 5) with the grid's edge reflected. The image's edges ar
 pixels (BORDER_REFLECT_101).
 
 It is summed in three parts. The hard disk comes first, in integers: its rows are centred runs S_j(x), the sum of
-the 2 j + 1 values about x. Then comes the Gaussian. A disk of radius 7, 8 or 10 touches the grid's edge, where
+the 2 j + 1 values about x. Then comes the Gaussian. A disk of radius 7, 8, 10 or 12 touches the grid's edge, where
 the source's kernel is cut off and has a little more weight (1.3 % at radius 8, so that white stays white and
 grey gets lighter): a few runs with small weights put that right.
 """
