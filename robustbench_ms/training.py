@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from robustbench_ms.datasets import DATASETS
 from robustbench_ms.datasets.images import Images
+from robustbench_ms.devices import find_device
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.inputs import Preprocess
 from robustbench_ms.loading import build_module
@@ -117,7 +118,7 @@ def train(
     if output.suffix != ".safetensors":
         raise UserError(f"the weights go into a .safetensors file, not {output.name}")
     places.writable(output.parent, "output")
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = find_device(device)
     data = _open(recipe.dataset, places)
     images = torch.from_numpy(data.batch(0, len(data))).to(where)
     labels = torch.from_numpy(data.labels).to(where)
@@ -194,7 +195,8 @@ def train(
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()},
             part,
-            metadata={"card": card.name, "seed": str(seed), "recipe": json.dumps(asdict(recipe))},
+            # One entry: safetensors writes several in any order, and the same training is to make the same file.
+            metadata={"training": json.dumps({"card": card.name, "seed": seed, "recipe": asdict(recipe)})},
         )
     checkpoint.path.unlink(missing_ok=True)
 
