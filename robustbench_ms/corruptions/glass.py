@@ -100,7 +100,9 @@ def _images(start: Any, stop: Any, images: Any, words: Any, reach: Any, rounds: 
     """Pixel after pixel as the sources do it, on pixels packed into one word each."""
     channels, height, width = images.shape[1:]
     size = height * width
-    distance = np.empty((2 * reach) ** 2, np.uint64)  # modulo 2^64: an index with a sign would be checked for it
+    distance = np.empty(
+        (2 * reach) ** 2, np.uint64
+    )  # modulo 2^64: an index with a sign would be checked for it
     for pair in range(len(distance)):
         distance[pair] = np.uint64((pair // (2 * reach) - reach) * width + pair % (2 * reach) - reach)
     pixels = np.empty(size, np.uint32)
