@@ -15,10 +15,11 @@ from .compiled import kernel, spread
 from .kernel import Kernel, Setting
 from .separable import EDGE
 
-__all__ = ["CONTRAST", "contrast"]
+__all__ = ["CONTRAST", "by_torch", "contrast"]
 
 
-def _contrast(images: Tensor, setting: Setting) -> Tensor:
+def by_torch(images: Tensor, setting: Setting) -> Tensor:
+    """The definition of `contrast`, for any device."""
     pixels = images.shape[2] * images.shape[3]
     factor = float(setting.parameters)
     mean = images.sum(dim=(2, 3), keepdim=True, dtype=torch.int64).to(torch.float64) / pixels
@@ -47,7 +48,7 @@ def contrast(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     del words
     if images.device.type != "cpu":
-        return _contrast(images, setting)
+        return by_torch(images, setting)
     out = torch.empty_like(images)
     planes = images.view(-1, images.shape[2] * images.shape[3])
     grain = 1 + 300_000 // planes.shape[1]

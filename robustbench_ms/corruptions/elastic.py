@@ -23,7 +23,7 @@ from .resampling import mapped, moved, packed
 from .separable import gaussian_weights
 from .smoothing import SHIFT, smoothed_by_matrices, smoothed_by_sums
 
-__all__ = ["ELASTIC", "affine", "apply", "displacements", "draw", "fused"]
+__all__ = ["ELASTIC", "affine", "apply", "by_torch", "displacements", "draw", "fused"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -150,7 +150,8 @@ def _read(
     return near + (far - near) * down
 
 
-def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    """The definition of `apply`, for any device."""
     height, width = images.shape[2:]
     pixels = images.to(torch.float32)
     x = torch.arange(width, device=images.device)
@@ -279,7 +280,7 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if images.device.type != "cpu":
-        return _apply(images, words, setting)
+        return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)
 
 

@@ -26,7 +26,7 @@ from .compiled import kernel, spread, unsigned
 from .fields import fill, narrow
 from .kernel import Kernel, Setting
 
-__all__ = ["FOG", "apply", "draw", "fused", "map_side"]
+__all__ = ["FOG", "apply", "by_torch", "draw", "fused", "map_side"]
 
 _SIDES = {"imagenet": 256, "cifar": 32, "imagenet-64": 64, "imagenet-299": 512}
 _WOBBLE = 100.0
@@ -67,7 +67,8 @@ def _plasma(words: Tensor, side: int, decay: float) -> Tensor:
     return corners
 
 
-def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    """The definition of `apply`, for any device."""
     strength, decay = map(float, setting.parameters)
     height, width = images.shape[2:]
     heights = _plasma(words, map_side(setting.profile, height, width), decay)
@@ -201,7 +202,7 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if images.device.type != "cpu":
-        return _apply(images, words, setting)
+        return by_torch(images, words, setting)
     return _run(_from_words, images, narrow(words), setting)
 
 

@@ -23,7 +23,7 @@ from . import keyed
 from .compiled import kernel, spread
 from .kernel import Kernel, Setting
 
-__all__ = ["FROST", "PHOTOGRAPHS", "apply", "draw", "photograph"]
+__all__ = ["FROST", "PHOTOGRAPHS", "apply", "by_torch", "draw", "photograph"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -119,7 +119,8 @@ def _corners(words: Tensor, sizes: Array, height: int, width: int) -> tuple[Tens
     return begin + top * columns + left, columns
 
 
-def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    """The definition of `apply`, for any device."""
     of_image, of_frost = map(float, setting.parameters)
     height, width = images.shape[2:]
     first, stride = _corners(words, _ice(setting.profile, height, width).sizes, height, width)
@@ -156,7 +157,7 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if images.device.type != "cpu":
-        return _apply(images, words, setting)
+        return by_torch(images, words, setting)
     height, width = images.shape[2:]
     of_image, of_frost = setting.parameters
     ice = _ice(setting.profile, height, width)

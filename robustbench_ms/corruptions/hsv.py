@@ -21,7 +21,7 @@ from torch import Tensor
 from .compiled import kernel, spread
 from .kernel import Kernel, Setting
 
-__all__ = ["BRIGHTNESS", "SATURATE", "brightness", "saturate"]
+__all__ = ["BRIGHTNESS", "SATURATE", "brightness", "brightness_by_torch", "saturate", "saturate_by_torch"]
 
 # Half of the smallest step above an integer that x V'/V can take is 1/2040 (V' has quarters at most);
 # float32 is wrong by less than 5e-5.
@@ -40,7 +40,8 @@ def _scales(added: float) -> tuple[Tensor, int]:
     return torch.tensor(factors, dtype=torch.float32), black
 
 
-def _brightness(images: Tensor, setting: Setting) -> Tensor:
+def brightness_by_torch(images: Tensor, setting: Setting) -> Tensor:
+    """The definition of `brightness`, for any device."""
     factors, black = _scales(setting.parameters)
     value = images.amax(dim=1, keepdim=True)
     factor = factors.to(images.device)[value.to(torch.int64)]
@@ -80,7 +81,7 @@ def brightness(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor
     """
     del words
     if images.device.type != "cpu" or images.shape[1] == 1:
-        return _brightness(images, setting)
+        return brightness_by_torch(images, setting)
     factors, black = _scales(setting.parameters)
     out = torch.empty_like(images)
     flat = images.flatten(2).numpy()
@@ -97,7 +98,8 @@ def brightness(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor
     return out
 
 
-def _saturate(images: Tensor, setting: Setting) -> Tensor:
+def saturate_by_torch(images: Tensor, setting: Setting) -> Tensor:
+    """The definition of `saturate`, for any device."""
     factor, offset = setting.parameters
     red, green, blue = (images.to(torch.float64) / 255).unbind(dim=1)
     value = torch.maximum(torch.maximum(red, green), blue)
@@ -172,7 +174,7 @@ def saturate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     if images.shape[1] == 1:
         return images.clone()
     if images.device.type != "cpu":
-        return _saturate(images, setting)
+        return saturate_by_torch(images, setting)
     factor, offset = setting.parameters
     out = torch.empty_like(images)
     flat = images.flatten(2).numpy()

@@ -22,7 +22,7 @@ from .compiled import kernel, spread
 from .dct import transform_blocks, transforms
 from .kernel import Kernel, Setting
 
-__all__ = ["JPEG", "jpeg_compression", "jpeg_round_trip"]
+__all__ = ["JPEG", "by_torch", "jpeg_compression", "jpeg_round_trip"]
 
 # Annex K of ITU-T T.81: luminance and chrominance, by rows.
 _LUMINANCE = (
@@ -101,8 +101,8 @@ def _doubled(half: Tensor, height: int, width: int) -> Tensor:
     return torch.stack(both, dim=3).flatten(2)[:, :height, :width]
 
 
-def _round_trip(images: Tensor, quality: int) -> Tensor:
-    """The definition: uint8 (N, 3 or 1, H, W), any device."""
+def by_torch(images: Tensor, quality: int) -> Tensor:
+    """The definition of `jpeg_round_trip`, for any device."""
     height, width = images.shape[2:]
     steps = torch.from_numpy(_steps(quality)).to(images.device)
     planes = images.to(torch.int32)
@@ -274,7 +274,7 @@ def jpeg_round_trip(images: Tensor, quality: int) -> Tensor:
     if not 1 <= quality <= 100:
         raise UserError(f"JPEG quality must be in 1..100, not {quality}")
     if images.device.type != "cpu":
-        return _round_trip(images, quality)
+        return by_torch(images, quality)
     out = torch.empty_like(images)
     grain = 1 + 20_000 // (images.shape[2] * images.shape[3])
     spread(_images, len(images), images.contiguous().numpy(), out.numpy(), _steps(quality), grain=grain)

@@ -16,7 +16,7 @@ from torch import Tensor
 from .compiled import kernel, spread
 from .kernel import Kernel, Setting
 
-__all__ = ["PIXELATE", "pixelate"]
+__all__ = ["PIXELATE", "by_torch", "pixelate"]
 
 _BITS = 22
 
@@ -74,7 +74,17 @@ def _reduce(images: Tensor, axis: _Axis, dim: int) -> Tensor:
     return (total * weight + (1 << (_BITS - 1))) >> _BITS
 
 
-def _pixelate(images: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
+def _axes(images: Tensor, setting: Setting) -> tuple[_Axis, _Axis]:
+    height, width = images.shape[2:]
+    return (
+        _axis(height, setting.parameters, setting.profile),
+        _axis(width, setting.parameters, setting.profile),
+    )
+
+
+def by_torch(images: Tensor, setting: Setting) -> Tensor:
+    """The definition of `pixelate`, for any device."""
+    rows, columns = _axes(images, setting)
     small = _reduce(_reduce(images.to(torch.int32), columns, 3), rows, 2).to(torch.uint8)
     nearest = [torch.from_numpy(axis.nearest.astype(np.int64)).to(images.device) for axis in (rows, columns)]
     return small.index_select(2, nearest[0]).index_select(3, nearest[1])
@@ -158,10 +168,9 @@ def pixelate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     del words
     height, width = images.shape[2:]
-    rows = _axis(height, setting.parameters, setting.profile)
-    columns = _axis(width, setting.parameters, setting.profile)
+    rows, columns = _axes(images, setting)
     if images.device.type != "cpu":
-        return _pixelate(images, rows, columns)
+        return by_torch(images, setting)
     out = torch.empty_like(images)
     planes = images.flatten(0, 1).numpy()
     grain = 1 + 100_000 // (height * width)

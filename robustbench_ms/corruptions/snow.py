@@ -22,7 +22,7 @@ from .kernel import Kernel, Setting
 from .motion import _add, taps
 from .separable import EDGE
 
-__all__ = ["SNOW", "angle", "apply", "draw", "fused"]
+__all__ = ["SNOW", "angle", "apply", "by_torch", "draw", "fused"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -90,7 +90,8 @@ def _streaks(words: Tensor, setting: Setting, rows: _Axis, columns: _Axis) -> tu
     return downs, rights, weights
 
 
-def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    """The definition of `apply`, for any device."""
     mean, sigma, _, threshold, _, _, mix = map(float, setting.parameters)
     count, channels, height, width = images.shape
     package = setting.profile == "any-size"
@@ -285,7 +286,7 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if images.device.type != "cpu":
-        return _apply(images, words, setting)
+        return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)
 
 

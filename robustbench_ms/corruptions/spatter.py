@@ -19,7 +19,7 @@ from .fields import fill, narrow
 from .kernel import Kernel, Setting
 from .separable import EDGE, _convolve, _grouped, _pass, gaussian_weights
 
-__all__ = ["SPATTER", "apply", "draw", "fused"]
+__all__ = ["SPATTER", "apply", "by_torch", "draw", "fused"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -58,7 +58,8 @@ def _relief(liquid: Array) -> Array:
     return np.asarray(cv2.blur(relief, (3, 3)))
 
 
-def _apply(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    """The definition of `apply`, for any device."""
     mean, sigma, smooth, threshold, strength, mud = setting.parameters
     count, channels, height, width = images.shape
     quantiles = torch.from_numpy(keyed.normal_quantiles().copy()).to(images.device)
@@ -208,7 +209,7 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if images.device.type != "cpu":
-        return _apply(images, words, setting)
+        return by_torch(images, words, setting)
     return _run(images, narrow(words), None, setting)
 
 
