@@ -1,0 +1,195 @@
+"""What is built is what is tested: the wheel and the source archive hold all, and an editable install is live."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tomllib
+import venv
+import zipfile
+from email.parser import Parser
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def call(*words, **options):
+    told = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False, **options)
+    assert told.returncode == 0, f"{words}\n{told.stdout}\n{told.stderr}"
+    return told.stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A bare copy of what is packaged: nothing is built in, or written into, the checkout at hand."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("robustbench_ms", "suites", "baselines"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "tests").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(checkout, tmp_path_factory):
+    """The wheel and the source archive."""
+    folder = tmp_path_factory.mktemp("dist")
+    call(sys.executable, "-m", "build", "--no-isolation", "--sdist", "--wheel", "--outdir", folder, checkout)
+    (wheel,), (archive,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    return wheel, archive
+
+
+def layered(folder):
+    """A virtual environment over the packages at hand, this project's own editable install left out."""
+    venv.create(folder, with_pip=False)
+    inside = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    # A plain line adds the folder and reads none of the .pth files in it, which is where an editable install lives.
+    (inside / "below.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return folder / "bin" / "python"
+
+
+def install(python, what, *options):
+    call(
+        sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index",
+        "--no-build-isolation", "--ignore-installed", "--disable-pip-version-check", *options, what,
+        env={**os.environ, "PYTHONPATH": sysconfig.get_paths()["purelib"]},
+    )  # fmt: skip
+
+
+def shipped(folder):
+    names = {
+        str(p.relative_to(ROOT)) for p in (ROOT / folder).rglob("*") if p.suffix in {".toml", ".safetensors"}
+    }
+    assert names
+    return names
+
+
+def test_the_wheel_holds_the_code_the_suites_and_the_baselines(built):
+    with zipfile.ZipFile(built[0]) as wheel:
+        names = set(wheel.namelist())
+        metadata = Parser().parsestr(
+            wheel.read(next(n for n in names if n.endswith(".dist-info/METADATA"))).decode()
+        )
+        entry_points = wheel.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
+
+    for name in shipped("suites") | shipped("baselines"):
+        assert f"robustbench_ms/{name}" in names
+    code = {str(p.relative_to(ROOT)) for p in (ROOT / "robustbench_ms").rglob("*") if p.is_file()}
+    assert {n for n in code if "__pycache__" not in n} <= names
+    assert "robustbench_ms/py.typed" in names
+    assert all(n.startswith("robustbench_ms") for n in names)
+    assert "rbms = robustbench_ms.__main__:main" in entry_points
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert built[0].stat().st_size < 5_000_000
+
+
+def test_the_source_archive_holds_what_the_wheel_is_built_from(built):
+    with tarfile.open(built[1]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+
+    assert {"pyproject.toml", "README.md", "LICENSE", "robustbench_ms/__init__.py"} <= names
+    assert shipped("suites") | shipped("baselines") <= names
+
+
+def test_the_wheel_alone_lists_and_measures(built, tmp_path):
+    python = layered(tmp_path / "venv")
+    install(python, built[0])
+    away = tmp_path / "away"
+    away.mkdir()
+    rbms = python.parent / "rbms"
+
+    where = call(python, "-c", "import robustbench_ms; print(robustbench_ms.__file__)", cwd=away).strip()
+    assert Path(where).is_relative_to(tmp_path / "venv")
+    found = json.loads(call(rbms, "list", "--json", cwd=away))
+    assert {s["name"] for s in found["suites"]} == {p.stem for p in (ROOT / "suites").glob("*.toml")}
+    assert {m["name"] for m in found["models"]} == {p.stem for p in (ROOT / "baselines").glob("*.toml")}
+    suite = away / "one.toml"
+    suite.write_text(
+        'dataset = "digits"\nprofile = "cifar"\nalso = []\n[matrix]\ncorruption = ["frost"]\nseverity = [3]\n'
+    )
+    out = call(
+        rbms, "run", suite, "-m", "digits-resnet8@0", "--limit", "60",
+        "--results", "results", "--cache", "cache", "--json", cwd=away,
+    )  # fmt: skip
+    (record,) = json.loads(out)["records"]
+    (cell,) = json.loads(Path(record["path"]).read_text())["measurements"]
+    assert (cell["key"], cell["n"], cell["error"]) == ("corruption=frost,severity=3", 60, None)
+    assert cell["values"]["accuracy"]["mean"] > 0.3
+    told = json.loads(Path(record["path"]).read_text())["environment"]
+    assert told["commit"] is None  # nothing was installed from a checkout, so none is claimed
+    assert sorted(p.name for p in away.iterdir()) == ["cache", "one.toml", "results"]
+
+
+def test_an_editable_install_sees_an_edited_suite(checkout, tmp_path):
+    """As hatchling leaves it: a path to the checkout, and beside it a copy of the data that goes stale."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(checkout, copy)
+    python = layered(tmp_path / "venv")
+    (inside,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (inside / "_editable_impl_robustbench_ms.pth").write_text(f"{copy}\n")
+    for name in ("suites", "baselines"):
+        shutil.copytree(copy / name, inside / "robustbench_ms" / name)
+    rbms = (python, "-m", "robustbench_ms")
+
+    def suites():
+        return {s["name"]: s for s in json.loads(call(*rbms, "list", "--json", cwd=tmp_path))["suites"]}
+
+    before = suites()
+    quick = copy / "suites" / "quick.toml"
+    quick.write_text(quick.read_text().replace("severity = [1, 2, 3, 4, 5]", "severity = [2]"))
+    shutil.copy(copy / "suites" / "cifar10.toml", copy / "suites" / "mine.toml")
+    after = suites()
+
+    assert before["quick"]["cells"] == 96
+    assert after["quick"]["cells"] == 20
+    assert set(after) == {*before, "mine"}
+
+
+def test_the_install_at_hand_reads_its_own_suites():
+    """In an editable install these are the checkout's, whatever copies lie among the installed files."""
+    import robustbench_ms
+    from robustbench_ms.catalog import shipped as found
+
+    package = Path(robustbench_ms.__file__).parent
+    assert found("suites") in {package / "suites", package.parent / "suites"}
+    files = distribution("robustbench-ms").files or []
+    if any(f.name.endswith(".pth") for f in files):  # the shape that the test above makes by hand
+        assert any(f.parts[:2] == ("robustbench_ms", "suites") for f in files)
+        assert not any(f.name == "__init__.py" for f in files)
+        assert found("suites") == ROOT / "suites"
+
+
+def test_a_bare_checkout_runs_without_being_installed(checkout, tmp_path):
+    python = layered(tmp_path / "venv")
+
+    told = call(python, "-m", "robustbench_ms", "show", "quick", "--json", cwd=checkout)
+
+    assert json.loads(told)["name"] == "quick"
+
+
+def test_every_requirement_is_in_the_tested_set():
+    facts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    tested = {line.partition("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
+
+    wanted = [
+        *facts["dependencies"],
+        *(r for extra in facts["optional-dependencies"].values() for r in extra),
+    ]
+    for requirement in wanted:
+        name = requirement.partition(">=")[0].partition("[")[0].strip().lower().replace("_", "-")
+        if name == facts["name"]:
+            continue
+        assert name in tested, f"{name} is not in constraints.txt"
+        assert ">=" in requirement, f"{requirement} has no lower bound"
+    assert all("@" not in line and "://" not in line for line in lines)
