@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -17,7 +19,7 @@ from robustbench_ms.record import Record
 from robustbench_ms.runner import run as events_of
 from robustbench_ms.spec import Card, Input, Suite
 
-__all__ = ["run"]
+__all__ = ["as_card", "modes_kept", "run"]
 
 PathLike = str | os.PathLike[str]
 
@@ -38,19 +40,18 @@ def run(
     """Measure models on a suite, write their records, and return them.
 
     `suite` is a name, a TOML file or a Suite. `models`, one or several, are spellings of cards ("resnet20",
-    "mypkg.nets:build", "timm:NAME", a TOML file), Cards, modules, or callables that answer float RGB batches
-    (N, 3, H, W) in 0..1 with logits (N, classes). What is finished already is not measured again. Folders default as
-    on the command line: RBMS_DATA, RBMS_RESULTS, RBMS_CACHE. A model that fails is stopped, told to `on_event` (or
-    warned of), and the others are measured. Raises UserError for what the caller can mend.
+    "mypkg.nets:build", "timm:NAME", a TOML file), Cards, modules, functions without required arguments that build
+    one, or callables that answer float RGB batches (N, 3, H, W) in 0..1 with logits (N, classes). What is finished
+    already is not measured again. Folders default as on the command line: RBMS_DATA, RBMS_RESULTS, RBMS_CACHE. A
+    model that fails is stopped, told to `on_event` (or warned of), and the others are measured. Raises UserError for
+    what the caller can mend.
     """
     chosen = suite if isinstance(suite, Suite) else find_suite(str(suite))
     if isinstance(models, (str, os.PathLike, Card)) or callable(models):
         models = [models]  # one alone is meant, not its characters
-    cards = [_card(model) for model in models]
-    modules = [card.build for card in cards if isinstance(card.build, nn.Module)]
-    modes = [(part, part.training) for module in modules for part in module.modules()]
+    cards = [as_card(model) for model in models]
     records = []
-    try:
+    with modes_kept(cards):
         for event in events_of(
             chosen.limited(limit, seed),
             cards,
@@ -64,10 +65,19 @@ def run(
                 warnings.warn(f"{event.card} was stopped: {event.message}", stacklevel=2)
             if isinstance(event, RecordDone):
                 records.append(event.record)
+    return records
+
+
+@contextmanager
+def modes_kept(cards: Iterable[Card]) -> Iterator[None]:
+    """Give modules that were handed over their train or eval mode back, part by part."""
+    modules = [card.build for card in cards if isinstance(card.build, nn.Module)]
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    try:
+        yield
     finally:
         for part, training in modes:
             part.training = training
-    return records
 
 
 class _Given:
@@ -82,7 +92,8 @@ class _Given:
         return self._model
 
 
-def _card(model: PathLike | Card | Callable[..., Any]) -> Card:
+def as_card(model: PathLike | Card | Callable[..., Any]) -> Card:
+    """The card of a spelling, a module or a callable; a function without required arguments builds the model."""
     if isinstance(model, Card):
         return model
     if isinstance(model, (str, os.PathLike)):
@@ -91,7 +102,17 @@ def _card(model: PathLike | Card | Callable[..., Any]) -> Card:
         return Card(name=type(model).__name__, build=model, input=Input(assumed=True))
     if callable(model):
         name = getattr(model, "__name__", type(model).__name__).strip("<>")
-        return Card(name=name, build=_Given(model), input=Input(assumed=True))
+        build = model if _builds(model) else _Given(model)
+        return Card(name=name, build=build, input=Input(assumed=True))
     raise UserError(
         f"models: a spelling, a Card, a module or a callable is wanted, not {type(model).__name__}"
     )
+
+
+def _builds(function: Callable[..., Any]) -> bool:
+    """Whether it can be called with nothing, as a model cannot."""
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):
+        return False
+    return True

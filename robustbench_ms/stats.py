@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -78,6 +79,7 @@ def ratio_interval(
     return Interval(ratio, ratio - half, ratio + half)
 
 
+@lru_cache(maxsize=256)  # a gate asks for a handful, again and again
 def t_quantile(p: float, degrees: float) -> float:
     """The p quantile (0 < p < 1) of Student's t with that many degrees of freedom, by bisection of its tail."""
     if not 0 < p < 1 or degrees < 1:
