@@ -70,7 +70,7 @@ def test_parameters_of_resnet50_are_the_published_ones(arguments, total):
         (resnet101, {"attention": "ema"}, 43_072_004, 42_964_628),
         (resnet101, {"attention": "coord"}, 46_322_828, 46_215_452),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_cifar_100_rows_of_the_ema_paper(build, arguments, full, conv_linear):
     """Its own rows and CA's count convolutions and linear layers alone, the others everything."""
