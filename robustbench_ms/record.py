@@ -290,7 +290,8 @@ def _from_json(told: dict[str, Any], path: Path) -> Record:
     for key, inner, kind in _SHAPE:
         if not isinstance(told[key][inner], kind):
             raise TypeError(f"{key}.{inner} is a {type(told[key][inner]).__name__}")
-    if not all(isinstance(column, str) for column in told["suite"]["summary"]):
+    columns = told["suite"]["summary"]
+    if not columns or not all(isinstance(column, str) for column in columns):
         raise TypeError("suite.summary is no list of words")
     measurements = tuple(_measurement(row) for row in told["measurements"])
     keys = [m.key for m in measurements]
