@@ -115,9 +115,9 @@ def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_record(
     places = places_at(tmp_path / "again")
     codes = []
     while 0 not in codes and len(codes) < 40:
-        codes.append(in_a_process(processes, tiny, places, fatal=draw.randint(25, 40))[0])
+        codes.append(in_a_process(processes, tiny, places, fatal=draw.randint(touches // 3, touches))[0])
     assert codes[:-1] == [-signal.SIGKILL] * (len(codes) - 1)
-    assert len(codes) > 2
+    assert len(codes) >= 2
     assert answers(places) == wanted
 
 
