@@ -5,7 +5,7 @@
 FOLDER keeps the oracles' images (`cifar_images`) and every answer under the digest of the images it was
 given to, so that an interrupted run goes on where it stopped and a changed kernel is answered anew. All
 10,000 test images, the 15 common corruptions at 5 severities, three seeds on both sides; what draws nothing
-is the same for every seed and counted once. Writes results/cifar10-c/parity-resnet20.json and .md, and ends
+is the same for every seed and counted once. Writes results/cifar10-c/parity/resnet20.json and .md, and ends
 with 1 if a cell lies beyond 3.5 paired standard errors or the mean beyond 2.5.
 
 A paired standard error is the square root of the number of answers that changed from right to wrong or
@@ -33,7 +33,7 @@ from tests.oracles.cifar_images import cell_images
 from tests.oracles.photographs import cifar
 from tests.oracles.reference import oracles
 
-__all__ = ["Cell", "main", "summary"]
+__all__ = ["CELL_LIMIT", "CLEAN", "MEAN_LIMIT", "Cell", "main", "summary", "table"]
 
 CELL_LIMIT, MEAN_LIMIT = 3.5, 2.5
 CLEAN = 91.73
@@ -174,7 +174,7 @@ def _report(
     }
 
 
-def _table(cells: list[Cell], mean: dict[str, float], clean: float, seeds: int) -> str:
+def table(cells: list[Cell], mean: dict[str, float], clean: float, seeds: int) -> str:
     worst = max(cells, key=lambda cell: abs(cell.z))
     about = (
         f"All 10,000 test images, {len(cells)} cells, {seeds} seeds on both sides (one where nothing is drawn). "
@@ -209,7 +209,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--oracles-only", action="store_true", help="answer the oracles' images and stop")
-    parser.add_argument("--out", type=Path, default=Path("results/cifar10-c"))
+    parser.add_argument("--out", type=Path, default=Path("results/cifar10-c/parity"))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     data = cifar()
@@ -236,8 +236,8 @@ def main() -> int:
     mean = summary(cells)
     arguments.out.mkdir(parents=True, exist_ok=True)
     report = _report(cells, mean, accuracy, arguments.seeds, answers.digest)
-    (arguments.out / "parity-resnet20.json").write_text(json.dumps(report, indent=1) + "\n")
-    (arguments.out / "parity-resnet20.md").write_text(_table(cells, mean, accuracy, arguments.seeds))
+    (arguments.out / "resnet20.json").write_text(json.dumps(report, indent=1) + "\n")
+    (arguments.out / "resnet20.md").write_text(table(cells, mean, accuracy, arguments.seeds))
     failed = [cell for cell in cells if abs(cell.z) > CELL_LIMIT]
     return 1 if failed or abs(mean["z"]) > MEAN_LIMIT else 0
 
