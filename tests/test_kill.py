@@ -121,6 +121,23 @@ def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_record(
     assert answers(places) == wanted
 
 
+def test_two_runs_at_once_need_nothing_else(tiny, tmp_path, processes):
+    places, alone = places_at(tmp_path / "both"), places_at(tmp_path / "alone")
+    assert in_a_process(processes, tiny, alone)[0] == 0
+    told = processes.SimpleQueue()
+
+    both = [processes.Process(target=measure, args=(tiny, places, 0, told)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+
+    assert [process.exitcode for process in both] == [0, 0]
+    assert answers(places) == answers(alone)
+    assert not [p.name for p in tmp_path.rglob("*") if ".part" in p.name or ".broken" in p.name]
+    told.close()
+
+
 def test_the_command_line_killed_from_outside_goes_on(tiny, tmp_path):
     """The real command, killed with its group as soon as some cells are finished."""
     places = places_at(tmp_path)

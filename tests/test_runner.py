@@ -525,3 +525,18 @@ def test_weights_of_several_seeds_are_several_records_and_one_row(tiny, places, 
     one = measure(full, [find_card(f"{card}@1")], places)
     assert only(one, Planned)[0].reused == 76
     assert json.loads((places.results / "full" / "net@1.json").read_text())["card"]["name"] == "net@1"
+
+
+def test_the_published_resnet20_is_as_right_as_published(real_data, places):
+    from robustbench_ms.catalog import find_suite
+
+    folder = real_data("weights/resnet20-12fca82f.th").parent.parent
+    real_data("cifar10/test_images.npy")
+    suite = find_suite("cifar10").limited(1000)
+
+    (done,) = only(run(suite, [find_card("resnet20")], dataclasses.replace(places, data=folder)), RecordDone)
+
+    accuracy = done.record.cell("clean").values["accuracy"]
+    assert abs(accuracy["mean"] - 0.9173) < 3 * accuracy["stderr"]
+    assert done.record.health == {"warnings": [], "nondeterministic": False}
+    assert done.record.card["weights"]["sha256"] == find_card("resnet20").weights[0].sha256

@@ -1,0 +1,99 @@
+"""Digests and the provenance that stands beside them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+import re
+import socket
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustbench_ms.environment import describe_environment
+from robustbench_ms.identity import digest
+from robustbench_ms.planning import CLEAN, conditions, key, plan
+from robustbench_ms.spec import Card, Suite, Weights
+from robustbench_ms.tasks import find_task
+from tests import fakes
+
+VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+
+
+@given(st.dictionaries(st.text(), VALUES, max_size=6))
+def test_a_digest_knows_no_order_and_every_value(fields):
+    told = digest(fields)
+
+    assert len(told) == 16
+    assert int(told, 16) >= 0
+    assert digest(dict(reversed(fields.items()))) == told
+    assert digest({**fields, "one more": 1}) != digest({**fields, "one more": 2})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest({"a": float("nan")})
+
+
+def test_the_probe_is_the_same_on_every_machine():
+    """Pinned: another probe would make every record another subject's."""
+    import hashlib
+
+    from robustbench_ms.datasets.digits import open_digits
+
+    data = open_digits(Suite("s", "classification", "digits", classes=10), None, CLEAN)
+    probe = find_task("classification").probe(data)
+
+    assert (probe.dtype, tuple(probe.shape)) == (torch.uint8, (8, 3, 32, 32))
+    assert len({probe[i].numpy().tobytes() for i in range(8)}) == 8
+    assert hashlib.sha256(probe.numpy().tobytes()).hexdigest()[:16] == "8ff93593f3fea2fd"
+
+
+def test_a_plan_is_the_product_in_the_suites_order():
+    suite = Suite(
+        "s",
+        "classification",
+        "digits",
+        matrix={"corruption": ("fog", "snow"), "severity": (2, 1)},
+        profile="cifar",
+    )
+    cards = [Card("a", "x:y"), Card("b", "x:y", weights=(Weights("w", seed=3), Weights("v", seed=5)))]
+
+    cells = list(plan(suite, cards))
+
+    assert [key(c) for c in conditions(suite)] == [
+        "clean",
+        "corruption=fog,severity=2",
+        "corruption=fog,severity=1",
+        "corruption=snow,severity=2",
+        "corruption=snow,severity=1",
+    ]
+    assert [(c.key, c.card.name) for c in cells[:4]] == [
+        ("clean", "a"),
+        ("clean", "b@3"),
+        ("clean", "b@5"),
+        ("corruption=fog,severity=2", "a"),
+    ]
+    assert len(cells) == 15
+
+
+def test_the_environment_names_versions_and_no_path_host_or_user():
+    told = describe_environment(torch.device("cpu"))
+
+    assert (told.python, told.torch, told.device) == (platform.python_version(), torch.__version__, "cpu")
+    assert told.packages["timm"]
+    text = json.dumps(asdict(told))
+    assert str(Path.home()) not in text
+    assert str(Path.cwd()) not in text
+    assert not {socket.gethostname(), getpass.getuser()} & set(re.split(r'[\s",:{}]+', text))
+
+
+def test_the_source_of_a_model_is_told_apart(tmp_path):
+    from robustbench_ms.identity import _source_digest
+
+    assert _source_digest(fakes.build()) == _source_digest(fakes.other())
+    assert _source_digest(fakes.build()) != _source_digest(torch.nn.Linear(1, 1))
