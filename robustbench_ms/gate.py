@@ -132,7 +132,8 @@ def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.
     judged = []
     for case, (cells, notes, row) in zip(cases, examined, strict=True):
         verdicts = tuple(f if isinstance(f, Verdict) else _decide(f, alpha, *level_of[id(f)]) for f in row)
-        judged.append(Judgement(case.candidate.name, case.against, alpha, verdicts, cells, notes))
+        against = "nothing" if case.reference is None else case.against
+        judged.append(Judgement(case.candidate.name, against, alpha, verdicts, cells, notes))
     return judged
 
 
@@ -209,17 +210,14 @@ def _decide(found: _Finding, alpha: float, level: float, rejected: bool) -> Verd
     def say(value: float) -> str:
         return amount(rule, value)
 
+    tolerated = f"{_tolerated(found)} is tolerated"
     if found.unchanged:
         return replace(verdict, reason="no answer changed")
     if rejected:
-        reason = (
-            f"it loses {say(difference.mean)}, at least {say(interval.low)}, and {say(margin)} is tolerated"
-        )
+        reason = f"it loses {say(difference.mean)}, at least {say(interval.low)}, and {tolerated}"
         return replace(verdict, state="fail", reason=reason)
     if difference.p_below(margin) <= alpha:
-        return replace(
-            verdict, reason=f"it loses at most {say(interval.high)}, and {say(margin)} is tolerated"
-        )
+        return replace(verdict, reason=f"it loses at most {say(interval.high)}, and {tolerated}")
     needed = difference.needed(margin, alpha)
     settle = (
         "no number of samples settles a loss that sits on the tolerance"
@@ -227,7 +225,7 @@ def _decide(found: _Finding, alpha: float, level: float, rejected: bool) -> Verd
         else f"some {needed:,} samples would settle it"
     )
     reason = (
-        f"the loss lies between {say(interval.low)} and {say(interval.high)}, and {say(margin)} is tolerated; "
+        f"the loss lies between {say(interval.low)} and {say(interval.high)}, and {tolerated}; "
         f"{difference.n:,} samples show what lies {say(verdict.detectable or 0.0)} beyond that, "
         f"four times in five; {settle}"
     )
@@ -238,6 +236,13 @@ def amount(rule: Rule, value: float) -> str:
     """A difference in the rule's unit: "0.35 pp"."""
     metric = METRICS[rule.metric]
     return f"{value * metric.scale:.{metric.digits}f} {rule.unit}".rstrip()
+
+
+def _tolerated(found: _Finding) -> str:
+    rule = found.rule
+    if rule.relative:
+        return f"{amount(rule, found.margin)} ({100 * rule.tolerance:g} % of the reference)"
+    return f"{rule.tolerance * METRICS[rule.metric].scale:g} {rule.unit}".rstrip()
 
 
 def _keys(rule: Rule, pair: Comparison) -> tuple[str, ...]:

@@ -121,7 +121,8 @@ def _case(record: Record, found: Found) -> Case:
 def _without(name: str, found: Found, rules: Sequence[Rule], alpha: float, why: str | None) -> Judgement:
     reason = why or f"there is nothing to compare with: {found.where}"
     verdicts = tuple(Verdict(rule, "missing", reason) for rule in rules)
-    return Judgement(name, found.where, alpha, verdicts, (), ())
+    against = "nothing" if found.record is None else found.where
+    return Judgement(name, against, alpha, verdicts, (), ())
 
 
 def _shipped_rules(record: Record) -> tuple[Rule, ...]:
