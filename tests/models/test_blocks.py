@@ -124,6 +124,7 @@ def test_it_compiles_without_a_break(name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # inductor's own use of torch.jit
 @pytest.mark.parametrize("name", NAMES)
 def test_inductor_gives_the_same(name):
     torch.compiler.reset()
