@@ -43,6 +43,15 @@ def pictures(kind: str, count: int, channels: int, height: int, width: int, seed
     return torch.from_numpy(x.astype(np.uint8))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Hundreds of small torch operations wait for each other's threads where the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 kinds = st.sampled_from(["noise", "black and white", "flat", "smooth"])
 
 
