@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
 from typing import Any
@@ -79,6 +79,22 @@ class Side:
         rows: NDArray[np.int8] = self.samples.correct[[where[key] for key in keys]].view(np.int8)
         return rows
 
+    def goodness(self, metric: str, keys: Sequence[str]) -> tuple[NDArray[np.float64], bool] | None:
+        """Per sample (n,), what the metric is the mean of, turned so that more is better; and whether it is of answers.
+
+        None where the metric is no such mean (a ratio, a calibration error) or its samples are not kept.
+        """
+        weights = answer_weights(metric, tuple(keys))
+        if weights is not None:
+            rows = self.rows(tuple(weights))
+            return None if rows is None else (_weighted(rows, np.array(list(weights.values()))), True)
+        of_clean = metric in {"nll", "brier"} and tuple(keys) == ("clean",)
+        name = _SCORES.get(metric, f"{metric}_clean" if of_clean else "")
+        row = None if self.samples is None else self.samples.scores.get(name)
+        if row is None or not np.isfinite(row).all():
+            return None
+        return -row.astype(np.float64), False
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -148,26 +164,23 @@ class Comparison:
         """The loss in a metric over the cells that it needs, which both have under one protocol."""
         sign = -1 if METRICS[metric].better == "higher" else 1
         exact = sign * (self.candidate.value(metric, keys) - self.reference.value(metric, keys))
-        weights = answer_weights(metric, tuple(keys))
-        if weights is not None:
-            changes = self._changes(tuple(weights))
-            if changes is not None:
-                losses = _weighted(changes, np.array(list(weights.values())))
-                step = min(abs(w) for w in weights.values())
-                found = paired(losses, answers=True, step=step)
-                return Loss(found, int(np.count_nonzero(changes)), paired=True)
-        elif metric == "relative_drop":
-            found_ratio = self._ratio(exact)
-            if found_ratio is not None:
-                return found_ratio
-        else:
-            rows = [self._scores(side, metric, keys) for side in (self.candidate, self.reference)]
-            if rows[0] is not None and rows[1] is not None:
-                found = paired(rows[0] - rows[1], answers=False)
-                assert isinstance(found, Student)
-                changed = None if found.stderr or exact else 0
+        mine, theirs = self.candidate.goodness(metric, keys), self.reference.goodness(metric, keys)
+        if mine is not None and theirs is not None:
+            losses, answers = theirs[0] - mine[0], mine[1]
+            if not answers:
                 # The scores are kept in half precision, their means in the record are whole.
-                return Loss(Student(exact, found.stderr, found.n, found.degrees), changed, paired=True)
+                found = paired(losses, answers=False)
+                changed = None if found.stderr or exact else 0
+                return Loss(replace(found, mean=exact), changed, paired=True)
+            weights = answer_weights(metric, tuple(keys)) or {}
+            changes = self._changes(tuple(weights))
+            assert changes is not None  # goodness came of the same bits
+            found = paired(losses, answers=True, step=min(map(abs, weights.values())))
+            return Loss(found, int(np.count_nonzero(changes)), paired=True)
+        if metric == "relative_drop":
+            ratio = self._ratio(exact)
+            if ratio is not None:
+                return ratio
         return self._unpaired(metric, keys, exact)
 
     def cells(self) -> list[CellLoss]:
@@ -194,13 +207,6 @@ class Comparison:
         """1 where an answer turned wrong, -1 where it turned right (cells, n); None where bits are missing."""
         mine, theirs = self.candidate.rows(keys), self.reference.rows(keys)
         return None if mine is None or theirs is None else theirs - mine
-
-    def _scores(self, side: Side, metric: str, keys: Sequence[str]) -> NDArray[np.float64] | None:
-        of_clean = metric in {"nll", "brier"} and tuple(keys) == ("clean",)
-        name = _SCORES.get(metric, f"{metric}_clean" if of_clean else "")
-        row = None if side.samples is None else side.samples.scores.get(name)
-        # The average over the corrupted cells is that of the cells that were finished: all of them, or it is another.
-        return None if row is None or not np.isfinite(row).all() else row.astype(np.float64)
 
     def _ratio(self, exact: float) -> Loss | None:
         parts = [(side.rows(CORRUPTED), side.rows(["clean"])) for side in (self.candidate, self.reference)]
@@ -258,10 +264,10 @@ def _mce_weights(metric: str) -> Mapping[str, float]:
     return weights
 
 
-def _weighted(changes: NDArray[np.int8], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _weighted(rows: NDArray[np.int8], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     if np.all(weights == weights[0]):
-        return np.asarray(changes.sum(axis=0, dtype=np.int64) * weights[0], dtype=np.float64)
-    return np.asarray(weights @ changes, dtype=np.float64)
+        return np.asarray(rows.sum(axis=0, dtype=np.int64) * weights[0], dtype=np.float64)
+    return np.asarray(weights @ rows, dtype=np.float64)
 
 
 def _slopes(metric: str, keys: Sequence[str], side: Side) -> tuple[str, Mapping[str, float]]:

@@ -6,13 +6,15 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.markdown import escape, grid
 from robustbench_ms.metrics import METRICS
+from robustbench_ms.ranking import ranges
 from robustbench_ms.record import Record
 from robustbench_ms.stats import Interval, mean_interval
 from robustbench_ms.summary import SUMMARIES, summarise
@@ -33,6 +35,8 @@ class Row:
     n: int
     device: str
     warnings: tuple[str, ...]
+    ranks: tuple[int, int] | None = None
+    """From the best to the worst rank that it can have, as far as images and seeds can tell; None where unranked."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,18 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
     cards: dict[str, list[Record]] = {}
     for record in records:
         cards.setdefault(record.group, []).append(record)
-    rows = [_row(card, group, columns) for card, group in cards.items()]
+    made = [(_row(card, group, columns), group) for card, group in cards.items()]
     sign = -1 if METRICS[columns[0]].better == "higher" else 1
-    rows.sort(key=lambda row: (row.rank is None, sign * np.nan_to_num(row.values[columns[0]].mean), row.card))
-    ranked = [
-        Row(r.card, r.values, r.seeds, None if r.rank is None else i + 1, r.n, r.device, r.warnings)
-        for i, r in enumerate(rows)
+    made.sort(
+        key=lambda m: (m[0].rank is None, sign * np.nan_to_num(m[0].values[columns[0]].mean), m[0].card)
+    )
+    judged = [group for row, group in made if row.rank is not None]
+    found = ranges(judged, columns[0]) if len(judged) > 1 else None
+    rows = [
+        row if row.rank is None else replace(row, rank=i + 1, ranks=None if found is None else found[i])
+        for i, (row, _) in enumerate(made)
     ]
-    return Table(str(records[0].suite["name"]), columns, tuple(ranked), protocol, tuple(left_out))
+    return Table(str(records[0].suite["name"]), columns, tuple(rows), protocol, tuple(left_out))
 
 
 def _row(card: str, records: Sequence[Record], columns: tuple[str, ...]) -> Row:
@@ -140,22 +148,30 @@ def to_markdown(found: Sequence[Table]) -> str:
         if table.protocol:
             lines += [f"Another protocol, not to be compared with the above ({table.protocol}):", ""]
         if table.rows:
-            lines += [*_grid(_cells(table)), "", *_footnotes(table)]
+            lines += [*_grid(table), "", *_footnotes(table)]
         lines += [f"Left out: {line}" for line in table.left_out]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
 def _cells(table: Table) -> list[list[str]]:
-    head = ["#", "model", *(_heading(c) for c in table.columns)]
-    if any(row.seeds > 1 for row in table.rows):
-        head.append("seeds")
+    ranks = any(row.ranks for row in table.rows)
+    seeds = any(row.seeds > 1 for row in table.rows)
+    head = ["#", *(["ranks"] if ranks else []), "model", *(_heading(c) for c in table.columns)]
     body = []
     for row in table.rows:
-        cells = ["" if row.rank is None else str(row.rank), _escape(row.card) + ("*" if row.warnings else "")]
+        cells = ["" if row.rank is None else str(row.rank)]
+        if ranks:
+            cells.append("" if row.ranks is None else "-".join(map(str, sorted(set(row.ranks)))))
+        cells.append(escape(row.card) + ("*" if row.warnings else ""))
         cells += [_number(METRICS[c].scale, METRICS[c].digits, row.values[c]) for c in table.columns]
-        body.append(cells + ([str(row.seeds)] if "seeds" in head else []))
-    return [head, *body]
+        body.append(cells + ([str(row.seeds)] if seeds else []))
+    return [head + (["seeds"] if seeds else []), *body]
+
+
+def _grid(table: Table) -> list[str]:
+    cells = _cells(table)
+    return grid(cells, left={cells[0].index("model")})
 
 
 def _heading(column: str) -> str:
@@ -167,25 +183,6 @@ def _heading(column: str) -> str:
 def _number(scale: float, digits: int, value: Interval) -> str:
     text = f"{value.mean * scale:.{digits}f}"
     return text if math.isnan(value.half_width) else f"{text} ± {value.half_width * scale:.{digits}f}"
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-
-
-def _grid(rows: list[list[str]]) -> list[str]:
-    widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            c.ljust(w) if i == 1 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        return f"| {' | '.join(cells)} |"
-
-    rule = [
-        ("-" * w if i == 1 else "-" * (w - 1) + ":") if w > 1 else "-:"[-w:] for i, w in enumerate(widths)
-    ]
-    return [line(rows[0]), f"| {' | '.join(rule)} |", *(line(row) for row in rows[1:])]
 
 
 def _footnotes(table: Table) -> list[str]:
@@ -201,7 +198,12 @@ def _footnotes(table: Table) -> list[str]:
         notes.append(
             "Of several seeds the mean is shown, and ± is half a 95 % interval over the seeds (Student's t)."
         )
-    notes += [f"* {_escape(row.card)}: {_escape(w)}" for row in table.rows for w in row.warnings]
+    if any(row.ranks for row in table.rows):
+        notes.append(
+            f"ranks: the best and the worst that each model can have by {METRICS[table.columns[0]].label}, as far as "
+            "these images (of models of several seeds: the seeds) can tell; two-sided at 0.05, Holm over all pairs."
+        )
+    notes += [f"* {escape(row.card)}: {escape(w)}" for row in table.rows for w in row.warnings]
     # Two spaces end a line in Markdown.
     return [f"{note}  " for note in notes[:-1]] + notes[-1:]
 
@@ -217,11 +219,14 @@ def to_csv(found: Sequence[Table]) -> str:
     for table in found:
         ends = [f"{column}{end}" for column in table.columns for end in ("", "_low", "_high")]
         if table.columns != before:
-            writer.writerow(["suite", "protocol", "rank", "card", "seeds", "n", "device", *ends])
+            writer.writerow(
+                ["suite", "protocol", "rank", "rank_low", "rank_high", "card", "seeds", "n", "device", *ends]
+            )
             before = table.columns
         for row in table.rows:
             numbers = [x for c in table.columns for x in row.values[c]]
-            facts = [table.suite, table.protocol, row.rank, row.card, row.seeds, row.n, row.device]
+            rank = [row.rank, *(row.ranks or (None, None))]
+            facts = [table.suite, table.protocol, *rank, row.card, row.seeds, row.n, row.device]
             writer.writerow([*facts, *numbers])
     return out.getvalue()
 
@@ -236,6 +241,7 @@ def to_json(found: Sequence[Table]) -> list[dict[str, Any]]:
             "rows": [
                 {
                     "rank": row.rank,
+                    "ranks": None if row.ranks is None else list(row.ranks),
                     "card": row.card,
                     "seeds": row.seeds,
                     "n": row.n,

@@ -14,7 +14,8 @@ def escape(text: str) -> str:
     text = re.sub(r"[\\`*\[\]|~]", r"\\\g<0>", text)
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word it marks nothing
     text = re.sub(r"#(?=\d)", "&#35;", text)
-    return text.replace("@", "&#64;").replace("://", ":&#47;/").replace("www.", "www&#46;")
+    text = re.sub(r"(?<!\w)@", "&#64;", text)  # within a word it mentions nobody
+    return text.replace("://", ":&#47;/").replace("www.", "www&#46;")
 
 
 def code(text: str) -> str:
