@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from robustbench_ms.errors import BadFile
 from robustbench_ms.metrics import METRICS
-from robustbench_ms.paired import Difference, Resampled, Student, of_counts, paired
+from robustbench_ms.paired import CORRELATION, Difference, Resampled, Student, of_counts, paired
 from robustbench_ms.record import Measurement, Record, Samples
 from robustbench_ms.stats import bootstrap_means, holm
 from robustbench_ms.summary import CORRUPTED, SUMMARIES, mce, relative_mce, summarise
@@ -175,7 +175,7 @@ class Comparison:
             weights = answer_weights(metric, tuple(keys)) or {}
             changes = self._changes(tuple(weights))
             assert changes is not None  # goodness came of the same bits
-            found = paired(losses, answers=True, step=min(map(abs, weights.values())))
+            found = paired(losses, answers=True, step=_step(list(weights.values())))
             return Loss(found, int(np.count_nonzero(changes)), paired=True)
         if metric == "relative_drop":
             ratio = self._ratio(exact)
@@ -262,6 +262,12 @@ def _mce_weights(metric: str) -> Mapping[str, float]:
     if metric == "relative_mce":
         weights["clean"] = relative_mce(none, 1.0)
     return weights
+
+
+def _step(weights: Sequence[float]) -> float:
+    """How much of an image's mean over cells moves where it does: all of it in one cell, a part in many."""
+    whole = sum(map(abs, weights))
+    return (CORRELATION + (1 - CORRELATION) * sum(w * w for w in weights) / whole**2) * whole
 
 
 def _weighted(rows: NDArray[np.int8], weights: NDArray[np.float64]) -> NDArray[np.float64]:

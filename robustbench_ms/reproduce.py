@@ -182,7 +182,8 @@ def compare_published(figures: Sequence[Published], now: Record) -> Reproduction
                 Number(figure.source, figure.metric, figure.value, None, None, "missing", str(error))
             )
             continue
-        digits = max(0, -int(Decimal(repr(figure.value)).as_tuple().exponent))
+        # 0.9 may have been 0.900: what ends in zeros is held to three digits.
+        digits = max(3, -int(Decimal(repr(figure.value)).as_tuple().exponent))
         rounded = math.isclose(round(interval.mean, digits), figure.value, abs_tol=1e-12)
         state: State = (
             "equal"

@@ -14,7 +14,7 @@ from robustbench_ms.comparison import Comparison
 from robustbench_ms.datasets import DATASETS
 from robustbench_ms.errors import BadFile, Incomparable, UserError
 from robustbench_ms.gate import Case, judge, judge_all
-from robustbench_ms.paired import planned_detectable
+from robustbench_ms.paired import CORRELATION, planned_detectable
 from robustbench_ms.planning import conditions
 from robustbench_ms.record import read_record, write_record
 from robustbench_ms.rules import parse_rule, parse_rules
@@ -479,6 +479,16 @@ def test_bits_of_other_answers_are_refused(tmp_path):
         judge(read_record(tmp_path / "one.json"), other, RULES)
 
 
+def test_where_nothing_changed_the_detectable_loss_is_not_taken_for_none():
+    """A loss of 2 points beyond 2 would be many images' worth, although none has moved yet."""
+    correct = answers()
+    one, many = judge(record(correct), record(correct), RULES).verdicts
+
+    assert 0.02 < one.detectable < 0.05
+    assert 0.005 < many.detectable < one.detectable
+    assert 0 < many.interval.high < one.interval.high
+
+
 def test_the_candidates_health_and_surroundings_are_told():
     correct = answers()
     reference = record(correct)
@@ -499,10 +509,6 @@ def test_a_comparison_reads_what_is_common():
     found = Comparison.of(record(correct[:40], KEYS[:40]), record(correct, corruption_protocol=2))
 
     assert found.common() == ["clean"]
-
-
-CORRELATION = 0.2
-"""Of the changed answers of one image between two cells: no real pair that was measured had more than 0.18."""
 
 
 @pytest.mark.parametrize("name", suite_names())

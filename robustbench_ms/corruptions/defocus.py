@@ -28,6 +28,10 @@ __all__ = ["DEFOCUS", "Plan", "disk", "plan", "reflected"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+SHORT = ((4, 0.5), (6, 0.5))
+"""Disks (radius, alias) whose float32 weights in the source sum to a little less than one: by its truncation a flat
+patch of 255 becomes 254. Those of the others sum to one or more."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -107,7 +111,8 @@ def plan(radius: float, alias: float) -> Plan:
     # small kernels are summed in float64.
     small = reach <= 2
     precision = torch.float64 if small else torch.float32
-    return Plan(widths, tuple(line.tolist()), corrections, 1 / area, 1e-9 if small else EDGE, precision)
+    edge = 1e-9 if small else -EDGE if (radius, alias) in SHORT else EDGE
+    return Plan(widths, tuple(line.tolist()), corrections, 1 / area, edge, precision)
 
 
 def _gathered(missing: Array) -> Array:

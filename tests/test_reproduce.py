@@ -1,0 +1,218 @@
+"""rbms reproduce: every number again, from nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from robustbench_ms.record import read_record
+from robustbench_ms.reproduce import compare_published, compare_records
+from robustbench_ms.spec import Published
+from tests.simulated import KEYS, record
+
+
+@pytest.fixture
+def measured(rbms, tiny, tmp_path):
+    """A record of the tiny suite, as a run wrote it."""
+    assert rbms("run", tiny, "-m", "tests.fakes:build", "--name", "mine").code == 0
+    return next((tmp_path / "results").rglob("mine.json"))
+
+
+def edit(path, change):
+    told = json.loads(path.read_text())
+    change(told)
+    path.write_text(json.dumps(told))
+
+
+def numbers(answer):
+    (model,) = answer.json()["models"]
+    return model["numbers"]
+
+
+def test_a_record_comes_out_equal_and_is_not_taken_from_the_cache(rbms, tiny, measured, tmp_path, snapshot):
+    before = snapshot(tmp_path / "results"), snapshot(tmp_path / "cache")
+    done = rbms("reproduce", measured, "-m", "tests.fakes:build", "--suite", tiny)
+
+    assert done.code == 0
+    assert "mine: 25 numbers: 25 equal; 0 of 200 answers changed" in done.out
+    assert "finished already" not in done.err
+    assert (snapshot(tmp_path / "results"), snapshot(tmp_path / "cache")) == before
+
+
+def test_another_model_does_not_come_out(rbms, tiny, measured):
+    done = rbms("reproduce", measured, "-m", "tests.fakes:other", "--suite", tiny)
+
+    assert done.code == 1
+    assert "outside" in done.out
+    assert "note: the weights are others" in done.out
+    assert "0 of 200 answers changed" not in done.out
+
+
+def test_another_forward_is_noticed_where_its_answers_stay(rbms, tiny, measured):
+    """Scaled logits have the same accuracy and another NLL."""
+    done = rbms("reproduce", measured, "-m", "tests.fakes:edited", "--suite", tiny, "--json")
+    states = {(n["where"], n["metric"]): n["state"] for n in numbers(done)}
+
+    assert states["clean", "accuracy"] == "equal"
+    assert states["clean", "nll"] != "equal"
+    assert "the same weights give other raw answers here" in done.json()["models"][0]["notes"]
+
+
+def test_each_number_is_held_to_its_own_interval(rbms, tiny, measured):
+    def shift(told):
+        first, second = told["measurements"][:2]
+        first["values"]["nll"]["mean"] += first["values"]["nll"]["stderr"]
+        second["values"]["nll"]["mean"] += 3 * second["values"]["nll"]["stderr"]
+
+    edit(measured, shift)
+    done = rbms("reproduce", measured, "-m", "tests.fakes:build", "--suite", tiny, "--json")
+    states = [n["state"] for n in numbers(done)]
+
+    assert done.code == 1
+    assert (states.count("equal"), states.count("within interval"), states.count("outside")) == (23, 1, 1)
+
+
+def test_all_records_of_a_suite_are_measured_again(rbms, tiny, tmp_path):
+    for name in ("build", "other"):
+        rbms("run", tiny, "-m", f"tests.fakes:{name}", "--name", f"tests.fakes:{name}")
+    whole = rbms("reproduce", tiny, "--json")
+    one = rbms("reproduce", tiny, "-m", "tests.fakes:other", "--json")
+
+    assert whole.code == 0
+    assert [m["name"] for m in whole.json()["models"]] == ["tests.fakes:build", "tests.fakes:other"]
+    assert [m["name"] for m in one.json()["models"]] == ["tests.fakes:other"]
+    assert all(m["reproduced"] for m in whole.json()["models"])
+
+
+def test_a_model_that_breaks_is_told(rbms, tiny, measured):
+    at_once = rbms("reproduce", measured, "-m", "tests.fakes:nan_at_once", "--suite", tiny)
+    later = rbms("reproduce", measured, "-m", "tests.fakes:raises_later", "--suite", tiny)
+
+    assert (at_once.code, later.code) == (1, 1)
+    assert "it was stopped: " in at_once.out
+    assert "missing" in later.out
+    assert "a bug of the model's own" in later.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("{record}",), "suite 'tiny' is not shipped; give its file with --suite"),
+        (
+            ("{record}", "--suite", "{tiny}"),
+            "the record's model 'mine' is no name that is known here; say with -m",
+        ),
+        (("{record}", "--suite", "{tiny}", "-m", "a", "-m", "b"), "one record is one model, and 2 are given"),
+        (("{record}", "--suite", "{tiny}", "-m", "digits-resnet8"), "is 3 models"),
+        (("{record}", "--limit", "5"), "--limit and --seed are those of the record"),
+        (("{tiny}", "--suite", "{tiny}"), "--suite is for a record"),
+        (("{tiny}", "--limit", "7"), "there are no records in"),
+        (("{tiny}", "-m", "tests.fakes:other"), "there is no record"),
+        (("quik",), "no suite named 'quik'; did you mean 'quick'?"),
+        (("{tiny}", "--published"), "--published needs a model"),
+        (("{tiny}", "--published", "-m", "tests.fakes:build"), "no published figure is about suite tiny"),
+        (("nowhere.json",), "nowhere.json: No such file"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_measured(rbms, tiny, measured, argv, told):
+    done = rbms("reproduce", *(word.format(record=measured, tiny=tiny) for word in argv))
+
+    assert done.code == 2
+    assert told in done.err
+    assert done.out == ""
+
+
+def test_a_limit_and_a_seed_come_from_the_record(rbms, tiny, tmp_path):
+    rbms("run", tiny, "-m", "tests.fakes:build", "--limit", "20", "--seed", "3")
+    path = next((tmp_path / "results").rglob("*.json"))
+    done = rbms("reproduce", path, "--suite", tiny)
+
+    assert path.parent.name == "tiny-limit20-seed3"
+    assert done.code == 0
+    assert "25 equal; 0 of 100 answers changed" in done.out
+
+
+def card_with(tmp_path, tiny, **published):
+    rows = "\n".join(f"{k} = {json.dumps(v)}" for k, v in published.items())
+    path = tmp_path / "cited.toml"
+    path.write_text(f'build = "tests.fakes:build"\nabout = "x"\n[[published]]\n{rows}\n')
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shift", "state", "code"), [(0.0, "equal", 0), (0.04, "within interval", 0), (0.4, "outside", 1)]
+)
+def test_published_figures_are_held_to_our_interval(rbms, tiny, measured, tmp_path, shift, state, code):
+    clean = read_record(measured).cell("clean").values["accuracy"]["mean"]
+    told = round(clean + shift, 3)
+    card = card_with(tmp_path, tiny, metric="clean_accuracy", value=told, on="tiny", source="a paper")
+    done = rbms("reproduce", tiny, "--published", "-m", card, "--json")
+    (number,) = numbers(done)
+
+    assert (done.code, number["state"]) == (code, state)
+    assert (number["where"], number["then"]) == ("a paper", told)
+
+
+def test_a_figure_on_other_data_is_not_compared(rbms, tiny, tmp_path):
+    card = card_with(tmp_path, tiny, metric="clean_accuracy", value=0.9, on="cifar10", source="a paper")
+
+    assert rbms("reproduce", tiny, "--published", "-m", card).code == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "right", "state"),
+    [
+        (0.917, 9173, "equal"),
+        (0.92, 9173, "within interval"),
+        (0.9173, 9173, "equal"),
+        (0.9172, 9173, "within interval"),
+        (0.9, 9173, "outside"),
+        (1.0, 9173, "outside"),
+    ],
+)
+def test_equal_means_equal_to_the_digits_that_were_published(value, right, state):
+    """The published 91.7 % of a paper is our 91.73 %, and 91.72 % is not; a round 92 % may be rounded or not."""
+    correct = np.ones((1, 10_000), dtype=bool)
+    correct[0, right:] = False
+    found = compare_published([Published("clean_accuracy", value, "cifar10", "s")], record(correct, KEYS[:1]))
+
+    assert [n.state for n in found.numbers] == [state]
+
+
+def test_a_figure_that_needs_cells_which_were_not_measured_is_missing():
+    correct = np.ones((1, 10), dtype=bool)
+    found = compare_published([Published("mean_corruption_error", 0.3, "x", "s")], record(correct, KEYS[:1]))
+
+    assert [n.state for n in found.numbers] == ["missing"]
+    assert not found.reproduced
+
+
+def test_cells_that_failed_or_changed_their_question_are_not_reproduced():
+    correct = np.random.default_rng(0).random((len(KEYS), 50)) < 0.8
+    then = record(correct)
+    broken = compare_records(then, record(correct, errors=[KEYS[3]]))
+    other = compare_records(then, record(correct, corruption_protocol=2))
+
+    assert broken.counts == {"equal": 75, "missing": 1}
+    assert other.counts == {"equal": 1, "incomparable": 75}
+    assert not broken.reproduced
+    assert "corruption_protocol is 2, not 1" in other.numbers[5].reason
+
+
+def test_without_bits_the_numbers_are_still_compared():
+    correct = np.random.default_rng(0).random((len(KEYS), 50)) < 0.8
+    found = compare_records(record(correct, kept=False), record(correct))
+
+    assert found.changed is None
+    assert found.reproduced
+
+
+def test_where_it_was_measured_is_told():
+    correct = np.random.default_rng(0).random((len(KEYS), 50)) < 0.8
+    then = record(correct)
+    now = replace(then, environment=replace(then.environment, torch="3.0"))
+
+    assert "torch is 3.0, then 2.11" in compare_records(then, now).notes
