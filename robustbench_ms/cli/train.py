@@ -13,7 +13,7 @@ __all__ = ["command"]
 
 
 def command(
-    card: Annotated[str, typer.Argument(help="A card with a [recipe], by name or file.")],
+    card: Annotated[str, typer.Argument(help="A card with a recipe, by name or file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .safetensors file to write.")],
     seed: Annotated[
         int, typer.Option(help="Seed of the initial weights, the order and the augmentation.")
