@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the table alone is read by listing and planning, which star
 
     Floats = NDArray[np.floating]
 
-__all__ = ["MEASURED", "METRICS", "Metric", "ece", "ece_with_stderr", "mean_with_stderr", "metric"]
+__all__ = ["COSTS", "MEASURED", "METRICS", "Metric", "ece", "ece_with_stderr", "mean_with_stderr", "metric"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,14 @@ _TABLE = (
 METRICS: dict[str, Metric] = {m.name: m for m in _TABLE}
 MEASURED = ("accuracy", "top5_accuracy", "nll", "brier", "ece")
 """What a cell holds; the others are computed from cells, and are the columns of tables."""
+COSTS = {
+    "parameters": "parameters",
+    "conv_linear_parameters": "of convolutions and linear layers",
+    "macs": "multiply-adds, as its equations read",
+    "macs_run": "multiply-adds, as it is run",
+    "activations": "activations",
+}
+"""What `models.costs` counts of a network, with a title each; a card may cite them as published."""
 
 
 def metric(name: str) -> Metric:

@@ -13,7 +13,7 @@ import tomli_w
 from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
 from robustbench_ms.datasets import DATASETS, DatasetInfo
 from robustbench_ms.errors import BadFile, UserError, choose
-from robustbench_ms.metrics import MEASURED, METRICS
+from robustbench_ms.metrics import COSTS, MEASURED, METRICS
 from robustbench_ms.spec import Card, Input, Published, Suite, Weights
 from robustbench_ms.toml_reader import Table, read_toml
 
@@ -256,7 +256,7 @@ def _weights(rows: list[Table], path: Path) -> tuple[Weights, ...]:
 def _published(row: Table) -> Published:
     name = row.take("metric", str, required=True)
     published = Published(
-        metric=choose(name, METRICS, "metric", f"{row.place} metric"),
+        metric=choose(name, [*METRICS, *COSTS], "metric", f"{row.place} metric"),
         value=row.take("value", float, required=True),
         on=row.take("on", str, required=True),
         source=row.take("source", str, required=True),

@@ -51,36 +51,6 @@ def test_list(rbms):
         assert name in told
 
 
-def test_show(rbms, tiny):
-    assert rbms("show", "cifar10-c", "--json").json()["matrix"]["corruption"] == list(COMMON)
-    card = rbms("show", "resnet20", "--json").json()
-    assert card["kind"] == "card"
-    assert card["weights"][0]["sha256"].startswith("12fca82f")
-    assert card["published"][0]["value"] == 0.9173
-    text = rbms("show", "resnet20").out
-    assert "12fca82f" in text
-    assert "https://github.com/akamaster" in text
-    assert rbms("show", tiny, "--json").json()["name"] == "tiny"
-    assert rbms("show", "digits-resnet8@2", "--json").json()["weights"][0]["seed"] == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ('build = "a:b"\nprecison = "fp32"', "'precison'"),
-        ('dataset = "digits"\nprofle = "cifar"', "'profle'"),
-    ],
-)
-def test_showing_a_file_tells_the_mistake_of_what_it_is(rbms, tmp_path, text, words):
-    path = tmp_path / "mine.toml"
-    path.write_text(text)
-
-    found = rbms("show", path)
-
-    assert found.code == 2
-    assert words in found.err
-
-
 def test_plan_says_what_a_run_costs_and_what_is_measured(rbms, tmp_path):
     from safetensors.torch import load_file
 
