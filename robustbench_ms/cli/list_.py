@@ -19,7 +19,10 @@ def command(as_json: Json = False) -> None:
         print_json(
             {
                 "suites": [{"name": s.name, "about": s.about, "cells": len(conditions(s))} for s in suites],
-                "models": [{"name": c.name, "about": c.about, "tasks": c.tasks} for c in cards],
+                "models": [
+                    {"name": c.name, "about": c.about, "tasks": c.tasks, "untrained": c.untrained}
+                    for c in cards
+                ],
                 "corruptions": {"common": COMMON, "extra": EXTRA},
             }
         )
@@ -28,7 +31,9 @@ def command(as_json: Json = False) -> None:
     print("Suites (rbms show NAME, rbms run NAME -m MODEL)")
     for suite in suites:
         print(f"  {suite.name:{width}}  {len(conditions(suite)):3} cells  {suite.about}")
-    print("Models")
-    for card in cards:
-        print(f"  {card.name:{width}}  {card.about}")
+    for title, untrained in (("Models", False), ("Models to train, or for their costs alone", True)):
+        print(title)
+        for card in cards:
+            if card.untrained == untrained:
+                print(f"  {card.name:{width}}  {card.about.removesuffix(', untrained')}")
     print(f"Corruptions\n  common  {', '.join(COMMON)}\n  extra   {', '.join(EXTRA)}")
