@@ -75,7 +75,7 @@ class EMA(nn.Module):
         if self.channels != C:
             raise UserError(f"EMA was built for {self.channels} channels, not for {C}")
         g = x.reshape(B * self.factor, -1, H, W)
-        if not self.folded or few(x):
+        if not self.folded or few(x) or self._not_worth_folding(g):
             return _scale(x, self._stepwise(g).sigmoid())
         exact = torch.promote_types(g.dtype, torch.float32)  # of sums; half precision would overflow
         rows, columns = g.sum(3, dtype=exact), g.sum(2, dtype=exact)  # (BG, c, H), (BG, c, W)
@@ -104,6 +104,12 @@ class EMA(nn.Module):
         if x.is_contiguous() and m.dtype == a.dtype:
             return torch.mul(g, m.sigmoid_(), out=a).view(B, C, H, W)
         return _scale(x, m.sigmoid_())
+
+    @staticmethod
+    def _not_worth_folding(g: Tensor) -> bool:
+        """On the CPU, gradients through the folded steps cost what few channels save in the 3x3 convolution."""
+        eager = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        return eager and g.device.type == "cpu" and g.shape[1] < 16
 
     def _stepwise(self, g: Tensor) -> Tensor:
         """The map m as the equations read: (BG, c, H, W) -> (BG, 1, H, W)."""
