@@ -8,19 +8,29 @@ from typing import Annotated, Any
 
 import typer
 
-from robustbench_ms.cli.options import Cache, Data, Json, Limit, Results, Seed, print_json
+from robustbench_ms.cli.options import (
+    BatchSize,
+    Cache,
+    Data,
+    Device,
+    Json,
+    Limit,
+    Models,
+    Numbers,
+    Results,
+    Seed,
+    Size,
+    WeightsFile,
+    print_json,
+)
 from robustbench_ms.errors import UserError
 
 __all__ = ["command"]
 
-Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
-
 
 def command(
     target: Annotated[str, typer.Argument(help="A record (.json) to judge as it is, or a suite to measure.")],
-    model: Annotated[
-        list[str] | None, typer.Option("-m", "--model", help="With a suite: a model, as in rbms run.")
-    ] = None,
+    model: Models = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -34,15 +44,13 @@ def command(
     ] = None,
     alpha: Annotated[float, typer.Option(help="How often a change without such a loss may fail.")] = 0.05,
     lenient: Annotated[bool, typer.Option("--lenient", help="Let in what is unsure.")] = False,
-    weights: Annotated[
-        Path | None, typer.Option(help="Weights for the one model: .safetensors, or a pickle of tensors.")
-    ] = None,
+    weights: WeightsFile = None,
     name: Annotated[str | None, typer.Option(help="The name of the one model's reference.")] = None,
     mean: Numbers = None,
     std: Numbers = None,
-    size: Annotated[int | None, typer.Option(help="Side in pixels that the model wants.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images shown at once.")] = None,
+    size: Size = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,

@@ -8,7 +8,38 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Cache", "Data", "Json", "Limit", "Results", "Seed", "as_text", "print_json"]
+__all__ = [
+    "BatchSize",
+    "Cache",
+    "Data",
+    "Device",
+    "Json",
+    "Limit",
+    "Models",
+    "Numbers",
+    "Results",
+    "Seed",
+    "Size",
+    "WeightsFile",
+    "as_text",
+    "print_json",
+]
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="A card, a TOML file, package.module:function, timm:NAME, torchvision:NAME; repeat for several.",
+    ),
+]
+WeightsFile = Annotated[
+    Path | None, typer.Option(help="Weights for the one model: .safetensors, or a pickle of tensors.")
+]
+Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
+Size = Annotated[int | None, typer.Option(help="Side in pixels that the model wants.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images shown at once.")]
 
 Data = Annotated[
     Path | None, typer.Option(help="Folder of data sets and weights [RBMS_DATA].", show_default=False)

@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
-from robustbench_ms.cli.options import Json, Limit, Results, Seed, print_json
+from robustbench_ms.cli.options import Json, Limit, Models, Results, Seed, print_json
 
 __all__ = ["command"]
 
 
 def command(
     suite: Annotated[str, typer.Argument(help="A suite, by name or file.")],
-    model: Annotated[
-        list[str] | None, typer.Option("-m", "--model", help="A model; repeat for several.")
-    ] = None,
+    model: Models = None,
     limit: Limit = None,
     seed: Seed = None,
     results: Results = None,

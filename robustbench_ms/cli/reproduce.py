@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from robustbench_ms.cli.options import Data, Json, Limit, Results, Seed, print_json
+from robustbench_ms.cli.options import BatchSize, Data, Device, Json, Limit, Results, Seed, print_json
 
 __all__ = ["command"]
 
@@ -26,8 +26,8 @@ def command(
     published: Annotated[
         bool, typer.Option("--published", help="Compare with the figures that the cards cite.")
     ] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images shown at once.")] = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,

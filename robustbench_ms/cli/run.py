@@ -10,32 +10,37 @@ from typing import Annotated, Any
 
 import typer
 
-from robustbench_ms.cli.options import Cache, Data, Json, Limit, Results, Seed, print_json
+from robustbench_ms.cli.options import (
+    BatchSize,
+    Cache,
+    Data,
+    Device,
+    Json,
+    Limit,
+    Models,
+    Numbers,
+    Results,
+    Seed,
+    Size,
+    WeightsFile,
+    print_json,
+)
 from robustbench_ms.errors import UserError
 from robustbench_ms.spec import Card, Weights
 
 __all__ = ["command", "find_cards"]
 
-Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
-
 
 def command(
     suite: Annotated[str, typer.Argument(help="A suite, by name or file.")],
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-m", "--model", help="A card, a TOML file, package.module:function, timm:NAME, torchvision:NAME."
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Weights for the one model: .safetensors, or a pickle of tensors.")
-    ] = None,
+    model: Models = None,
+    weights: WeightsFile = None,
     name: Annotated[str | None, typer.Option(help="The record's name, for the one model.")] = None,
     mean: Numbers = None,
     std: Numbers = None,
-    size: Annotated[int | None, typer.Option(help="Side in pixels that the model wants.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images shown at once.")] = None,
+    size: Size = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robustbench_ms.cli.options import Data, Json, print_json
+from robustbench_ms.cli.options import Data, Device, Json, print_json
 
 __all__ = ["command"]
 
@@ -18,7 +18,7 @@ def command(
     seed: Annotated[
         int, typer.Option(help="Seed of the initial weights, the order and the augmentation.")
     ] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")] = None,
+    device: Device = None,
     data: Data = None,
     as_json: Json = False,
 ) -> None:
