@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -187,6 +187,30 @@ class Exact(Difference):
 
     def p_below(self, tolerance: float) -> float:
         return self._mirrored().p_above(-tolerance)
+
+    def needed(self, tolerance: float, alpha: float) -> int | None:
+        """As for other differences, by the bounds themselves: the spread of a few changes says too little.
+
+        They are to settle it in a draw that is as unlucky as one in five.
+        """
+        unlucky = NormalDist().inv_cdf(POWER) * (1 if self.mean < tolerance else -1)
+
+        def settles(n: int) -> bool:
+            worse, better = (count * n / self.n for count in (self.worse, self.better))
+            worse = max(0.0, worse + unlucky * math.sqrt(worse + better))
+            grown = replace(self, n=n, worse=round(worse), better=round(better))
+            return grown.upper(alpha) < tolerance or grown.lower(alpha) > tolerance
+
+        high = self.n
+        while not settles(high):
+            high *= 2
+            if high > 1e9:
+                return None
+        low = high // 2
+        while high - low > max(1, low // 100):
+            middle = (low + high) // 2
+            low, high = (low, middle) if settles(middle) else (middle, high)
+        return max(high, self.n + 1)
 
     def _worse_tail(self, share: float) -> float:
         """P(at least as many worse), were that their true share."""

@@ -245,6 +245,26 @@ def test_needed_samples_are_statsmodels_power_calculation():
     assert found.needed(0.06, 0.05) is None
 
 
+@pytest.mark.parametrize(
+    ("worse", "better", "n", "tolerance"), [(1, 0, 100, 0.04), (3, 1, 600, 0.01), (8, 0, 300, 0.01)]
+)
+def test_as_many_samples_as_are_said_to_settle_a_few_changes_do(worse, better, n, tolerance):
+    """Were the shares of changed answers what they seem; an unsure gate never asks for fewer than it has."""
+    found = of_counts(worse, better, n)
+    needed = found.needed(tolerance, 0.05)
+    assert found.lower(0.05) < tolerance < found.upper(0.05)
+    assert needed > n
+
+    draws = np.random.default_rng(0).multinomial(
+        needed, [worse / n, better / n, 1 - (worse + better) / n], 300
+    )
+    settled = [
+        again.upper(0.05) < tolerance or again.lower(0.05) > tolerance
+        for again in (of_counts(int(up), int(down), needed) for up, down, _ in draws)
+    ]
+    assert 0.7 < np.mean(settled) < 0.97
+
+
 def test_planned_detectable_difference_of_one_cell_and_of_many():
     whole = planned_detectable(600, changed=0.1)
     theirs = TTestPower().solve_power(nobs=600, alpha=0.05, power=0.8, alternative="larger") * math.sqrt(0.1)
