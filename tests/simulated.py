@@ -11,12 +11,12 @@ itself with 60 % of its weights pruned, 400 images of CIFAR-10 under 70 corrupti
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 
-from robustbench_ms.record import Environment, Measurement, Record, Samples
+from robustbench_ms.record import Environment, Measurement, Record, Samples, write_record
 from robustbench_ms.summary import CORRUPTED
 
 KEYS = ("clean", *CORRUPTED)
@@ -129,3 +129,23 @@ def pair(n, losses, seed):
     """A reference and a candidate with these true losses."""
     one, other = bits(n, losses, seed)
     return record(one, name="reference"), record(other, name="candidate")
+
+
+def answers(n=600, share=0.8, seed=0):
+    """Bits of all cells, right with that share."""
+    return np.random.default_rng(seed).random((len(KEYS), n)) < share
+
+
+def kept(folder, one, name="mine", card=None):
+    """Write a record under a name, as a run would."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    write_record(replace(one, card={"name": card or name, "weights": None}), one.samples(), path)
+    return path
+
+
+def turned_wrong(correct, count, key="clean"):
+    changed = correct.copy()
+    row = KEYS.index(key)
+    changed[row][np.flatnonzero(correct[row])[:count]] = False
+    return changed
