@@ -162,10 +162,13 @@ class EMA(nn.Module):
             taps = torch.matmul(kernel.flatten(1).flip(1).t(), g.flatten(2))
             return F.fold(taps, (H, W), 3, padding=1) + bias
         taps = torch.matmul(kernel.flatten(1).t(), g.flatten(2)).view(-1, 3, 3, H, W)
-        across = taps[:, :, 1]
-        across[..., 1:] += taps[:, :, 0, :, :-1]
-        across[..., :-1] += taps[:, :, 2, :, 1:]
-        down = across[:, 1:2]
-        down[:, :, 1:] += across[:, 0:1, :-1]
-        down[:, :, :-1] += across[:, 2:, 1:]
-        return down + bias
+        # What a tap sees beyond the left or right edge is nothing; then whole maps can be shifted at once.
+        taps[:, :, 0, :, -1] = 0
+        taps[:, :, 2, :, 0] = 0
+        left, across, right = taps.flatten(3).unbind(2)
+        across[..., 1:] += left[..., :-1]
+        across[..., :-1] += right[..., 1:]
+        above, down, below = across.split(1, 1)
+        down[..., W:] += above[..., :-W]
+        down[..., :-W] += below[..., W:]
+        return down.unflatten(2, (H, W)) + bias
