@@ -168,7 +168,7 @@ class EMA(nn.Module):
         left, across, right = taps.flatten(3).unbind(2)
         across[..., 1:] += left[..., :-1]
         across[..., :-1] += right[..., 1:]
-        above, down, below = across.split(1, 1)
+        above, down, below = (across[:, k : k + 1] for k in range(3))
         down[..., W:] += above[..., :-W]
         down[..., :-W] += below[..., W:]
-        return down.unflatten(2, (H, W)) + bias
+        return down.view(-1, 1, H, W) + bias
