@@ -108,7 +108,7 @@ def train(
     A checkpoint beside `output` is written every few epochs, found again after a stop, and removed at the end.
     Only the training split is opened.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
     from timm.data import Mixup
     from timm.optim import create_optimizer_v2
     from timm.scheduler import CosineLRScheduler
@@ -191,12 +191,11 @@ def train(
             spent / done * (recipe.epochs - epoch - 1),
         )
     kept = (model if average is None else average.module).state_dict()
-    with replacing(output) as part:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()},
-            part,
-            # One entry: safetensors writes several in any order, and the same training is to make the same file.
-            metadata={"training": json.dumps({"card": card.name, "seed": seed, "recipe": asdict(recipe)})},
+    # One entry: safetensors writes several in any order, and the same training is to make the same file.
+    told = {"training": json.dumps({"card": card.name, "seed": seed, "recipe": asdict(recipe)})}
+    with replacing(output) as part:  # written here, because safetensors' own files are their owner's alone
+        part.write_bytes(
+            save({name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}, told)
         )
     checkpoint.path.unlink(missing_ok=True)
 

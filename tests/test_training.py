@@ -212,6 +212,7 @@ def test_the_command_line_trains_and_says_what_a_card_needs(rbms, tmp_path):
     assert told.code == as_json.code == 0
     assert "epoch 2/2  loss" in told.err
     assert as_json.json() == {"file": str(output), "sha256": file_digest(output), "seed": 0}
+    assert output.stat().st_mode == card.stat().st_mode  # what people write is not their own alone
     with card.open("a") as file:
         file.write("\n" + told.out)
     suite = tmp_path / "one.toml"
