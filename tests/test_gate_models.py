@@ -186,7 +186,7 @@ def pruned(share):
     ids=["bf16", "60 % pruned"],
 )
 def test_the_committed_record_of_resnet20_is_a_reference(changed, state, request, real_data, tmp_path):
-    """Against the whole of CIFAR-10-C in memory, by the suite's own rules; half an hour a model on two cores."""
+    """Against the whole of CIFAR-10-C in memory, by the suite's own rules; ten minutes a model."""
     real_data("cifar10/test_images.npy")
     real_data("weights/resnet20-12fca82f.th")
     suite = find_suite("cifar10-c")
