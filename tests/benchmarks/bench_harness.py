@@ -2,8 +2,9 @@
 
     make bench FILE=tests/benchmarks/bench_harness.py
 
-Needs RBMS_DATA with CIFAR-10 and the published ResNet-20. RBMS_BENCH_LIMIT (default 1,000) images a cell: the
-ratio does not depend on it once a cell takes longer than opening it.
+CIFAR-10 needs RBMS_DATA with its test set and the published ResNet-20; RBMS_BENCH_LIMIT (default 1,000) images a cell:
+the ratio does not depend on it once a cell takes longer than opening it. At 224 the images are made up:
+RBMS_BENCH_LIMIT_224 a cell, 5,000 on CUDA, 16 on the CPU.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import os
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from robustbench_ms.catalog import find_card, find_suite
-from robustbench_ms.corruptions import corrupt
+from robustbench_ms.corruptions import SIDES, corrupt
 from robustbench_ms.identity import exact_arithmetic
 from robustbench_ms.loading import load_model
 from robustbench_ms.places import Places
@@ -61,21 +63,44 @@ def bare_seconds(suite, card, places, device):
     return time.perf_counter() - begin
 
 
+def measure(benchmark, suite, cards, places, device):
+    """One timed run of the suite, beside the bare passes before and after it."""
+    for corruption in suite.matrix.get("corruption", ()):  # compiled once, not timed
+        side = SIDES[suite.profile]
+        images = torch.zeros(2, 3, side, side, dtype=torch.uint8, device=device)
+        corrupt(images, corruption, 1, profile=suite.profile)
+    bare = len(cards) * bare_seconds(suite, cards[0], places, device)
+    benchmark.pedantic(lambda: list(run(suite, cards, places, device=device)), rounds=1, iterations=1)
+    bare = min(bare, len(cards) * bare_seconds(suite, cards[0], places, device))
+    ratio = benchmark.stats.stats.mean / bare
+    benchmark.extra_info.update(
+        bare_seconds=round(bare, 2), ratio=round(ratio, 3), images=suite.limit, cards=len(cards)
+    )
+    print(
+        f"\n{suite.label}, {len(cards)} card(s), {device}: {ratio:.3f} x the bare forward passes ({bare:.1f} s)"
+    )
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("name", "cards"), [("cifar10-c", 1), ("cifar10-c", 10), ("cifar10", 1)])
 def bench_overhead(benchmark, places, device, name, cards):
     suite = find_suite(name).limited(LIMIT if name == "cifar10-c" else None)
     card = find_card("resnet20")
-    for corruption in suite.matrix.get("corruption", ()):  # compiled once, not timed
-        corrupt(torch.zeros(2, 3, 32, 32, dtype=torch.uint8, device=device), corruption, 1, profile="cifar")
-    several = [replace(card, name=f"resnet20-{i}") for i in range(cards)]
-    bare = cards * bare_seconds(suite, card, places, device)
+    measure(benchmark, suite, [replace(card, name=f"resnet20-{i}") for i in range(cards)], places, device)
 
-    def measure():
-        return list(run(suite, several, places, device=device))
 
-    benchmark.pedantic(measure, rounds=1, iterations=1)
-    bare = min(bare, cards * bare_seconds(suite, card, places, device))
-    ratio = benchmark.stats.stats.mean / bare
-    benchmark.extra_info.update(bare_seconds=round(bare, 2), ratio=round(ratio, 3), images=LIMIT, cards=cards)
-    print(f"\n{name}, {cards} card(s), {device}: {ratio:.3f} x the bare forward passes ({bare:.1f} s)")
+@pytest.mark.parametrize("device", DEVICES)
+def bench_overhead_at_224(benchmark, tmp_path, device):
+    """ResNet-50 in bf16 on images in memory, 15 corruptions at 5 severities."""
+    count = int(os.environ.get("RBMS_BENCH_LIMIT_224", "5000" if device == "cuda" else "16"))
+    images = np.random.default_rng(0).integers(0, 256, (count, 224, 224, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "labels.npy", np.arange(count) % 1000)
+    path = tmp_path / "made-up.toml"
+    path.write_text(
+        'dataset = "arrays"\nclasses = 1000\nprofile = "imagenet"\n[matrix]\ncorruption = "common"\n'
+        'severity = [1, 2, 3, 4, 5]\n[files]\nimages = "images.npy"\nlabels = "labels.npy"\n'
+    )
+    card = replace(find_card("imagenet-resnet50"), precision="bf16", memory_format="channels_last")
+    found = Places.find(results=tmp_path / "results", cache=tmp_path / "cache")
+    measure(benchmark, find_suite(str(path)), [card], found, device)
