@@ -1,0 +1,81 @@
+"""The fused CUDA kernels against the definitions in Triton's interpreter, on CPU tensors.
+
+`test_triton` runs this file in a process of its own: Triton asks once, when a kernel is read, whether it is to be
+interpreted.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from triton.runtime import interpreter
+
+from robustbench_ms.corruptions import glass, keyed, separable, triton_blur
+from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
+
+SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (1, 1, 31, 47)]
+"""Less than a tile (1024 values), and more than one but not two."""
+
+
+@pytest.fixture(autouse=True)
+def numpy_of_today(monkeypatch):
+    """The interpreter makes indices of arrays of one value, which numpy 2.4 refuses.
+
+    And it prepares its language again at each call of a function by a kernel, which takes most of its time.
+    """
+    prepare = interpreter._patch_lang_tensor
+
+    def prepared(tensor, scope):
+        prepare(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    monkeypatch.setattr(interpreter, "_patch_lang_tensor", prepared)
+    call = interpreter.InterpretedFunction.__call__
+
+    def called(self, *arguments, **options):
+        foreign = self.fn.__module__.startswith("triton.")
+        return call(self, *arguments, **options) if foreign else self.rewrite()(*arguments, **options)
+
+    monkeypatch.setattr(interpreter.InterpretedFunction, "__call__", called)
+
+
+def textured(shape, seed=0):
+    """Noise, with one flat half: uint8."""
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
+    x[..., : shape[-2] // 2, :] = int(x.flatten()[0])
+    return x
+
+
+def variants(name):
+    """The parameters of one corruption in all profiles and severities, each once."""
+    return sorted({parameters(name, p, s) for p in PROFILES for s in SEVERITIES})
+
+
+@pytest.mark.parametrize("sigma", variants("gaussian_blur"))
+def test_soften(sigma):
+    for shape in SHAPES:
+        x = textured(shape)
+        assert torch.equal(triton_blur.soften(x, sigma), separable.soften_by_torch(x, sigma)), shape
+
+
+@pytest.mark.parametrize("sigma", sorted({sigma for sigma, _, _ in variants("glass_blur")}))
+def test_soften_exactly(sigma):
+    for shape in SHAPES:
+        x = textured(shape)
+        expected = separable.soften_exactly_by_torch(x, sigma)
+        assert torch.equal(triton_blur.soften_exactly(x, sigma), expected), shape
+    flat = torch.arange(256, dtype=torch.uint8).view(1, 256, 1, 1).expand(-1, -1, 1, 2).contiguous()
+    expected = separable.soften_exactly_by_torch(flat, sigma)
+    assert torch.equal(triton_blur.soften_exactly(flat[:, 250:], sigma), expected[:, 250:])
+
+
+@pytest.mark.parametrize(("reach", "rounds"), sorted({swap[1:] for swap in variants("glass_blur")}))
+def test_glass_rounds(reach, rounds):
+    for shape in [*SHAPES, (2, 3, 19, 20)]:
+        x = textured(shape)
+        words = keyed.words(torch.arange(shape[0]) + 5, rounds * shape[2] * shape[3])
+        words = words.view(shape[0], rounds, *shape[2:])
+        assert torch.equal(triton_blur.move_rounds(x, words, reach), glass.move_by_torch(x, words, reach)), (
+            shape
+        )
