@@ -13,9 +13,10 @@ import triton.language as tl
 from torch import Tensor
 
 from .cuda import BLOCK, code, launch
+from .defocus import Plan
 from .separable import EDGE, gaussian_weights
 
-__all__ = ["move_rounds", "soften", "soften_exactly"]
+__all__ = ["defocus", "move_rounds", "soften", "soften_exactly"]
 
 
 def _tiles(images: Tensor) -> tuple[int, int]:
@@ -159,3 +160,132 @@ def _round(
     for c in range(channels):
         plane = (n * channels + c) * size
         tl.store(out + plane + at, tl.load(images + plane + there, mask=inside, other=0), mask=inside)
+
+
+# Defocus: sums along the rows of the reflected image, then of the disk, then the Gaussian and the corrections.
+
+
+@lru_cache(maxsize=64)
+def _disk(plan: Plan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """(half widths of the rows, (|dy|, j) of the corrections, scale, edge, Gaussian and corrections' weights)."""
+    weights = [plan.scale, plan.edge, *plan.gaussian, *(c[2] for c in plan.corrections)]
+    places = [value for c in plan.corrections for value in c[:2]] or [0]
+    widths, numbers = (torch.tensor(x, dtype=torch.int32, device=device) for x in (plan.widths, places))
+    return widths, numbers, torch.tensor(weights, dtype=plan.precision, device=device)
+
+
+def defocus(images: Tensor, plan: Plan) -> Tensor:
+    """`defocus.blur_by_torch` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+    height, width = images.shape[2:]
+    half, radius = len(plan.gaussian) - 1, len(plan.widths) - 1
+    margin = plan.reach + half
+    planes = len(images) * images.shape[1]
+    widths, places, weights = _disk(plan, images.device)
+    tall, wide = height + 2 * margin, width + 2 * margin + 1
+    sums = images.new_empty((planes, tall, wide), dtype=torch.int32)
+    disks = images.new_empty((planes, height + 2 * half, width + 2 * half), dtype=torch.int32)
+    out = torch.empty_like(images)
+    launch(_summed, planes * tall, images, sums, height, width, margin, BLOCK=BLOCK // 4)
+    programs = _tiles(disks)[1]
+    inner = (*disks.shape[1:], tall, wide, radius, margin - half, programs)
+    launch(_gathered, planes * programs, sums, widths, disks, *inner, BLOCK=BLOCK)
+    programs = _tiles(images)[1]
+    sizes = (height, width, tall, wide, half, margin, len(plan.corrections), programs)
+    launch(_finished, planes * programs, sums, disks, places, weights, out, *sizes, BLOCK=BLOCK)
+    return out
+
+
+@code
+def _reflected(at: tl.tensor, size: int) -> tl.tensor:
+    period = tl.maximum(2 * size - 2, 1)
+    within = tl.where(at < 0, -at, at) % period
+    return tl.minimum(within, period - within)
+
+
+@code
+def _summed(
+    images: tl.tensor, sums: tl.tensor, height: int, width: int, margin: int, BLOCK: tl.constexpr
+) -> None:
+    """Program by program a row with its margins: value x is the sum of those before x."""
+    program = tl.program_id(0)
+    tall = height + 2 * margin
+    wide = width + 2 * margin + 1
+    plane = (program // tall).to(tl.int64)
+    row = images + plane * height * width + _reflected(program % tall - margin, height) * width
+    out = sums + program.to(tl.int64) * wide
+    tl.store(out, 0)
+    carried = 0
+    for begin in range(0, wide - 1, BLOCK):
+        at = begin + tl.arange(0, BLOCK)
+        inside = at < wide - 1
+        x = tl.load(row + _reflected(at - margin, width), mask=inside, other=0).to(tl.int32)
+        tl.store(out + 1 + at, tl.cumsum(x, 0) + carried, mask=inside)
+        carried += tl.sum(x, 0)
+
+
+@code
+def _gathered(
+    sums: tl.tensor, widths: tl.tensor, disks: tl.tensor,
+    rows: int, columns: int, tall: int, wide: int, radius: int, margin: int, tiles: int, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    """The disk's sums of (rows, columns) values, `margin` rows and columns inside the sums."""
+    program = tl.program_id(0)
+    plane = (program // tiles).to(tl.int64)
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    inside = at < rows * columns
+    centre = sums + plane * tall * wide + (at // columns + margin) * wide + at % columns + margin
+    half = tl.load(widths)
+    total = _run(centre, half, inside)
+    for dy in range(1, radius + 1):
+        half = tl.load(widths + dy)
+        total += _run(centre - dy * wide, half, inside) + _run(centre + dy * wide, half, inside)
+    tl.store(disks + plane * rows * columns + at, total, mask=inside)
+
+
+@code
+def _run(centre: tl.tensor, half: tl.tensor, inside: tl.tensor) -> tl.tensor:
+    """The sum of 2 half + 1 values."""
+    return tl.load(centre + half + 1, mask=inside, other=0) - tl.load(centre - half, mask=inside, other=0)
+
+
+@code
+def _finished(
+    sums: tl.tensor, disks: tl.tensor, places: tl.tensor, weights: tl.tensor, out: tl.tensor,
+    height: int, width: int, tall: int, wide: int, half: int, margin: int, corrections: int, tiles: int,
+    BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    program = tl.program_id(0)
+    plane = (program // tiles).to(tl.int64)
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    inside = at < height * width
+    y = at // width
+    x = at % width
+    step = width + 2 * half
+    centre = disks + plane * (height + 2 * half) * step + (y + half) * step + x + half
+    gaussian = weights + 2
+    total = _column(centre, step, gaussian, half, inside) * tl.load(gaussian)
+    for k in range(1, half + 1):
+        left = _column(centre - k, step, gaussian, half, inside)
+        right = _column(centre + k, step, gaussian, half, inside)
+        total += (left + right) * tl.load(gaussian + k)
+    total = total * tl.load(weights)
+    centre = sums + plane * tall * wide + (y + margin) * wide + x + margin
+    for k in range(corrections):
+        dy = tl.load(places + 2 * k) * wide
+        j = tl.load(places + 2 * k + 1)
+        pair = _run(centre - dy, j, inside) + _run(centre + dy, j, inside)
+        total += pair.to(weights.dtype.element_ty) * tl.load(gaussian + half + 1 + k)
+    total = tl.minimum(total + tl.load(weights + 1), 255.0)
+    tl.store(out + plane * height * width + at, total.to(tl.uint8), mask=inside)
+
+
+@code
+def _column(centre: tl.tensor, step: int, gaussian: tl.tensor, half: int, inside: tl.tensor) -> tl.tensor:
+    """The Gaussian down a column of disks."""
+    real = gaussian.dtype.element_ty
+    total = tl.load(centre, mask=inside, other=0).to(real) * tl.load(gaussian)
+    for k in range(1, half + 1):
+        above = tl.load(centre - k * step, mask=inside, other=0).to(real)
+        below = tl.load(centre + k * step, mask=inside, other=0).to(real)
+        total += (above + below) * tl.load(gaussian + k)
+    return total

@@ -17,7 +17,7 @@ from robustbench_ms.corruptions.table import SEVERITIES, parameters
 
 triton = pytest.importorskip("triton")
 
-FUSED = ["glass_blur", "gaussian_blur"]
+FUSED = ["defocus_blur", "glass_blur", "gaussian_blur"]
 """The corruptions with fused kernels."""
 
 
@@ -84,12 +84,11 @@ def test_kernels_compile_once_and_round_every_product(name, compiled):
     for severity in SEVERITIES:
         images, words, setting = on("meta", name, severity, 2, 224)
         assert kernel_of(name).apply(images, words, setting).shape == images.shape
-        if severity == 1:
-            first = {kernel: len(codes) for kernel, codes in compiled.items()}
-    assert {kernel: len(codes) for kernel, codes in compiled.items()} == first
     kernel_of(name).apply(images[:, :1, 3:, 3:].contiguous(), words, setting)
     for kernel, codes in compiled.items():
-        assert len(codes) <= 2 * first[kernel]  # for a width that 16 divides, and for any other
+        assert len(codes) <= 4, (
+            kernel
+        )  # a width that 16 divides or not, float32 or float64; no severity and no size
         for ptx in codes:
             assert ".target sm_90" in ptx
             assert not re.search(r"\b(fma|mad)\.r[nzmp]", ptx), kernel
