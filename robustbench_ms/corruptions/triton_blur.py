@@ -15,8 +15,9 @@ from torch import Tensor
 from .cuda import BLOCK, code, launch
 from .defocus import Plan
 from .separable import EDGE, gaussian_weights
+from .zoom import _lines, _share
 
-__all__ = ["defocus", "move_rounds", "soften", "soften_exactly"]
+__all__ = ["defocus", "move", "move_rounds", "soften", "soften_exactly", "zoom"]
 
 
 def _tiles(images: Tensor) -> tuple[int, int]:
@@ -289,3 +290,117 @@ def _column(centre: tl.tensor, step: int, gaussian: tl.tensor, half: int, inside
         below = tl.load(centre + k * step, mask=inside, other=0).to(real)
         total += (above + below) * tl.load(gaussian + k)
     return total
+
+
+# Motion, and snow's streaks: a line of taps, made for each image.
+
+
+def move(planes: Tensor, lines: tuple[Tensor, Tensor, Tensor], size: tuple[int, int], ending: str) -> Tensor:
+    """Each plane's sum along its image's line, as `motion.move_by_torch` and `snow.by_torch` take it.
+
+    `planes` is uint8 or float32 (N, C, h, w) in 0..255, contiguous; `lines` as `motion.taps` makes them. The
+    result is uint8 (N, C, *size). `ending` says how a sum becomes a byte: "truncated", "rounded", or by
+    way of a 16-bit "quantum".
+    """
+    count, channels, tall, wide = planes.shape
+    rows, columns, weights = (line.contiguous() for line in lines)
+    out = planes.new_empty((count, channels, *size), dtype=torch.uint8)
+    tiles = _tiles(out)[1]
+    launch(
+        _moved_along, count * channels * tiles, planes, rows, columns, weights, out,
+        tall, wide, *size, channels, rows.shape[1], tiles, ENDING=ending, EDGE=EDGE, BLOCK=BLOCK,
+    )  # fmt: skip
+    return out
+
+
+@code
+def _moved_along(
+    planes: tl.tensor, rows: tl.tensor, columns: tl.tensor, weights: tl.tensor, out: tl.tensor,
+    tall: int, wide: int, height: int, width: int, channels: int, taps: int, tiles: int,
+    ENDING: tl.constexpr, EDGE: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    program = tl.program_id(0)
+    plane = (program // tiles).to(tl.int64)
+    first = plane // channels * taps
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    inside = at < height * width
+    y = at // width
+    x = at % width
+    source = planes + plane * tall * wide
+    total = tl.zeros([BLOCK], tl.float32)
+    for i in range(taps):
+        weight = tl.load(weights + first + i)
+        if weight != 0:  # of two taps on one pixel the second has none
+            at_y = tl.minimum(tl.maximum(y + tl.load(rows + first + i).to(tl.int32), 0), tall - 1)
+            at_x = tl.minimum(tl.maximum(x + tl.load(columns + first + i).to(tl.int32), 0), wide - 1)
+            value = tl.load(source + at_y * wide + at_x, mask=inside, other=0)
+            total += value.to(tl.float32) * weight
+    if ENDING == "truncated":
+        grey = (total + EDGE).to(tl.int32)
+    elif ENDING == "rounded":
+        grey = (total + 8388608.0 - 8388608.0).to(
+            tl.int32
+        )  # 2^23: what follows the point is rounded off, to even
+    else:
+        quanta = (total * 257 + 0.5).to(tl.int32) + 128
+        grey = (quanta - (quanta >> 8)) >> 8
+    tl.store(out + plane * height * width + at, grey.to(tl.uint8), mask=inside)
+
+
+# Zoom: four pixels for each enlargement, at positions from small tables.
+
+
+@lru_cache(maxsize=64)
+def _positions(size: int, factors: tuple[float, ...], device: torch.device) -> list[Tensor]:
+    """Where all enlargements but the first, which is none, read: int32, float32 and float32 (F, size)."""
+    first, before, after = (torch.from_numpy(part[1:]).to(device) for part in _lines(size, factors))
+    return [first.to(torch.int32), before, after]
+
+
+def zoom(images: Tensor, factors: tuple[float, ...]) -> Tensor:
+    """`zoom.zoom_by_torch` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+    planes, tiles = _tiles(images)
+    height, width = images.shape[2:]
+    down, across = (_positions(size, factors, images.device) for size in (height, width))
+    out = torch.empty_like(images)
+    sizes = (height, width, len(factors) - 1, tiles, _share(factors))
+    launch(_zoomed, planes * tiles, images, *down, *across, out, *sizes, EDGE=EDGE, BLOCK=BLOCK)
+    return out
+
+
+@code
+def _zoomed(
+    images: tl.tensor, rows: tl.tensor, above: tl.tensor, below: tl.tensor,
+    columns: tl.tensor, before: tl.tensor, after: tl.tensor, out: tl.tensor,
+    height: int, width: int, layers: int, tiles: int, share: float, EDGE: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    program = tl.program_id(0)
+    plane = (program // tiles).to(tl.int64) * height * width
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    inside = at < height * width
+    y = at // width
+    x = at % width
+    source = images + plane
+    total = tl.load(source + at, mask=inside, other=0).to(tl.float32) * 2
+    for i in range(layers):
+        row = tl.load(rows + i * height + y, mask=inside, other=0)
+        column = tl.load(columns + i * width + x, mask=inside, other=0)
+        top = tl.load(above + i * height + y, mask=inside, other=0)
+        bottom = tl.load(below + i * height + y, mask=inside, other=0)
+        upper = source + row * width
+        lower = source + tl.minimum(row + 1, height - 1) * width
+        left = _mixed(upper + column, lower + column, top, bottom, inside)
+        column_after = tl.minimum(column + 1, width - 1)
+        right = _mixed(upper + column_after, lower + column_after, top, bottom, inside)
+        total += left * tl.load(before + i * width + x, mask=inside, other=0) + (
+            right * tl.load(after + i * width + x, mask=inside, other=0)
+        )
+    tl.store(out + plane + at, (total * share + EDGE).to(tl.uint8), mask=inside)
+
+
+@code
+def _mixed(
+    upper: tl.tensor, lower: tl.tensor, top: tl.tensor, bottom: tl.tensor, inside: tl.tensor
+) -> tl.tensor:
+    one = tl.load(upper, mask=inside, other=0).to(tl.float32)
+    return one * top + tl.load(lower, mask=inside, other=0).to(tl.float32) * bottom

@@ -10,7 +10,8 @@ import pytest
 import torch
 from triton.runtime import interpreter
 
-from robustbench_ms.corruptions import defocus, glass, keyed, separable, triton_blur
+from robustbench_ms.corruptions import defocus, glass, keyed, motion, separable, triton_blur
+from robustbench_ms.corruptions import zoom as zooming
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 
 SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (1, 1, 31, 47)]
@@ -92,3 +93,21 @@ def test_defocus(disk):
     for shape in shapes:
         x = textured(shape)
         assert torch.equal(triton_blur.defocus(x, plan), defocus.blur_by_torch(x, plan)), shape
+
+
+@pytest.mark.parametrize("parameters_", variants("motion_blur"))
+@pytest.mark.parametrize("package", [True, False])
+def test_motion(parameters_, package):
+    for shape in SHAPES:
+        x = textured(shape)
+        degrees = torch.tensor([-31.0, 45.0], dtype=torch.float64)[: shape[0]]
+        lines = motion.taps(degrees, *parameters_, shape[2:] if package else None)
+        found = triton_blur.move(x, lines, shape[2:], "truncated" if package else "quantum")
+        assert torch.equal(found, motion.move_by_torch(x, lines, package=package)), shape
+
+
+@pytest.mark.parametrize("factors", variants("zoom_blur"))
+def test_zoom(factors):
+    for shape in [*SHAPES, (1, 1, 36, 2)]:
+        x = textured(shape)
+        assert torch.equal(triton_blur.zoom(x, factors), zooming.zoom_by_torch(x, factors)), shape
