@@ -10,8 +10,18 @@ import pytest
 import torch
 from triton.runtime import interpreter
 
-from robustbench_ms.corruptions import defocus, glass, keyed, motion, separable, triton_blur
+from robustbench_ms.corruptions import (
+    defocus,
+    glass,
+    keyed,
+    motion,
+    separable,
+    snow,
+    triton_blur,
+    triton_pixels,
+)
 from robustbench_ms.corruptions import zoom as zooming
+from robustbench_ms.corruptions.kernel import Setting
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 
 SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (1, 1, 31, 47)]
@@ -111,3 +121,23 @@ def test_zoom(factors):
     for shape in [*SHAPES, (1, 1, 36, 2)]:
         x = textured(shape)
         assert torch.equal(triton_blur.zoom(x, factors), zooming.zoom_by_torch(x, factors)), shape
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_words(bits):
+    keys = torch.tensor([0, -1, 2**63 - 1, -(2**63)])
+    for count, start in [(1, 0), (7, 3), (1030, 0)]:
+        found = triton_pixels.words(keys, count, bits, start)
+        expected = keyed.words_by_torch(keys, count, bits, start)
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_snow(profile, severity):
+    setting = Setting(profile, severity, parameters("snow", profile, severity))
+    for shape in SHAPES:
+        x = textured(shape)
+        words = snow.draw(torch.arange(shape[0]) + 3, shape, setting)
+        assert torch.equal(triton_pixels.snow(x, words, setting), snow.by_torch(x, words, setting)), shape

@@ -17,7 +17,7 @@ from robustbench_ms.corruptions.table import SEVERITIES, parameters
 
 triton = pytest.importorskip("triton")
 
-FUSED = ["defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"]
+FUSED = ["defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow", "gaussian_blur"]
 """The corruptions with fused kernels."""
 
 
