@@ -17,6 +17,7 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned
+from .cuda import fused_on
 from .fields import fill, narrow
 from .kernel import Kernel, Setting
 from .resampling import mapped, moved, packed
@@ -279,6 +280,10 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     the factor alpha of the package, whose fields have sigma 1 % of each side and a reach of 0.5 % of the height.
     """
     assert words is not None
+    if fused_on(images):
+        from . import triton_pixels
+
+        return triton_pixels.elastic(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)

@@ -17,7 +17,7 @@ from .defocus import Plan
 from .separable import EDGE, gaussian_weights
 from .zoom import _lines, _share
 
-__all__ = ["defocus", "move", "move_rounds", "soften", "soften_exactly", "zoom"]
+__all__ = ["defocus", "greys", "move", "move_rounds", "soften", "soften_exactly", "zoom"]
 
 
 def _tiles(images: Tensor) -> tuple[int, int]:
@@ -36,7 +36,7 @@ def _line(sigma: float, precision: torch.dtype, gain: float, edge: float, device
 
 
 @lru_cache(maxsize=16)
-def _greys(device: torch.device) -> Tensor:
+def greys(device: torch.device) -> Tensor:
     """Each byte over 255, divided on the CPU: torch on CUDA would multiply by 1 / 255."""
     return (torch.arange(256, dtype=torch.float64) / 255).to(device)
 
@@ -50,7 +50,7 @@ def soften(images: Tensor, sigma: float) -> Tensor:
 def soften_exactly(images: Tensor, sigma: float) -> Tensor:
     """`separable.soften_exactly` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
     line = _line(sigma, torch.float64, 255.0, 0.0, images.device)
-    return _softened(images, line, _greys(images.device), tabled=True)
+    return _softened(images, line, greys(images.device), tabled=True)
 
 
 def _softened(images: Tensor, line: Tensor, greys: Tensor, *, tabled: bool) -> Tensor:

@@ -12,9 +12,12 @@ from triton.runtime import interpreter
 
 from robustbench_ms.corruptions import (
     defocus,
+    elastic,
     glass,
+    hsv,
     keyed,
     motion,
+    noise,
     separable,
     snow,
     triton_blur,
@@ -141,3 +144,30 @@ def test_snow(profile, severity):
         x = textured(shape)
         words = snow.draw(torch.arange(shape[0]) + 3, shape, setting)
         assert torch.equal(triton_pixels.snow(x, words, setting), snow.by_torch(x, words, setting)), shape
+
+
+@pytest.mark.parametrize("photons", variants("shot_noise"))
+def test_shot(photons):
+    for shape in SHAPES:
+        x = textured(shape)
+        words = keyed.words(torch.arange(shape[0]), x[0].numel(), 32).view(shape)
+        assert torch.equal(triton_pixels.shot(x, words, photons), noise.shot_by_torch(x, words, photons))
+
+
+@pytest.mark.parametrize(("factor", "offset"), variants("saturate"))
+def test_saturate(factor, offset):
+    setting = Setting("any-size", 1, (factor, offset))
+    for x in (textured((2, 3, 31, 47)), textured((1, 3, 1, 1)), textured((1, 3, 40, 40)) // 64 * 85):
+        assert torch.equal(triton_pixels.saturate(x, factor, offset), hsv.saturate_by_torch(x, setting))
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_elastic(profile, severity):
+    setting = Setting(profile, severity, parameters("elastic_transform", profile, severity))
+    for shape in SHAPES:
+        x = textured(shape)
+        words = elastic.draw(torch.arange(shape[0]) + 3, shape, setting)
+        assert torch.equal(triton_pixels.elastic(x, words, setting), elastic.by_torch(x, words, setting)), (
+            shape
+        )
