@@ -1,4 +1,4 @@
-"""Common ground of the fused CUDA kernels: whether they can run, how one is made and launched.
+"""Common ground of the fused CUDA kernels: whether they can run, and how one is made and launched.
 
 A fused kernel takes the additions and products of its definition in the same order and precision, and none is
 contracted (Triton would make one rounding of a product and a sum), so its bytes are the definition's. Sizes,
@@ -32,9 +32,9 @@ def _usable(device: torch.device) -> bool:
     """Triton comes with torch on Linux, but needs a compiler of C and a device that it knows: it is tried once."""
     if device.type != "cuda" or torch.version.hip is not None or find_spec("triton") is None:
         return False
-    from .triton_blur import soften
-
     try:
+        from .triton_blur import soften
+
         soften(torch.zeros((1, 1, 1, 1), dtype=torch.uint8, device=device), 1.0)
     except Exception as reason:  # noqa: BLE001 - whatever it is, the definitions do without
         what = f"{type(reason).__name__}: {reason}"

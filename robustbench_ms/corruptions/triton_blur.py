@@ -186,7 +186,8 @@ def defocus(images: Tensor, plan: Plan) -> Tensor:
     sums = images.new_empty((planes, tall, wide), dtype=torch.int32)
     disks = images.new_empty((planes, height + 2 * half, width + 2 * half), dtype=torch.int32)
     out = torch.empty_like(images)
-    launch(_summed, planes * tall, images, sums, height, width, margin, BLOCK=BLOCK // 4)
+    rows = planes * tall
+    launch(_summed, -(-rows // 8), images, sums, height, width, margin, rows, ROWS=8, BLOCK=BLOCK // 4)
     programs = _tiles(disks)[1]
     inner = (*disks.shape[1:], tall, wide, radius, margin - half, programs)
     launch(_gathered, planes * programs, sums, widths, disks, *inner, BLOCK=BLOCK)
@@ -205,23 +206,27 @@ def _reflected(at: tl.tensor, size: int) -> tl.tensor:
 
 @code
 def _summed(
-    images: tl.tensor, sums: tl.tensor, height: int, width: int, margin: int, BLOCK: tl.constexpr
-) -> None:
-    """Program by program a row with its margins: value x is the sum of those before x."""
-    program = tl.program_id(0)
+    images: tl.tensor, sums: tl.tensor, height: int, width: int, margin: int, count: int,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    """Program by program `ROWS` of all `count` rows with their margins: value x is the sum of those before x."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     tall = height + 2 * margin
     wide = width + 2 * margin + 1
-    plane = (program // tall).to(tl.int64)
-    row = images + plane * height * width + _reflected(program % tall - margin, height) * width
-    out = sums + program.to(tl.int64) * wide
-    tl.store(out, 0)
-    carried = 0
+    plane = (row // tall).to(tl.int64)
+    source = images + plane * height * width + _reflected(row % tall - margin, height) * width
+    out = sums + row.to(tl.int64) * wide
+    used = row < count
+    carried = tl.zeros([ROWS], tl.int32)
+    tl.store(out, carried, mask=used)
     for begin in range(0, wide - 1, BLOCK):
         at = begin + tl.arange(0, BLOCK)
-        inside = at < wide - 1
-        x = tl.load(row + _reflected(at - margin, width), mask=inside, other=0).to(tl.int32)
-        tl.store(out + 1 + at, tl.cumsum(x, 0) + carried, mask=inside)
-        carried += tl.sum(x, 0)
+        inside = used[:, None] & (at < wide - 1)[None, :]
+        x = tl.load(source[:, None] + _reflected(at - margin, width)[None, :], mask=inside, other=0).to(
+            tl.int32
+        )
+        tl.store(out[:, None] + at[None, :] + 1, tl.cumsum(x, 1) + carried[:, None], mask=inside)
+        carried += tl.sum(x, 1)
 
 
 @code

@@ -29,7 +29,18 @@ def words(keys: Tensor, count: int, bits: int, start: int) -> Tensor:
     out = keys.new_empty((len(keys), count), dtype=torch.int32 if bits == 16 else torch.int64)
     tiles = -(-count // BLOCK)
     constants = {"GOLDEN": keyed.GOLDEN, "FIRST": keyed.FIRST, "SECOND": keyed.SECOND}
-    launch(_words, len(keys) * tiles, keys, out, count, start, tiles, BITS=bits, BLOCK=BLOCK, **constants)
+    launch(
+        _words,
+        len(keys) * tiles,
+        keys.contiguous(),
+        out,
+        count,
+        start,
+        tiles,
+        BITS=bits,
+        BLOCK=BLOCK,
+        **constants,
+    )
     return out
 
 

@@ -27,9 +27,6 @@ from robustbench_ms.corruptions import zoom as zooming
 from robustbench_ms.corruptions.kernel import Setting
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 
-SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (1, 1, 31, 47)]
-"""Less than a tile (1024 values), and more than one but not two."""
-
 PREPARED = set()
 
 
@@ -65,65 +62,120 @@ def textured(shape, seed=0):
     return x
 
 
-def variants(name):
-    """The parameters of one corruption in all profiles and severities, each once."""
-    return sorted({parameters(name, p, s) for p in PROFILES for s in SEVERITIES})
+def words_for(x, draw, setting):
+    return draw(keyed.keys("snow", 1, 2, torch.arange(len(x))), tuple(x.shape), setting)
 
 
-@pytest.mark.parametrize("sigma", variants("gaussian_blur"))
-def test_soften(sigma):
-    for shape in SHAPES:
-        x = textured(shape)
-        assert torch.equal(triton_blur.soften(x, sigma), separable.soften_by_torch(x, sigma)), shape
+# Each: (what the fused kernels make of uint8 (N, C, H, W), what the definition makes of it).
 
 
-@pytest.mark.parametrize("sigma", sorted({sigma for sigma, _, _ in variants("glass_blur")}))
-def test_soften_exactly(sigma):
-    for shape in SHAPES:
-        x = textured(shape)
-        expected = separable.soften_exactly_by_torch(x, sigma)
-        assert torch.equal(triton_blur.soften_exactly(x, sigma), expected), shape
-    flat = torch.arange(256, dtype=torch.uint8).view(1, 256, 1, 1).expand(-1, -1, 1, 2).contiguous()
-    expected = separable.soften_exactly_by_torch(flat, sigma)
-    assert torch.equal(triton_blur.soften_exactly(flat[:, 250:], sigma), expected[:, 250:])
+def gaussian(x, setting):
+    sigma = setting.parameters
+    return triton_blur.soften(x, sigma), separable.soften_by_torch(x, sigma)
 
 
-@pytest.mark.parametrize(("reach", "rounds"), sorted({swap[1:] for swap in variants("glass_blur")}))
-def test_glass_rounds(reach, rounds):
-    for shape in [*SHAPES, (2, 3, 19, 20)]:
-        x = textured(shape)
-        words = keyed.words(torch.arange(shape[0]) + 5, rounds * shape[2] * shape[3])
-        words = words.view(shape[0], rounds, *shape[2:])
-        assert torch.equal(triton_blur.move_rounds(x, words, reach), glass.move_by_torch(x, words, reach)), (
-            shape
-        )
+def exact_gaussian(x, setting):
+    """Of glass blur: any grey may come out a level lower, on flat patches too."""
+    sigma = setting.parameters[0]
+    x[..., : x.shape[-2] // 2, :] = 73 + torch.arange(x.shape[1])[:, None, None].to(torch.uint8)
+    return triton_blur.soften_exactly(x, sigma), separable.soften_exactly_by_torch(x, sigma)
 
 
-@pytest.mark.parametrize("disk", variants("defocus_blur"))
-def test_defocus(disk):
-    plan = defocus.plan(*disk)
-    shapes = [*SHAPES, (1, 1, 2, 300)] if plan.reach < 4 else [SHAPES[0], SHAPES[-1]]
-    for shape in shapes:
-        x = textured(shape)
-        assert torch.equal(triton_blur.defocus(x, plan), defocus.blur_by_torch(x, plan)), shape
+def glass_rounds(x, setting):
+    words, reach = words_for(x, glass.GLASS.draw, setting), setting.parameters[1]
+    return triton_blur.move_rounds(x, words, reach), glass.move_by_torch(x, words, reach)
 
 
-@pytest.mark.parametrize("parameters_", variants("motion_blur"))
-@pytest.mark.parametrize("package", [True, False])
-def test_motion(parameters_, package):
-    for shape in SHAPES:
-        x = textured(shape)
-        degrees = torch.tensor([-31.0, 45.0], dtype=torch.float64)[: shape[0]]
-        lines = motion.taps(degrees, *parameters_, shape[2:] if package else None)
-        found = triton_blur.move(x, lines, shape[2:], "truncated" if package else "quantum")
-        assert torch.equal(found, motion.move_by_torch(x, lines, package=package)), shape
+def disk(x, setting):
+    plan = defocus.plan(*setting.parameters)
+    return triton_blur.defocus(x, plan), defocus.blur_by_torch(x, plan)
 
 
-@pytest.mark.parametrize("factors", variants("zoom_blur"))
-def test_zoom(factors):
-    for shape in [*SHAPES, (1, 1, 36, 2)]:
-        x = textured(shape)
-        assert torch.equal(triton_blur.zoom(x, factors), zooming.zoom_by_torch(x, factors)), shape
+def moved(x, setting):
+    package = setting.profile == "any-size"
+    degrees = torch.tensor([-31.0, 45.0], dtype=torch.float64)[: len(x)]
+    lines = motion.taps(degrees, *setting.parameters, x.shape[2:] if package else None)
+    found = triton_blur.move(x, lines, x.shape[2:], "truncated" if package else "quantum")
+    return found, motion.move_by_torch(x, lines, package=package)
+
+
+def zoomed(x, setting):
+    factors = setting.parameters
+    return triton_blur.zoom(x, factors), zooming.zoom_by_torch(x, factors)
+
+
+def snowed(x, setting):
+    words = words_for(x, snow.draw, setting)
+    return triton_pixels.snow(x, words, setting), snow.by_torch(x, words, setting)
+
+
+def shot(x, setting):
+    words, photons = words_for(x, noise.KERNELS["shot_noise"].draw, setting), setting.parameters
+    return triton_pixels.shot(x, words, photons), noise.shot_by_torch(x, words, photons)
+
+
+def saturated(x, setting):
+    x = x.expand(-1, 3, -1, -1).contiguous()
+    return triton_pixels.saturate(x, *setting.parameters), hsv.saturate_by_torch(x, setting)
+
+
+def distorted(x, setting):
+    words = words_for(x, elastic.draw, setting)
+    return triton_pixels.elastic(x, words, setting), elastic.by_torch(x, words, setting)
+
+
+BOTH = {
+    gaussian: "gaussian_blur", exact_gaussian: "glass_blur", glass_rounds: "glass_blur", disk: "defocus_blur",
+    moved: "motion_blur", zoomed: "zoom_blur", snowed: "snow", shot: "shot_noise", saturated: "saturate",
+    distorted: "elastic_transform",
+}  # fmt: skip
+
+
+def variants():
+    """Every different setting of each, with a name for it."""
+    for both, name in BOTH.items():
+        seen = set()
+        for profile in PROFILES:
+            for severity in SEVERITIES:
+                setting = Setting(profile, severity, parameters(name, profile, severity))
+                kind = (profile == "any-size", setting.parameters)
+                if kind not in seen:
+                    seen.add(kind)
+                    yield pytest.param(both, setting, id=f"{both.__name__}-{profile}-{severity}")
+
+
+@pytest.mark.parametrize(("both", "setting"), list(variants()))
+def test_every_setting(both, setting):
+    """Smaller than a tile of 1024 values, and one that fills more than one tile but not two."""
+    for shape in [(1, 3, 3, 7), (1, 1, 29, 43)]:
+        found, expected = both(textured(shape), setting)
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected), shape
+
+
+@pytest.mark.parametrize("both", BOTH)
+def test_batches_and_single_pixels(both):
+    setting = Setting("cifar", 5, parameters(BOTH[both], "cifar", 5))
+    for shape in [(1, 1, 1, 1), (2, 1, 1, 5), (2, 3, 19, 2)]:
+        found, expected = both(textured(shape), setting)
+        assert torch.equal(found, expected), shape
+
+
+def test_a_row_longer_than_a_step_of_the_sums():
+    found, expected = disk(
+        textured((1, 1, 1, 600)), Setting("cifar", 1, parameters("defocus_blur", "cifar", 1))
+    )
+    assert torch.equal(found, expected)
+
+
+def test_tables_of_greys_are_the_divisions():
+    x = torch.arange(256, dtype=torch.uint8).view(1, 1, 256, 1).expand(-1, -1, -1, 4).contiguous()
+    found = triton_blur.soften_exactly(x, 0.7)
+    assert torch.equal(found, separable.soften_exactly_by_torch(x, 0.7))
+    x = torch.cartesian_prod(*[torch.arange(0, 256, 51, dtype=torch.uint8)] * 3).T.reshape(1, 3, 6, 36)
+    setting = Setting("imagenet", 4, parameters("saturate", "imagenet", 4))
+    found, expected = saturated(x.contiguous(), setting)
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("bits", [16, 32])
@@ -134,40 +186,3 @@ def test_words(bits):
         expected = keyed.words_by_torch(keys, count, bits, start)
         assert found.dtype == expected.dtype
         assert torch.equal(found, expected)
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("profile", PROFILES)
-def test_snow(profile, severity):
-    setting = Setting(profile, severity, parameters("snow", profile, severity))
-    for shape in SHAPES:
-        x = textured(shape)
-        words = snow.draw(torch.arange(shape[0]) + 3, shape, setting)
-        assert torch.equal(triton_pixels.snow(x, words, setting), snow.by_torch(x, words, setting)), shape
-
-
-@pytest.mark.parametrize("photons", variants("shot_noise"))
-def test_shot(photons):
-    for shape in SHAPES:
-        x = textured(shape)
-        words = keyed.words(torch.arange(shape[0]), x[0].numel(), 32).view(shape)
-        assert torch.equal(triton_pixels.shot(x, words, photons), noise.shot_by_torch(x, words, photons))
-
-
-@pytest.mark.parametrize(("factor", "offset"), variants("saturate"))
-def test_saturate(factor, offset):
-    setting = Setting("any-size", 1, (factor, offset))
-    for x in (textured((2, 3, 31, 47)), textured((1, 3, 1, 1)), textured((1, 3, 40, 40)) // 64 * 85):
-        assert torch.equal(triton_pixels.saturate(x, factor, offset), hsv.saturate_by_torch(x, setting))
-
-
-@pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("profile", PROFILES)
-def test_elastic(profile, severity):
-    setting = Setting(profile, severity, parameters("elastic_transform", profile, severity))
-    for shape in SHAPES:
-        x = textured(shape)
-        words = elastic.draw(torch.arange(shape[0]) + 3, shape, setting)
-        assert torch.equal(triton_pixels.elastic(x, words, setting), elastic.by_torch(x, words, setting)), (
-            shape
-        )
