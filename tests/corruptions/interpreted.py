@@ -146,8 +146,8 @@ def variants():
 
 @pytest.mark.parametrize(("both", "setting"), list(variants()))
 def test_every_setting(both, setting):
-    """Smaller than a tile of 1024 values, and one that fills more than one tile but not two."""
-    for shape in [(1, 3, 3, 7), (1, 1, 29, 43)]:
+    """One plane of more than a tile of 1024 values but less than two; at every other severity less than one."""
+    for shape in [(1, 1, 29, 43), (1, 3, 3, 7)][: 1 + setting.severity % 2]:
         found, expected = both(textured(shape), setting)
         assert found.dtype == expected.dtype
         assert torch.equal(found, expected), shape
@@ -155,7 +155,7 @@ def test_every_setting(both, setting):
 
 @pytest.mark.parametrize("both", BOTH)
 def test_batches_and_single_pixels(both):
-    setting = Setting("cifar", 5, parameters(BOTH[both], "cifar", 5))
+    setting = Setting("cifar", 2, parameters(BOTH[both], "cifar", 2))
     for shape in [(1, 1, 1, 1), (2, 1, 1, 5), (2, 3, 19, 2)]:
         found, expected = both(textured(shape), setting)
         assert torch.equal(found, expected), shape
