@@ -100,6 +100,14 @@ def test_kernels_compile_once_and_round_every_product(name, compiled):
             assert not re.search(r"\b(div|sqrt|rcp)\.(full|approx)", ptx), kernel
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_where_the_kernels_fail_the_definitions_run():
+    with pytest.warns(UserWarning, match="corruptions run unfused on cuda:0: Triton fails"):
+        assert not cuda._usable.__wrapped__(torch.device("cuda", 0))
+    assert not cuda.fused_on(torch.empty(0))
+    assert not cuda.fused_on(torch.empty(0, device="meta"))
+
+
 # On a device.
 
 
