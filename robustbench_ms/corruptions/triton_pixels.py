@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import keyed
 from .cuda import BLOCK, code, launch
-from .elastic import affine, displacements
+from .elastic import affine, smoothed
 from .kernel import Setting
 from .noise import shot_table
 from .separable import EDGE
@@ -71,8 +71,9 @@ def _quantiles(device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _numbers(mean: float, sigma: float, threshold: float, device: torch.device) -> Tensor:
-    return torch.tensor([mean, sigma, threshold], dtype=torch.float64, device=device)
+def _numbers(device: torch.device, *numbers: float) -> Tensor:
+    """Arguments in float64: Triton takes numbers as float32."""
+    return torch.tensor(numbers, dtype=torch.float64, device=device)
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +95,7 @@ def snow(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     tiles = -(-tall * wide // BLOCK)
     launch(
         _flakes, count * tiles, words, _quantiles(images.device),
-        _numbers(mean, sigma, threshold, images.device),
+        _numbers(images.device, mean, sigma, threshold),
         *down, *across, flakes, words.shape[1], drawn, tall, wide, tiles, PACKAGE=package, BLOCK=BLOCK,
     )  # fmt: skip
     lines = _streaks(words, setting, *_axes(setting, height, width))
@@ -213,17 +214,12 @@ def _shot(
 # Saturate: the steps of `hsv`, in float64, on one pixel.
 
 
-@lru_cache(maxsize=64)
-def _scale(factor: float, offset: float, device: torch.device) -> Tensor:
-    return torch.tensor([factor, offset], dtype=torch.float64, device=device)
-
-
 def saturate(images: Tensor, factor: float, offset: float) -> Tensor:
     """`hsv.saturate_by_torch` on CUDA: uint8 (N, 3, H, W), contiguous -> the same."""
     size = images.shape[2] * images.shape[3]
     tiles = -(-size // BLOCK)
     out = torch.empty_like(images)
-    scale = _scale(factor, offset, images.device)
+    scale = _numbers(images.device, factor, offset)
     launch(
         _saturated, len(images) * tiles, images, greys(images.device), scale, out, size, tiles, BLOCK=BLOCK
     )
@@ -281,9 +277,10 @@ def elastic(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
         parts = affine(words, setting, height, width)
         pixels = torch.empty_like(images, dtype=torch.float32)
         launch(_mapped, count * tiles, images, parts, pixels, *sizes, BLOCK=BLOCK)
-    fields = displacements(words, setting, height, width).contiguous()
+    fields, unit = smoothed(words, setting, height, width)
+    units = _numbers(images.device, unit)
     out = torch.empty_like(images)
-    launch(_displaced, count * tiles, pixels, fields, out, *sizes, BLOCK=BLOCK)
+    launch(_displaced, count * tiles, pixels, fields.contiguous(), units, out, *sizes, BLOCK=BLOCK)
     return out
 
 
@@ -320,7 +317,7 @@ def _mapped(
 
 @code
 def _displaced(
-    pixels: tl.tensor, fields: tl.tensor, out: tl.tensor,
+    pixels: tl.tensor, fields: tl.tensor, unit: tl.tensor, out: tl.tensor,
     channels: int, height: int, width: int, tiles: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """Read along the fields, edges reflected about the outer edges of the outer pixels."""
@@ -329,8 +326,8 @@ def _displaced(
     size = height * width
     at = program % tiles * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
-    dx = tl.load(fields + n * 2 * size + at, mask=inside, other=0)
-    dy = tl.load(fields + (n * 2 + 1) * size + at, mask=inside, other=0)
+    dx = (tl.load(fields + n * 2 * size + at, mask=inside, other=0) * tl.load(unit)).to(tl.float32)
+    dy = (tl.load(fields + (n * 2 + 1) * size + at, mask=inside, other=0) * tl.load(unit)).to(tl.float32)
     column = tl.floor(dx)
     row = tl.floor(dy)
     left = at % width + column.to(tl.int32)
