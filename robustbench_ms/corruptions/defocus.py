@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from .compiled import kernel, spread
+from .cuda import fused_on
 from .kernel import Kernel, Setting
 from .separable import EDGE
 
@@ -140,7 +141,13 @@ def reflected(size: int, reach: int) -> Array:
 
 def _apply(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     chosen = plan(*setting.parameters)
-    return blur_compiled(images, chosen) if images.device.type == "cpu" else blur_by_torch(images, chosen)
+    if images.device.type == "cpu":
+        return blur_compiled(images, chosen)
+    if fused_on(images):
+        from . import triton_blur
+
+        return triton_blur.defocus(images, chosen)
+    return blur_by_torch(images, chosen)
 
 
 def blur_by_torch(images: Tensor, plan: Plan) -> Tensor:

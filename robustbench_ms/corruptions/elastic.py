@@ -17,13 +17,14 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned
+from .cuda import fused_on
 from .fields import fill, narrow
 from .kernel import Kernel, Setting
 from .resampling import mapped, moved, packed
 from .separable import gaussian_weights
 from .smoothing import SHIFT, smoothed_by_matrices, smoothed_by_sums
 
-__all__ = ["ELASTIC", "affine", "apply", "by_torch", "displacements", "draw", "fused"]
+__all__ = ["ELASTIC", "affine", "apply", "by_torch", "displacements", "draw", "fused", "smoothed"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -79,14 +80,19 @@ def _fields(setting: Setting, height: int, width: int) -> tuple[float, float, fl
 
 def displacements(words: Tensor, setting: Setting, height: int, width: int) -> Tensor:
     """Words -> float32 (N, 2, H, W): how far to the right and how far down each pixel reads."""
+    fields, unit = smoothed(words, setting, height, width)
+    return (fields * unit).to(torch.float32)
+
+
+def smoothed(words: Tensor, setting: Setting, height: int, width: int) -> tuple[Tensor, float]:
+    """`displacements` in whole numbers, float64 (N, 2, H, W), and what one of them stands for."""
     down, along, reach = _fields(setting, height, width)
     lead = _LEAD if _published(setting) else 0
     noise = (2 * words[:, lead:] + (1 - 65536)).to(torch.float64).view(-1, 2, height, width)
     if reach == 0:
-        return torch.zeros_like(noise, dtype=torch.float32)
+        return torch.zeros_like(noise), 0.0
     rows, columns = (_matrix(*of).to(words.device) for of in ((height, down), (width, along)))
-    total = torch.round(rows @ noise * SHIFT) @ columns.T
-    return (total * (_UNIT * reach)).to(torch.float32)
+    return torch.round(rows @ noise * SHIFT) @ columns.T, _UNIT * reach
 
 
 def affine(words: Tensor, setting: Setting, height: int, width: int) -> Tensor:
@@ -279,6 +285,10 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     the factor alpha of the package, whose fields have sigma 1 % of each side and a reach of 0.5 % of the height.
     """
     assert words is not None
+    if fused_on(images):
+        from . import triton_pixels
+
+        return triton_pixels.elastic(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned, word
+from .cuda import fused_on
 from .kernel import Kernel, Setting
 from .separable import soften, soften_exactly
 
@@ -67,6 +68,10 @@ def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     x = soften_exactly(images, sigma)
     if images.device.type == "cpu":
         moved = move_compiled(x, words.to(torch.uint16).flatten(1).numpy(), setting)
+    elif fused_on(images):
+        from . import triton_blur
+
+        moved = triton_blur.move_rounds(x, words, reach)
     else:
         moved = move_by_torch(x, words, reach)
     return soften(moved, sigma)

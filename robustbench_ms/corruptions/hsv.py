@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .compiled import kernel, spread
+from .cuda import fused_on
 from .kernel import Kernel, Setting
 
 __all__ = ["BRIGHTNESS", "SATURATE", "brightness", "brightness_by_torch", "saturate", "saturate_by_torch"]
@@ -101,7 +102,9 @@ def brightness(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor
 def saturate_by_torch(images: Tensor, setting: Setting) -> Tensor:
     """The definition of `saturate`, for any device."""
     factor, offset = setting.parameters
-    red, green, blue = (images.to(torch.float64) / 255).unbind(dim=1)
+    # By tensors: on CUDA torch divides by a number through its reciprocal, which is another float64.
+    white, six = torch.tensor([255.0, 6.0], dtype=torch.float64, device=images.device)
+    red, green, blue = (images.to(torch.float64) / white).unbind(dim=1)
     value = torch.maximum(torch.maximum(red, green), blue)
     spread_ = value - torch.minimum(torch.minimum(red, green), blue)
     grey = spread_ == 0
@@ -111,7 +114,7 @@ def saturate_by_torch(images: Tensor, setting: Setting) -> Tensor:
         4 + (red - green) / divisor,
         torch.where(value == green, 2 + (blue - red) / divisor, (green - blue) / divisor),
     )
-    hue = torch.where(grey, 0.0, sector) / 6
+    hue = torch.where(grey, 0.0, sector) / six
     hue = torch.where(hue < 0, hue + 1, hue)
     saturation = torch.where(grey, 0.0, spread_ / torch.where(value == 0, 1.0, value))
     saturation = (saturation * factor + offset).clamp(0, 1)
@@ -173,13 +176,17 @@ def saturate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     del words
     if images.shape[1] == 1:
         return images.clone()
+    factor, offset = map(float, setting.parameters)
+    if fused_on(images):
+        from . import triton_pixels
+
+        return triton_pixels.saturate(images, factor, offset)
     if images.device.type != "cpu":
         return saturate_by_torch(images, setting)
-    factor, offset = setting.parameters
     out = torch.empty_like(images)
     flat = images.flatten(2).numpy()
     grain = 1 + 10_000 // flat.shape[2]
-    spread(_saturate_rgb, len(flat), flat, out.flatten(2).numpy(), float(factor), float(offset), grain=grain)
+    spread(_saturate_rgb, len(flat), flat, out.flatten(2).numpy(), factor, offset, grain=grain)
     return out
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread
+from .cuda import fused_on
 from .kernel import Kernel, Setting
 from .separable import EDGE
 
@@ -65,8 +66,14 @@ def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     limits = (images.shape[2], images.shape[3]) if package else None
     radius, sigma = setting.parameters
     lines = taps(angle(words), radius, sigma, limits)
-    run = move_compiled if images.device.type == "cpu" else move_by_torch
-    return run(images, lines, package=package)
+    if images.device.type == "cpu":
+        return move_compiled(images, lines, package=package)
+    if fused_on(images):
+        from . import triton_blur
+
+        height, width = images.shape[2:]
+        return triton_blur.move(images, lines, (height, width), "truncated" if package else "quantum")
+    return move_by_torch(images, lines, package=package)
 
 
 def move_by_torch(images: Tensor, lines: tuple[Tensor, Tensor, Tensor], *, package: bool) -> Tensor:

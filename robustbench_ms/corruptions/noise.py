@@ -16,6 +16,7 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned, word
+from .cuda import fused_on
 from .kernel import Kernel, Setting
 
 __all__ = ["KERNELS", "shot_table"]
@@ -227,7 +228,16 @@ def _alias(weights: Array, values: Array) -> Array:
 
 def _shot(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
-    bins, table = shot_table(setting.parameters)
+    if fused_on(images):
+        from . import triton_pixels
+
+        return triton_pixels.shot(images, words, setting.parameters)
+    return shot_by_torch(images, words, setting.parameters)
+
+
+def shot_by_torch(images: Tensor, words: Tensor, photons: float) -> Tensor:
+    """The definition, for any device."""
+    bins, table = shot_table(photons)
     entries = torch.from_numpy(table).to(images.device).view(-1)
     entry = entries[images.to(torch.int64) * bins + (words & (bins - 1))].to(torch.int64) & 0xFFFFFFFF
     grey = torch.where(words >> 16 < entry >> 16, entry, entry >> 8)

@@ -6,8 +6,9 @@ blur's first pass needs. There the truncated result is moved about and blurred a
 rounding of the source decides which byte goes in (at sigma 1.1 it keeps 160 of the 256 greys and lowers the
 rest by one); an error of one there and another at the end would make two.
 
-Each is defined in torch operations, for any device, and compiled for the CPU. Both take the same additions
-and products in the same order, and none is fused (numba fuses only where fastmath asks for it): bytes are equal.
+Each is defined in torch operations, for any device, and compiled for the CPU and for CUDA (`triton_blur`). All
+take the same additions and products in the same order, and none is contracted (numba does that only where
+fastmath asks for it, Triton only where it is not told not to): bytes are equal.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .compiled import kernel, spread
+from .cuda import fused_on
 
 __all__ = ["EDGE", "gaussian_weights", "soften", "soften_exactly"]
 
@@ -67,6 +69,10 @@ def soften(images: Tensor, sigma: float) -> Tensor:
     """uint8 (N, C, H, W), contiguous -> the same, blurred and truncated."""
     if images.device.type == "cpu":
         return _compiled(images, _grouped(sigma, np.float32), None, 1.0, EDGE)
+    if fused_on(images):
+        from . import triton_blur
+
+        return triton_blur.soften(images, sigma)
     return soften_by_torch(images, sigma)
 
 
@@ -83,13 +89,19 @@ def soften_exactly(images: Tensor, sigma: float) -> Tensor:
         return images  # trunc(x / 255 * 255) is x for every byte
     if images.device.type == "cpu":
         return _compiled(images, _grouped(sigma, np.float64), _GREYS, 255.0, 0.0)
+    if fused_on(images):
+        from . import triton_blur
+
+        return triton_blur.soften_exactly(images, sigma)
     return soften_exactly_by_torch(images, sigma)
 
 
 def soften_exactly_by_torch(images: Tensor, sigma: float) -> Tensor:
     """The definition of `soften_exactly`, for any device."""
     weights = gaussian_weights(sigma)
-    x = _pass(_pass(images.to(torch.float64) / 255, weights, 2), weights, 3)
+    # By a tensor: on CUDA torch divides by a number through its reciprocal, which is another float64.
+    white = torch.full((), 255.0, dtype=torch.float64, device=images.device)
+    x = _pass(_pass(images.to(torch.float64) / white, weights, 2), weights, 3)
     return (x * 255).to(torch.uint8)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned
+from .cuda import fused_on
 from .fields import fill, narrow
 from .kernel import Kernel, Setting
 from .motion import _add, taps
@@ -84,8 +85,9 @@ def angle(words: Tensor) -> Tensor:
 def _streaks(words: Tensor, setting: Setting, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor, Tensor]:
     radius, sigma = setting.parameters[4:6]
     limits = (len(rows.first), len(columns.first)) if setting.profile == "any-size" else None
-    # In pieces too small for torch to wake its threads, which would then spin beside those of `spread`.
-    lines = [taps(piece, radius, sigma, limits) for piece in torch.split(angle(words), 64)]
+    # On the CPU in pieces too small for torch to wake its threads, which would then spin beside those of `spread`.
+    size = 64 if words.device.type == "cpu" else len(words)
+    lines = [taps(piece, radius, sigma, limits) for piece in torch.split(angle(words), size)]
     downs, rights, weights = (torch.cat(tables) for tables in zip(*lines, strict=True))
     return downs, rights, weights
 
@@ -285,6 +287,10 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     its whitened self.
     """
     assert words is not None
+    if fused_on(images):
+        from . import triton_pixels
+
+        return triton_pixels.snow(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .compiled import kernel, spread
+from .cuda import fused_on
 from .kernel import Kernel, Setting
 from .lanes import LANES, add_mixed
 from .separable import EDGE
@@ -54,6 +55,10 @@ def _lines(size: int, factors: tuple[float, ...]) -> tuple[Array, Array, Array]:
 def _apply(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     if images.device.type == "cpu":
         return zoom_compiled(images, setting.parameters)
+    if fused_on(images):
+        from . import triton_blur
+
+        return triton_blur.zoom(images, setting.parameters)
     return zoom_by_torch(images, setting.parameters)
 
 

@@ -1,0 +1,367 @@
+"""Random words and single pixels on CUDA: what `keyed`, `snow`, `noise`, `hsv` and `elastic` define."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from . import keyed
+from .cuda import BLOCK, code, launch
+from .elastic import affine, smoothed
+from .kernel import Setting
+from .noise import shot_table
+from .separable import EDGE
+from .snow import _BLUE, _GREEN, _RED, _axes, _axis, _streaks
+from .triton_blur import greys, move
+
+__all__ = ["elastic", "saturate", "shot", "snow", "words"]
+
+
+# Words of the counter generator.
+
+
+def words(keys: Tensor, count: int, bits: int, start: int) -> Tensor:
+    """`keyed.words` on CUDA, of 16 or 32 bits: int64 (N,) -> int32 or int64 (N, count)."""
+    out = keys.new_empty((len(keys), count), dtype=torch.int32 if bits == 16 else torch.int64)
+    tiles = -(-count // BLOCK)
+    constants = {"GOLDEN": keyed.GOLDEN, "FIRST": keyed.FIRST, "SECOND": keyed.SECOND}
+    launch(
+        _words,
+        len(keys) * tiles,
+        keys.contiguous(),
+        out,
+        count,
+        start,
+        tiles,
+        BITS=bits,
+        BLOCK=BLOCK,
+        **constants,
+    )
+    return out
+
+
+@code
+def _words(
+    keys: tl.tensor, out: tl.tensor, count: int, start: int, tiles: int,
+    BITS: tl.constexpr, GOLDEN: tl.constexpr, FIRST: tl.constexpr, SECOND: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    program = tl.program_id(0)
+    n = (program // tiles).to(tl.int64)
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    lanes = 64 // BITS
+    x = tl.load(keys + n).to(tl.uint64, bitcast=True)
+    x = x + (at // lanes + (start + 1)).to(tl.uint64) * GOLDEN
+    x = (x ^ (x >> 30)) * FIRST
+    x = (x ^ (x >> 27)) * SECOND
+    x = x ^ (x >> 31)
+    word = (x >> (at % lanes * BITS).to(tl.uint64)) & ((1 << BITS) - 1)
+    tl.store(out + n * count + at, word.to(out.dtype.element_ty), mask=at < count)
+
+
+# Snow: the flakes from their words, the streaks by `move`, and both under the image.
+
+
+@lru_cache(maxsize=8)
+def _quantiles(device: torch.device) -> Tensor:
+    return torch.from_numpy(keyed.normal_quantiles().copy()).to(device)
+
+
+@lru_cache(maxsize=64)
+def _numbers(device: torch.device, *numbers: float) -> Tensor:
+    """Arguments in float64: Triton takes numbers as float32."""
+    return torch.tensor(numbers, dtype=torch.float64, device=device)
+
+
+@lru_cache(maxsize=64)
+def _tables(size: int, factor: float, package: bool, device: torch.device) -> tuple[int, int, list[Tensor]]:
+    """(values that are drawn, values they become, the tables of snow's `_Axis`)."""
+    axis = _axis(size, factor, package=package)
+    tables = (axis.first.view(np.int32), axis.second.view(np.int32), axis.near, axis.far)
+    return axis.drawn, len(axis.first), [torch.from_numpy(table).to(device) for table in tables]
+
+
+def snow(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    """`snow.by_torch` on CUDA: uint8 (N, C, H, W) and its words, contiguous -> the same."""
+    mean, sigma, factor, threshold, _, _, mix = map(float, setting.parameters)
+    count, channels, height, width = images.shape
+    package = setting.profile == "any-size"
+    _, tall, down = _tables(height, factor, package, images.device)
+    drawn, wide, across = _tables(width, factor, package, images.device)
+    flakes = images.new_empty((count, 1, tall, wide), dtype=torch.float32 if package else torch.uint8)
+    tiles = -(-tall * wide // BLOCK)
+    launch(
+        _flakes, count * tiles, words, _quantiles(images.device),
+        _numbers(images.device, mean, sigma, threshold),
+        *down, *across, flakes, words.shape[1], drawn, tall, wide, tiles, PACKAGE=package, BLOCK=BLOCK,
+    )  # fmt: skip
+    lines = _streaks(words, setting, *_axes(setting, height, width))
+    fallen = move(flakes, lines, (height, width), "rounded" if package else "quantum")
+    out = torch.empty_like(images)
+    tiles = -(-height * width // BLOCK)
+    shares = {"RED": float(_RED), "GREEN": float(_GREEN), "BLUE": float(_BLUE), "EDGE": EDGE}
+    sizes = (height * width, channels, tiles, mix, 1 - mix)
+    launch(_composed, count * tiles, images, fallen, out, *sizes, **shares, BLOCK=BLOCK)
+    return out
+
+
+@code
+def _flakes(
+    words: tl.tensor, quantiles: tl.tensor, numbers: tl.tensor,
+    tops: tl.tensor, bottoms: tl.tensor, tops_weight: tl.tensor, bottoms_weight: tl.tensor,
+    lefts: tl.tensor, rights: tl.tensor, lefts_weight: tl.tensor, rights_weight: tl.tensor, out: tl.tensor,
+    length: int, drawn: int, height: int, width: int, tiles: int, PACKAGE: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    """The enlarged layer after its threshold, 0..255."""
+    program = tl.program_id(0)
+    n = (program // tiles).to(tl.int64)
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    inside = at < height * width
+    y = at // width
+    x = at % width
+    seen = words + n * length + 4
+    top = tl.load(tops + y, mask=inside, other=0) * drawn
+    bottom = tl.load(bottoms + y, mask=inside, other=0) * drawn
+    near = tl.load(tops_weight + y, mask=inside, other=0)
+    far = tl.load(bottoms_weight + y, mask=inside, other=0)
+    left = seen + tl.load(lefts + x, mask=inside, other=0)
+    right = seen + tl.load(rights + x, mask=inside, other=0)
+    one = _drawn(left + top, quantiles, numbers, inside) * near
+    one += _drawn(left + bottom, quantiles, numbers, inside) * far
+    two = _drawn(right + top, quantiles, numbers, inside) * near
+    two += _drawn(right + bottom, quantiles, numbers, inside) * far
+    layer = one * tl.load(lefts_weight + x, mask=inside, other=0)
+    layer += two * tl.load(rights_weight + x, mask=inside, other=0)
+    layer = tl.minimum(tl.where(layer < tl.load(numbers + 2), 0.0, layer), 1.0) * 255
+    if not PACKAGE:
+        layer = layer.to(tl.int32)
+    tl.store(out + n * height * width + at, layer.to(out.dtype.element_ty), mask=inside)
+
+
+@code
+def _drawn(word: tl.tensor, quantiles: tl.tensor, numbers: tl.tensor, inside: tl.tensor) -> tl.tensor:
+    z = tl.load(quantiles + tl.load(word, mask=inside, other=0))
+    return z * tl.load(numbers + 1) + tl.load(numbers)
+
+
+@code
+def _composed(
+    images: tl.tensor, snow: tl.tensor, out: tl.tensor, size: int, channels: int, tiles: int,
+    of_image: float, of_white: float, RED: tl.constexpr, GREEN: tl.constexpr, BLUE: tl.constexpr,
+    EDGE: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    """One image under its snow, which read backwards is turned by 180 degrees."""
+    program = tl.program_id(0)
+    n = (program // tiles).to(tl.int64)
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    inside = at < size
+    there = tl.load(snow + n * size + at, mask=inside, other=0).to(tl.float32)
+    back = tl.load(snow + n * size + (size - 1 - at), mask=inside, other=0).to(tl.float32)
+    fallen = there + back + EDGE
+    pixels = images + n * channels * size + at
+    grey = tl.load(pixels, mask=inside, other=0).to(tl.float32)
+    if channels == 3:
+        green = tl.load(pixels + size, mask=inside, other=0).to(tl.float32)
+        blue = tl.load(pixels + 2 * size, mask=inside, other=0).to(tl.float32)
+        grey = grey * RED + green * GREEN + blue * BLUE
+    grey = grey * 1.5 + 127.5
+    for c in range(channels):
+        value = tl.load(pixels + c * size, mask=inside, other=0).to(tl.float32)
+        white = tl.maximum(value, grey)
+        total = tl.minimum(value * of_image + white * of_white + fallen, 255.0)
+        tl.store(out + (n * channels + c) * size + at, total.to(tl.uint8), mask=inside)
+
+
+# Shot noise: one look into the alias tables a value.
+
+
+@lru_cache(maxsize=32)
+def _alias(photons: float, device: torch.device) -> tuple[int, Tensor]:
+    bins, table = shot_table(photons)
+    return bins, torch.from_numpy(table.copy()).to(device)
+
+
+def shot(images: Tensor, words: Tensor, photons: float) -> Tensor:
+    """`noise.shot_by_torch` on CUDA: uint8 (N, C, H, W) and as many words of 32 bits, contiguous -> uint8."""
+    bins, entries = _alias(photons, images.device)
+    out = torch.empty_like(images)
+    size = images[0].numel()
+    tiles = -(-size // BLOCK)
+    launch(_shot, len(images) * tiles, images, words, entries, out, size, bins, tiles, BLOCK=BLOCK)
+    return out
+
+
+@code
+def _shot(
+    images: tl.tensor, words: tl.tensor, entries: tl.tensor, out: tl.tensor,
+    size: int, bins: int, tiles: int, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    program = tl.program_id(0)
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    inside = at < size
+    here = (program // tiles).to(tl.int64) * size + at
+    word = tl.load(words + here, mask=inside, other=0)
+    level = tl.load(images + here, mask=inside, other=0).to(tl.int32)
+    place = level * bins + (word.to(tl.int32) & (bins - 1))
+    entry = tl.load(entries + place).to(tl.uint32, bitcast=True).to(tl.int64)
+    grey = tl.where(word >> 16 < entry >> 16, entry, entry >> 8)
+    tl.store(out + here, grey.to(tl.uint8), mask=inside)
+
+
+# Saturate: the steps of `hsv`, in float64, on one pixel.
+
+
+def saturate(images: Tensor, factor: float, offset: float) -> Tensor:
+    """`hsv.saturate_by_torch` on CUDA: uint8 (N, 3, H, W), contiguous -> the same."""
+    size = images.shape[2] * images.shape[3]
+    tiles = -(-size // BLOCK)
+    out = torch.empty_like(images)
+    scale = _numbers(images.device, factor, offset)
+    launch(
+        _saturated, len(images) * tiles, images, greys(images.device), scale, out, size, tiles, BLOCK=BLOCK
+    )
+    return out
+
+
+@code
+def _saturated(
+    images: tl.tensor, greys: tl.tensor, scale: tl.tensor, out: tl.tensor,
+    size: int, tiles: int, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    program = tl.program_id(0)
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    inside = at < size
+    here = (program // tiles).to(tl.int64) * 3 * size + at
+    red = tl.load(greys + tl.load(images + here, mask=inside, other=0).to(tl.int32))
+    green = tl.load(greys + tl.load(images + here + size, mask=inside, other=0).to(tl.int32))
+    blue = tl.load(greys + tl.load(images + here + 2 * size, mask=inside, other=0).to(tl.int32))
+    value = tl.maximum(tl.maximum(red, green), blue)
+    spread = value - tl.minimum(tl.minimum(red, green), blue)
+    grey = spread == 0
+    divisor = tl.where(grey, 1.0, spread)
+    sector = tl.where(value == green, 2 + (blue - red) / divisor, (green - blue) / divisor)
+    sector = tl.where(value == blue, 4 + (red - green) / divisor, sector)
+    hue = tl.where(grey, 0.0, sector) / 6
+    hue = tl.where(hue < 0, hue + 1, hue)
+    saturation = tl.where(grey, 0.0, spread / tl.where(value == 0, 1.0, value))
+    saturation = tl.minimum(tl.maximum(saturation * tl.load(scale) + tl.load(scale + 1), 0.0), 1.0)
+    sixth = hue * 6
+    whole = tl.floor(sixth)
+    rest = sixth - whole
+    p = value * (1 - saturation)
+    q = value * (1 - rest * saturation)
+    t = value * (1 - (1 - rest) * saturation)
+    part = whole.to(tl.int32) % 6
+    # The sectors 0..5 of (R, G, B): vtp, qvp, pvt, pqv, tpv, vpq.
+    red = tl.where((part == 0) | (part == 5), value, tl.where(part == 1, q, tl.where(part == 4, t, p)))
+    green = tl.where((part == 1) | (part == 2), value, tl.where(part == 3, q, tl.where(part == 0, t, p)))
+    blue = tl.where((part == 3) | (part == 4), value, tl.where(part == 5, q, tl.where(part == 2, t, p)))
+    tl.store(out + here, (red * 255).to(tl.uint8), mask=inside)
+    tl.store(out + here + size, (green * 255).to(tl.uint8), mask=inside)
+    tl.store(out + here + 2 * size, (blue * 255).to(tl.uint8), mask=inside)
+
+
+# Elastic: two linear interpolations, each reading four pixels, between fields that torch makes by products of matrices.
+
+
+def elastic(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    """`elastic.by_torch` on CUDA: uint8 (N, C, H, W) and its words, contiguous -> uint8."""
+    count, channels, height, width = images.shape
+    tiles = -(-height * width // BLOCK)
+    sizes = (channels, height, width, tiles)
+    pixels = images
+    if setting.profile != "any-size":
+        parts = affine(words, setting, height, width)
+        pixels = torch.empty_like(images, dtype=torch.float32)
+        launch(_mapped, count * tiles, images, parts, pixels, *sizes, BLOCK=BLOCK)
+    fields, unit = smoothed(words, setting, height, width)
+    units = _numbers(images.device, unit)
+    out = torch.empty_like(images)
+    launch(_displaced, count * tiles, pixels, fields.contiguous(), units, out, *sizes, BLOCK=BLOCK)
+    return out
+
+
+@code
+def _mapped(
+    images: tl.tensor, parts: tl.tensor, out: tl.tensor,
+    channels: int, height: int, width: int, tiles: int, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    """Read along each image's affine map, edges reflected about the middles of the outer pixels."""
+    program = tl.program_id(0)
+    n = (program // tiles).to(tl.int64)
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    inside = at < height * width
+    y = at // width
+    x = at % width
+    part = parts + n * 6
+    at_x = tl.load(part) * x + tl.load(part + 1) * y + tl.load(part + 2)
+    at_y = tl.load(part + 3) * x + tl.load(part + 4) * y + tl.load(part + 5)
+    column = tl.floor(at_x)
+    row = tl.floor(at_y)
+    along = (at_x - column).to(tl.float32)
+    down = (at_y - row).to(tl.float32)
+    left = column.to(tl.int64)
+    top = row.to(tl.int64)
+    right = _mirrored(left + 1, width)
+    bottom = _mirrored(top + 1, height)
+    left = _mirrored(left, width)
+    top = _mirrored(top, height)
+    for c in range(channels):
+        plane = (n * channels + c) * height * width
+        value = _read(images + plane, top * width, bottom * width, left, right, down, along, inside)
+        tl.store(out + plane + at, value, mask=inside)
+
+
+@code
+def _displaced(
+    pixels: tl.tensor, fields: tl.tensor, unit: tl.tensor, out: tl.tensor,
+    channels: int, height: int, width: int, tiles: int, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    """Read along the fields, edges reflected about the outer edges of the outer pixels."""
+    program = tl.program_id(0)
+    n = (program // tiles).to(tl.int64)
+    size = height * width
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    inside = at < size
+    dx = (tl.load(fields + n * 2 * size + at, mask=inside, other=0) * tl.load(unit)).to(tl.float32)
+    dy = (tl.load(fields + (n * 2 + 1) * size + at, mask=inside, other=0) * tl.load(unit)).to(tl.float32)
+    column = tl.floor(dx)
+    row = tl.floor(dy)
+    left = at % width + column.to(tl.int32)
+    top = at // width + row.to(tl.int32)
+    right = _turned(left + 1, width)
+    bottom = _turned(top + 1, height) * width
+    left = _turned(left, width)
+    top = _turned(top, height) * width
+    for c in range(channels):
+        plane = (n * channels + c) * size
+        value = _read(pixels + plane, top, bottom, left, right, dy - row, dx - column, inside)
+        tl.store(out + plane + at, value.to(tl.uint8), mask=inside)
+
+
+@code
+def _mirrored(at: tl.tensor, size: int) -> tl.tensor:
+    at = tl.where(at < 0, -at, at) % tl.maximum(2 * size - 2, 1)
+    return tl.where(at >= size, 2 * size - 2 - at, at)
+
+
+@code
+def _turned(at: tl.tensor, size: int) -> tl.tensor:
+    at = at % (2 * size)  # has the sign of `at`, unlike Python's
+    at = tl.where(at < 0, at + 2 * size, at)
+    return tl.where(at >= size, 2 * size - 1 - at, at)
+
+
+@code
+def _read(
+    plane: tl.tensor, top: tl.tensor, bottom: tl.tensor, left: tl.tensor, right: tl.tensor,
+    down: tl.tensor, along: tl.tensor, inside: tl.tensor,
+) -> tl.tensor:  # fmt: skip
+    near = tl.load(plane + top + left, mask=inside, other=0).to(tl.float32)
+    far = tl.load(plane + bottom + left, mask=inside, other=0).to(tl.float32)
+    near += (tl.load(plane + top + right, mask=inside, other=0).to(tl.float32) - near) * along
+    far += (tl.load(plane + bottom + right, mask=inside, other=0).to(tl.float32) - far) * along
+    return near + (far - near) * down

@@ -1,0 +1,188 @@
+"""The fused CUDA kernels against the definitions in Triton's interpreter, on CPU tensors.
+
+`test_triton` runs this file in a process of its own: Triton asks once, when a kernel is read, whether it is to be
+interpreted.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from triton.runtime import interpreter
+
+from robustbench_ms.corruptions import (
+    defocus,
+    elastic,
+    glass,
+    hsv,
+    keyed,
+    motion,
+    noise,
+    separable,
+    snow,
+    triton_blur,
+    triton_pixels,
+)
+from robustbench_ms.corruptions import zoom as zooming
+from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
+
+PREPARED = set()
+
+
+@pytest.fixture(autouse=True)
+def numpy_of_today(monkeypatch):
+    """The interpreter makes indices of arrays of one value, which numpy 2.4 refuses.
+
+    And it prepares its language again at each call of a function by a kernel, which takes most of its time.
+    """
+    prepare = interpreter._patch_lang_tensor
+
+    def prepared(tensor, scope):
+        prepare(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    monkeypatch.setattr(interpreter, "_patch_lang_tensor", prepared)
+    call = interpreter.InterpretedFunction.__call__
+
+    def called(self, *arguments, **options):
+        if self.fn.__module__.startswith("triton.") and self.fn not in PREPARED:
+            PREPARED.add(self.fn)
+            return call(self, *arguments, **options)
+        return self.rewrite()(*arguments, **options)
+
+    monkeypatch.setattr(interpreter.InterpretedFunction, "__call__", called)
+
+
+def textured(shape, seed=0):
+    """Noise, with one white half: uint8."""
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
+    x[..., : shape[-2] // 2, :] = 255
+    return x
+
+
+def words_for(x, draw, setting):
+    return draw(keyed.keys("snow", 1, 2, torch.arange(len(x))), tuple(x.shape), setting)
+
+
+# Each: (what the fused kernels make of uint8 (N, C, H, W), what the definition makes of it).
+
+
+def gaussian(x, setting):
+    sigma = setting.parameters
+    return triton_blur.soften(x, sigma), separable.soften_by_torch(x, sigma)
+
+
+def exact_gaussian(x, setting):
+    """Of glass blur: any grey may come out a level lower, on flat patches too."""
+    sigma = setting.parameters[0]
+    x[..., : x.shape[-2] // 2, :] = 73 + torch.arange(x.shape[1])[:, None, None].to(torch.uint8)
+    return triton_blur.soften_exactly(x, sigma), separable.soften_exactly_by_torch(x, sigma)
+
+
+def glass_rounds(x, setting):
+    words, reach = words_for(x, glass.GLASS.draw, setting), setting.parameters[1]
+    return triton_blur.move_rounds(x, words, reach), glass.move_by_torch(x, words, reach)
+
+
+def disk(x, setting):
+    plan = defocus.plan(*setting.parameters)
+    return triton_blur.defocus(x, plan), defocus.blur_by_torch(x, plan)
+
+
+def moved(x, setting):
+    package = setting.profile == "any-size"
+    degrees = torch.tensor([-31.0, 45.0], dtype=torch.float64)[: len(x)]
+    lines = motion.taps(degrees, *setting.parameters, x.shape[2:] if package else None)
+    found = triton_blur.move(x, lines, x.shape[2:], "truncated" if package else "quantum")
+    return found, motion.move_by_torch(x, lines, package=package)
+
+
+def zoomed(x, setting):
+    factors = setting.parameters
+    return triton_blur.zoom(x, factors), zooming.zoom_by_torch(x, factors)
+
+
+def snowed(x, setting):
+    words = words_for(x, snow.draw, setting)
+    return triton_pixels.snow(x, words, setting), snow.by_torch(x, words, setting)
+
+
+def shot(x, setting):
+    words, photons = words_for(x, noise.KERNELS["shot_noise"].draw, setting), setting.parameters
+    return triton_pixels.shot(x, words, photons), noise.shot_by_torch(x, words, photons)
+
+
+def saturated(x, setting):
+    x = x.expand(-1, 3, -1, -1).contiguous()
+    return triton_pixels.saturate(x, *setting.parameters), hsv.saturate_by_torch(x, setting)
+
+
+def distorted(x, setting):
+    words = words_for(x, elastic.draw, setting)
+    return triton_pixels.elastic(x, words, setting), elastic.by_torch(x, words, setting)
+
+
+BOTH = {
+    gaussian: "gaussian_blur", exact_gaussian: "glass_blur", glass_rounds: "glass_blur", disk: "defocus_blur",
+    moved: "motion_blur", zoomed: "zoom_blur", snowed: "snow", shot: "shot_noise", saturated: "saturate",
+    distorted: "elastic_transform",
+}  # fmt: skip
+
+
+def variants():
+    """Every different setting of each, with a name for it."""
+    for both, name in BOTH.items():
+        seen = set()
+        for profile in PROFILES:
+            for severity in SEVERITIES:
+                setting = Setting(profile, severity, parameters(name, profile, severity))
+                kind = (profile == "any-size", setting.parameters)
+                if kind not in seen:
+                    seen.add(kind)
+                    yield pytest.param(both, setting, id=f"{both.__name__}-{profile}-{severity}")
+
+
+@pytest.mark.parametrize(("both", "setting"), list(variants()))
+def test_every_setting(both, setting):
+    """One plane of more than a tile of 1024 values but less than two; at every other severity less than one."""
+    for shape in [(1, 1, 29, 43), (1, 3, 3, 7)][: 1 + setting.severity % 2]:
+        found, expected = both(textured(shape), setting)
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected), shape
+
+
+@pytest.mark.parametrize("both", BOTH)
+def test_batches_and_single_pixels(both):
+    setting = Setting("cifar", 2, parameters(BOTH[both], "cifar", 2))
+    for shape in [(1, 1, 1, 1), (2, 1, 1, 5), (2, 3, 19, 2)]:
+        found, expected = both(textured(shape), setting)
+        assert torch.equal(found, expected), shape
+
+
+def test_a_row_longer_than_a_step_of_the_sums():
+    found, expected = disk(
+        textured((1, 1, 1, 600)), Setting("cifar", 1, parameters("defocus_blur", "cifar", 1))
+    )
+    assert torch.equal(found, expected)
+
+
+def test_tables_of_greys_are_the_divisions():
+    x = torch.arange(256, dtype=torch.uint8).view(1, 1, 256, 1).expand(-1, -1, -1, 4).contiguous()
+    found = triton_blur.soften_exactly(x, 0.7)
+    assert torch.equal(found, separable.soften_exactly_by_torch(x, 0.7))
+    x = torch.cartesian_prod(*[torch.arange(0, 256, 51, dtype=torch.uint8)] * 3).T.reshape(1, 3, 6, 36)
+    setting = Setting("imagenet", 4, parameters("saturate", "imagenet", 4))
+    found, expected = saturated(x.contiguous(), setting)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_words(bits):
+    keys = torch.tensor([0, -1, 2**63 - 1, -(2**63)])
+    for count, start in [(1, 0), (7, 3), (1030, 0)]:
+        found = triton_pixels.words(keys, count, bits, start)
+        expected = keyed.words_by_torch(keys, count, bits, start)
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
