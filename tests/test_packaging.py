@@ -90,7 +90,7 @@ def test_the_wheel_holds_the_code_the_suites_and_the_baselines(built):
     assert "rbms = robustbench_ms.__main__:main" in entry_points
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert built[0].stat().st_size < 5_000_000
+    assert built[0].stat().st_size < 8_000_000  # most of it the weights for the digits: 13 systems, 3 seeds
 
 
 def test_the_source_archive_holds_what_the_wheel_is_built_from(built):
