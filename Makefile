@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 DEMO := build/demo
-DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se cbam ema dmsca) digits-hybrid-har)
+DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca simam ema dmsca))
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
