@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -200,3 +201,9 @@ def breaks():
 
 def interrupted():
     return Gate(_raise(KeyboardInterrupt()), calm=1)
+
+
+def weights_of(model, folder, name="w.safetensors"):
+    path = folder / name
+    save_file(model.state_dict(), path)
+    return path

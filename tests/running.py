@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustbench_ms.runner import run
-from robustbench_ms.spec import Card
+from robustbench_ms.spec import Card, Suite
 from robustbench_ms.toml_files import read_suite
 
 KEYS = ["clean"] + [f"corruption={c},severity={s}" for c in ("brightness", "contrast") for s in (1, 3)]
@@ -19,3 +19,9 @@ def measure(path, cards, places, **options):
 
 def only(events, kind):
     return [event for event in events if isinstance(event, kind)]
+
+
+def suite_of(dataset, **facts):
+    return Suite(
+        name="mine", task="classification", dataset=dataset, classes=facts.pop("classes", 10), **facts
+    )

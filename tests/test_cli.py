@@ -109,14 +109,8 @@ def test_run_as_json_and_in_words(rbms, tiny, tmp_path):
 # a model of one's own, in one line
 
 
-def weights_of(model, folder, name="w.safetensors"):
-    path = folder / name
-    save_file(model.state_dict(), path)
-    return path
-
-
 def test_ones_own_weights_and_input(rbms, tiny, tmp_path):
-    path = weights_of(fakes.Coarse(3), tmp_path)
+    path = fakes.weights_of(fakes.Coarse(3), tmp_path)
     options = ["--mean", "0.1,0.2,0.3", "--std", "0.5 0.6 0.7"]
 
     found = rbms(
@@ -151,7 +145,7 @@ def test_a_function_in_the_working_folder(rbms, tiny, tmp_path, monkeypatch):
 
 
 def test_a_card_in_a_file(rbms, tiny, tmp_path):
-    weights_of(fakes.Coarse(3), tmp_path)
+    fakes.weights_of(fakes.Coarse(3), tmp_path)
     card = tmp_path / "mine.toml"
     card.write_text(
         'build = "tests.fakes:build"\n[args]\nclasses = 10\n[input]\nmean = [0.4]\nstd = [0.2]\n'
@@ -167,7 +161,7 @@ def test_a_card_in_a_file(rbms, tiny, tmp_path):
 def test_a_model_of_timm_with_ones_own_weights(rbms, tiny, tmp_path):
     import timm
 
-    path = weights_of(timm.create_model("test_resnet", num_classes=10), tmp_path)
+    path = fakes.weights_of(timm.create_model("test_resnet", num_classes=10), tmp_path)
 
     found = rbms("run", tiny, "-m", "timm:test_resnet", "--weights", path, "--limit", "8", "--json")
 
@@ -189,7 +183,7 @@ def test_a_model_of_timm_with_ones_own_weights(rbms, tiny, tmp_path):
 def test_a_model_of_torchvision_with_ones_own_weights(rbms, tiny, tmp_path):
     from torchvision import models
 
-    path = weights_of(models.squeezenet1_1(num_classes=10), tmp_path)
+    path = fakes.weights_of(models.squeezenet1_1(num_classes=10), tmp_path)
 
     found = rbms(
         "run",
@@ -275,93 +269,6 @@ def test_a_suite_that_is_not_there_is_named_with_the_likely_one(rbms):
         assert found.code == 2
         assert "no suite named 'cifar10c'; did you mean 'cifar10-c'?" in found.err
     assert "did you mean 'resnet20'" in rbms("show", "resnet2").err
-
-
-# files of weights
-
-
-def broken_weights(folder):
-    """name -> (path, words)"""
-    import pickle
-
-    good = weights_of(fakes.Coarse(), folder, "good.safetensors")
-    made = {
-        "html.pt": b"<html>not found</html>",
-        "html.safetensors": b"<html>not found</html>",
-        "empty.pt": b"",
-        "empty.safetensors": b"",
-        "cut.safetensors": good.read_bytes()[:-50],
-        "pickle.pt": pickle.dumps({"a": [1, 2]}),
-    }
-    for name, told in made.items():
-        (folder / name).write_bytes(told)
-    torch.save(fakes.Coarse(), folder / "module.pt")
-    torch.save({"epoch": 3}, folder / "no-tensors.pt")
-    torch.save({0: torch.zeros(3)}, folder / "numbered.pt")
-    torch.save(fakes.Coarse().state_dict(), folder / "whole.pt")
-    (folder / "cut.pt").write_bytes((folder / "whole.pt").read_bytes()[:-700])
-    save_file({"head.weight": torch.zeros(10, 47), "body.bias": torch.zeros(3)}, folder / "other.safetensors")
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("html.pt", "is no file of weights"),
-        ("html.safetensors", "is damaged or no file of weights"),
-        ("empty.pt", "is damaged or no file of weights"),
-        ("empty.safetensors", "is damaged or no file of weights"),
-        ("cut.safetensors", "is damaged or no file of weights"),
-        ("cut.pt", "is damaged or no file of weights"),
-        ("pickle.pt", "holds more than weights"),
-        ("module.pt", "save its state_dict alone"),
-        ("no-tensors.pt", "holds no weights"),
-        ("numbered.pt", "holds no weights"),
-        (
-            "other.safetensors",
-            "missing head.bias; not in the model: body.bias; of another shape: head.weight (10, 47) for (10, 48)",
-        ),
-    ],
-)
-def test_weights_that_are_none_or_another_networks_are_told(rbms, tiny, tmp_path, name, words):
-    broken_weights(tmp_path)
-
-    found = rbms("run", tiny, "-m", "tests.fakes:build", "--weights", tmp_path / name)
-
-    assert found.code == 2
-    assert str(tmp_path / name) in found.err
-    assert words in found.err
-    assert found.err.splitlines()[-1].startswith("rbms: model tests.fakes:build: ")
-    assert "weights_only" not in found.err
-    assert not list((tmp_path / "results").rglob("*.*"))
-    assert not list((tmp_path / "cache" / "cells").glob("*"))
-
-
-def test_a_digest_that_does_not_match_and_weights_that_are_absent(rbms, tiny, tmp_path):
-    weights_of(fakes.Coarse(), tmp_path)
-    card = tmp_path / "mine.toml"
-    text = (
-        'build = "tests.fakes:build"\n[input]\nmean = [0.4]\nstd = [0.2]\n[weights]\nfile = "w.safetensors"\n'
-    )
-    card.write_text(text + f'sha256 = "{"ab" * 32}"\n')
-    found = rbms("run", tiny, "-m", card, "-m", "tests.fakes:build")
-    assert found.code == 2
-    assert "w.safetensors: its SHA-256 is " in found.err
-    assert "not abababababab... as the card says" in found.err
-
-    card.write_text(text.replace("w.saf", "v.saf") + 'url = "https://example.org/v.safetensors"\n')
-    found = rbms("run", tiny, "-m", card)
-    assert found.code == 2
-    assert "weights v.safetensors are not in" in found.err
-    assert "they come from https://example.org/v.safetensors: put the file into" in found.err
-    assert not list((tmp_path / "results").rglob("*.*"))
-
-
-def test_published_weights_say_where_they_come_from(rbms, tiny, tmp_path):
-    found = rbms("run", tiny, "-m", "resnet20", "--data", tmp_path / "empty")
-
-    assert found.code == 2
-    assert "https://github.com/akamaster/pytorch_resnet_cifar10" in found.err
-    assert str(tmp_path / "empty" / "weights") in found.err
 
 
 # leaderboard

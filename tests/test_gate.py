@@ -17,30 +17,10 @@ from robustbench_ms.gate import Case, judge, judge_all
 from robustbench_ms.paired import CORRELATION, planned_detectable
 from robustbench_ms.planning import conditions
 from robustbench_ms.record import read_record, write_record
-from robustbench_ms.rules import parse_rule, parse_rules
+from robustbench_ms.rules import parse_rules
 from robustbench_ms.summary import CORRUPTED, mce, relative_mce
+from tests.judging import FOG, RULES, verdict, with_loss
 from tests.simulated import KEYS, answers, bits, pair, record
-
-RULES = parse_rules(["clean_accuracy=4pp", "mean_corruption_accuracy=2pp"])
-FOG = KEYS.index("corruption=fog,severity=3")
-
-
-def with_loss(correct, key, turned, back=0):
-    """The same answers, but in one cell so many turned wrong and so many turned right."""
-    changed = correct.copy()
-    row = changed[KEYS.index(key)]
-    row[np.flatnonzero(correct[KEYS.index(key)])[:turned]] = False
-    row[np.flatnonzero(~correct[KEYS.index(key)])[:back]] = True
-    return changed
-
-
-def only(verdicts):
-    (verdict,) = verdicts
-    return verdict
-
-
-def verdict(candidate, reference, rule, **options):
-    return only(judge(candidate, reference, [parse_rule(rule)], **options).verdicts)
 
 
 @pytest.mark.parametrize("alpha", [0.0, -0.1, 0.5, 5, math.nan])
@@ -280,99 +260,6 @@ def test_top5_is_compared_as_two_means_because_no_bit_of_it_is_kept():
 
     assert found.state == "fail"
     assert found.method == "weaker, unpaired test (not kept sample by sample)"
-
-
-@pytest.mark.parametrize(
-    ("fields", "told"),
-    [
-        ({"dataset": "cifar100"}, "dataset is cifar100, not cifar10"),
-        ({"seed": 7}, "seed is 7, not 0"),
-        ({"limit": 600}, "limit is 600, not None"),
-    ],
-)
-def test_a_reference_of_another_question_is_incomparable_and_the_field_is_named(fields, told):
-    correct = answers()
-    judged = judge(record(correct, **fields), record(correct), RULES)
-
-    assert [v.state for v in judged.verdicts] == ["incomparable", "incomparable"]
-    assert all(told in v.reason for v in judged.verdicts)
-    assert judged.cells == ()
-    assert not judged.passed(lenient=True)
-
-
-def test_a_reference_of_another_corruption_protocol_leaves_the_clean_rule_standing():
-    correct = answers()
-    judged = judge(record(correct, corruption_protocol=2), record(correct), RULES)
-
-    assert [v.state for v in judged.verdicts] == ["pass", "incomparable"]
-    assert "corruption_protocol is 2, not 1" in judged.verdicts[1].reason
-    assert judged.state == "incomparable"
-
-
-@pytest.mark.parametrize("who", ["candidate", "reference"])
-def test_cells_that_ended_in_an_error_are_missing(who):
-    correct = answers()
-    broken = record(correct, errors=[KEYS[FOG]])
-    judged = judge(*((broken, record(correct)) if who == "candidate" else (record(correct), broken)), RULES)
-
-    assert [v.state for v in judged.verdicts] == ["pass", "missing"]
-    assert f"the {who}'s {KEYS[FOG]} ended in an error (RuntimeError: it broke)" in judged.verdicts[1].reason
-    assert not judged.passed(lenient=True)
-
-
-@pytest.mark.parametrize("who", ["candidate", "reference"])
-def test_cells_that_are_absent_are_missing(who):
-    correct = answers()
-    part = record(correct[:40], KEYS[:40])
-    judged = judge(*((part, record(correct)) if who == "candidate" else (record(correct), part)), RULES)
-
-    assert [v.state for v in judged.verdicts] == ["pass", "missing"]
-    assert f"the {who} lacks {KEYS[40]}" in judged.verdicts[1].reason
-    assert "and 33 more" in judged.verdicts[1].reason
-
-
-def test_records_with_no_cell_in_common_do_not_pass():
-    correct = answers()
-    judged = judge(record(correct[:1], KEYS[:1]), record(correct[1:], KEYS[1:]), RULES)
-
-    assert [v.state for v in judged.verdicts] == ["missing", "missing"]
-    assert not judged.passed(lenient=True)
-
-
-def test_a_rule_about_a_cell_that_no_record_has_is_missing():
-    one = record(answers())
-    found = verdict(one, one, "accuracy[corruption=saturate]=1pp")
-
-    assert (found.state, found.reason) == (
-        "missing",
-        "neither record has a cell of accuracy[corruption=saturate]",
-    )
-
-
-def test_a_rule_about_a_metric_that_no_cell_holds_is_missing():
-    one = record(answers())
-
-    assert verdict(one, one, "clean_nll=0.1nats").reason == "the records hold no nll"
-
-
-def test_a_relative_drop_from_nothing_is_missing():
-    none = answers()
-    none[0] = False
-
-    assert verdict(record(none), record(none), "relative_drop=1pp").state == "missing"
-
-
-def test_one_sample_tells_nothing():
-    one = record(answers(1))
-
-    assert verdict(one, one, "clean_accuracy=1pp").reason == "one sample says nothing of a difference"
-
-
-def test_nothing_to_compare_with_fails():
-    judged = judge(record(answers()), None, RULES)
-
-    assert [v.state for v in judged.verdicts] == ["missing", "missing"]
-    assert not judged.passed(lenient=True)
 
 
 def test_small_accepted_losses_add_up_to_a_total_that_is_gated():

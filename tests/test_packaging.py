@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from robustbench_ms.toml_files import read_card
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -75,7 +77,8 @@ def shipped(folder):
 
 def test_the_wheel_holds_the_code_the_suites_and_the_baselines(built):
     with zipfile.ZipFile(built[0]) as wheel:
-        names = set(wheel.namelist())
+        sizes = {entry.filename: entry.compress_size for entry in wheel.infolist()}
+        names = set(sizes)
         metadata = Parser().parsestr(
             wheel.read(next(n for n in names if n.endswith(".dist-info/METADATA"))).decode()
         )
@@ -90,7 +93,11 @@ def test_the_wheel_holds_the_code_the_suites_and_the_baselines(built):
     assert "rbms = robustbench_ms.__main__:main" in entry_points
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert built[0].stat().st_size < 8_000_000  # most of it the weights for the digits: 13 systems, 3 seeds
+    cards = [read_card(path) for path in (ROOT / "baselines").glob("*.toml")]
+    cited = {f"robustbench_ms/baselines/{w.file}" for card in cards for w in card.weights if "/" in w.file}
+    assert {n for n in names if n.endswith(".safetensors")} == cited  # no weights that no card names
+    assert max(sizes.values()) < 400_000
+    assert sum(size for name, size in sizes.items() if not name.endswith(".safetensors")) < 1_000_000
 
 
 def test_the_source_archive_holds_what_the_wheel_is_built_from(built):

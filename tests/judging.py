@@ -1,0 +1,30 @@
+"""Verdicts for the tests of the gate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robustbench_ms.gate import judge
+from robustbench_ms.rules import parse_rule, parse_rules
+from tests.simulated import KEYS
+
+RULES = parse_rules(["clean_accuracy=4pp", "mean_corruption_accuracy=2pp"])
+FOG = KEYS.index("corruption=fog,severity=3")
+
+
+def with_loss(correct, key, turned, back=0):
+    """The same answers, but in one cell so many turned wrong and so many turned right."""
+    changed = correct.copy()
+    row = changed[KEYS.index(key)]
+    row[np.flatnonzero(correct[KEYS.index(key)])[:turned]] = False
+    row[np.flatnonzero(~correct[KEYS.index(key)])[:back]] = True
+    return changed
+
+
+def only(verdicts):
+    (verdict,) = verdicts
+    return verdict
+
+
+def verdict(candidate, reference, rule, **options):
+    return only(judge(candidate, reference, [parse_rule(rule)], **options).verdicts)

@@ -1,0 +1,102 @@
+"""What cannot be compared, and what is not there: no verdict passes on it."""
+
+from __future__ import annotations
+
+import pytest
+
+from robustbench_ms.gate import judge
+from tests.judging import FOG, RULES, verdict
+from tests.simulated import KEYS, answers, record
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"dataset": "cifar100"}, "dataset is cifar100, not cifar10"),
+        ({"seed": 7}, "seed is 7, not 0"),
+        ({"limit": 600}, "limit is 600, not None"),
+    ],
+)
+def test_a_reference_of_another_question_is_incomparable_and_the_field_is_named(fields, told):
+    correct = answers()
+    judged = judge(record(correct, **fields), record(correct), RULES)
+
+    assert [v.state for v in judged.verdicts] == ["incomparable", "incomparable"]
+    assert all(told in v.reason for v in judged.verdicts)
+    assert judged.cells == ()
+    assert not judged.passed(lenient=True)
+
+
+def test_a_reference_of_another_corruption_protocol_leaves_the_clean_rule_standing():
+    correct = answers()
+    judged = judge(record(correct, corruption_protocol=2), record(correct), RULES)
+
+    assert [v.state for v in judged.verdicts] == ["pass", "incomparable"]
+    assert "corruption_protocol is 2, not 1" in judged.verdicts[1].reason
+    assert judged.state == "incomparable"
+
+
+@pytest.mark.parametrize("who", ["candidate", "reference"])
+def test_cells_that_ended_in_an_error_are_missing(who):
+    correct = answers()
+    broken = record(correct, errors=[KEYS[FOG]])
+    judged = judge(*((broken, record(correct)) if who == "candidate" else (record(correct), broken)), RULES)
+
+    assert [v.state for v in judged.verdicts] == ["pass", "missing"]
+    assert f"the {who}'s {KEYS[FOG]} ended in an error (RuntimeError: it broke)" in judged.verdicts[1].reason
+    assert not judged.passed(lenient=True)
+
+
+@pytest.mark.parametrize("who", ["candidate", "reference"])
+def test_cells_that_are_absent_are_missing(who):
+    correct = answers()
+    part = record(correct[:40], KEYS[:40])
+    judged = judge(*((part, record(correct)) if who == "candidate" else (record(correct), part)), RULES)
+
+    assert [v.state for v in judged.verdicts] == ["pass", "missing"]
+    assert f"the {who} lacks {KEYS[40]}" in judged.verdicts[1].reason
+    assert "and 33 more" in judged.verdicts[1].reason
+
+
+def test_records_with_no_cell_in_common_do_not_pass():
+    correct = answers()
+    judged = judge(record(correct[:1], KEYS[:1]), record(correct[1:], KEYS[1:]), RULES)
+
+    assert [v.state for v in judged.verdicts] == ["missing", "missing"]
+    assert not judged.passed(lenient=True)
+
+
+def test_a_rule_about_a_cell_that_no_record_has_is_missing():
+    one = record(answers())
+    found = verdict(one, one, "accuracy[corruption=saturate]=1pp")
+
+    assert (found.state, found.reason) == (
+        "missing",
+        "neither record has a cell of accuracy[corruption=saturate]",
+    )
+
+
+def test_a_rule_about_a_metric_that_no_cell_holds_is_missing():
+    one = record(answers())
+
+    assert verdict(one, one, "clean_nll=0.1nats").reason == "the records hold no nll"
+
+
+def test_a_relative_drop_from_nothing_is_missing():
+    none = answers()
+    none[0] = False
+
+    assert verdict(record(none), record(none), "relative_drop=1pp").state == "missing"
+
+
+def test_one_sample_tells_nothing():
+    one = record(answers(1))
+
+    assert verdict(one, one, "clean_accuracy=1pp").reason == "one sample says nothing of a difference"
+
+
+def test_nothing_to_compare_with_fails():
+    judged = judge(record(answers()), None, RULES)
+
+    assert [v.state for v in judged.verdicts] == ["missing", "missing"]
+    assert not judged.passed(lenient=True)
