@@ -17,13 +17,21 @@ from .defocus import Plan
 from .separable import EDGE, gaussian_weights
 from .zoom import _lines, _share
 
-__all__ = ["defocus", "greys", "move", "move_rounds", "soften", "soften_exactly", "zoom"]
+__all__ = ["defocus", "greys", "move", "move_rounds", "soften", "soften_exactly", "tile", "zoom"]
 
 
 def _tiles(images: Tensor) -> tuple[int, int]:
     """(planes, programs for one) of images (N, C, H, W) or (N, H, W)."""
     size = images.shape[-2] * images.shape[-1]
     return images.numel() // size, -(-size // BLOCK)
+
+
+@code
+def tile(tiles: int, size: int, BLOCK: tl.constexpr) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Which plane or image this program works on, in 64 bits; which of its values; and whether those exist."""
+    program = tl.program_id(0)
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    return (program // tiles).to(tl.int64), at, at < size
 
 
 # Gaussian: down the columns into a plane of floats, along the rows back to bytes.
@@ -74,10 +82,8 @@ def _down(
     images: tl.tensor, greys: tl.tensor, line: tl.tensor, out: tl.tensor,
     height: int, width: int, radius: int, tiles: int, TABLED: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    program = tl.program_id(0)
-    plane = (program // tiles).to(tl.int64) * height * width
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < height * width
+    plane, at, inside = tile(tiles, height * width, BLOCK)
+    plane *= height * width
     y = at // width
     x = images + plane + at % width
     total = _grey(x + y * width, inside, greys, TABLED) * tl.load(line + 2)
@@ -94,10 +100,8 @@ def _along(
     between: tl.tensor, line: tl.tensor, out: tl.tensor,
     height: int, width: int, radius: int, tiles: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    program = tl.program_id(0)
-    plane = (program // tiles).to(tl.int64) * height * width
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < height * width
+    plane, at, inside = tile(tiles, height * width, BLOCK)
+    plane *= height * width
     x = at % width
     row = between + plane + (at - x)
     total = tl.load(row + x, mask=inside, other=0) * tl.load(line + 2)
@@ -145,11 +149,8 @@ def _round(
     images: tl.tensor, words: tl.tensor, out: tl.tensor,
     channels: int, height: int, width: int, reach: int, turn: int, rounds: int, tiles: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    program = tl.program_id(0)
-    n = (program // tiles).to(tl.int64)
     size = height * width
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < size
+    n, at, inside = tile(tiles, size, BLOCK)
     drawn = words + (n * rounds + turn) * size
     here = at
     there = _partner(here, inside & _moved(here, height, width, reach), drawn, width, reach)
@@ -222,9 +223,8 @@ def _summed(
     for begin in range(0, wide - 1, BLOCK):
         at = begin + tl.arange(0, BLOCK)
         inside = used[:, None] & (at < wide - 1)[None, :]
-        x = tl.load(source[:, None] + _reflected(at - margin, width)[None, :], mask=inside, other=0).to(
-            tl.int32
-        )
+        here = source[:, None] + _reflected(at - margin, width)[None, :]
+        x = tl.load(here, mask=inside, other=0).to(tl.int32)
         tl.store(out[:, None] + at[None, :] + 1, tl.cumsum(x, 1) + carried[:, None], mask=inside)
         carried += tl.sum(x, 1)
 
@@ -235,10 +235,7 @@ def _gathered(
     rows: int, columns: int, tall: int, wide: int, radius: int, margin: int, tiles: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """The disk's sums of (rows, columns) values, `margin` rows and columns inside the sums."""
-    program = tl.program_id(0)
-    plane = (program // tiles).to(tl.int64)
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < rows * columns
+    plane, at, inside = tile(tiles, rows * columns, BLOCK)
     centre = sums + plane * tall * wide + (at // columns + margin) * wide + at % columns + margin
     half = tl.load(widths)
     total = _run(centre, half, inside)
@@ -260,10 +257,7 @@ def _finished(
     height: int, width: int, tall: int, wide: int, half: int, margin: int, corrections: int, tiles: int,
     BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    program = tl.program_id(0)
-    plane = (program // tiles).to(tl.int64)
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < height * width
+    plane, at, inside = tile(tiles, height * width, BLOCK)
     y = at // width
     x = at % width
     step = width + 2 * half
@@ -324,11 +318,8 @@ def _moved_along(
     tall: int, wide: int, height: int, width: int, channels: int, taps: int, tiles: int,
     ENDING: tl.constexpr, EDGE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    program = tl.program_id(0)
-    plane = (program // tiles).to(tl.int64)
+    plane, at, inside = tile(tiles, height * width, BLOCK)
     first = plane // channels * taps
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < height * width
     y = at // width
     x = at % width
     source = planes + plane * tall * wide
@@ -343,9 +334,8 @@ def _moved_along(
     if ENDING == "truncated":
         grey = (total + EDGE).to(tl.int32)
     elif ENDING == "rounded":
-        grey = (total + 8388608.0 - 8388608.0).to(
-            tl.int32
-        )  # 2^23: what follows the point is rounded off, to even
+        # 2^23: what follows the point is rounded off, to even.
+        grey = (total + 8388608.0 - 8388608.0).to(tl.int32)
     else:
         quanta = (total * 257 + 0.5).to(tl.int32) + 128
         grey = (quanta - (quanta >> 8)) >> 8
@@ -379,10 +369,8 @@ def _zoomed(
     columns: tl.tensor, before: tl.tensor, after: tl.tensor, out: tl.tensor,
     height: int, width: int, layers: int, tiles: int, share: float, EDGE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    program = tl.program_id(0)
-    plane = (program // tiles).to(tl.int64) * height * width
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < height * width
+    plane, at, inside = tile(tiles, height * width, BLOCK)
+    plane *= height * width
     y = at // width
     x = at % width
     source = images + plane

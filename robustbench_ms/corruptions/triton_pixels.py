@@ -16,7 +16,7 @@ from .kernel import Setting
 from .noise import shot_table
 from .separable import EDGE
 from .snow import _BLUE, _GREEN, _RED, _axes, _axis, _streaks
-from .triton_blur import greys, move
+from .triton_blur import greys, move, tile
 
 __all__ = ["elastic", "saturate", "shot", "snow", "words"]
 
@@ -49,9 +49,7 @@ def _words(
     keys: tl.tensor, out: tl.tensor, count: int, start: int, tiles: int,
     BITS: tl.constexpr, GOLDEN: tl.constexpr, FIRST: tl.constexpr, SECOND: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    program = tl.program_id(0)
-    n = (program // tiles).to(tl.int64)
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    n, at, inside = tile(tiles, count, BLOCK)
     lanes = 64 // BITS
     x = tl.load(keys + n).to(tl.uint64, bitcast=True)
     x = x + (at // lanes + (start + 1)).to(tl.uint64) * GOLDEN
@@ -59,7 +57,7 @@ def _words(
     x = (x ^ (x >> 27)) * SECOND
     x = x ^ (x >> 31)
     word = (x >> (at % lanes * BITS).to(tl.uint64)) & ((1 << BITS) - 1)
-    tl.store(out + n * count + at, word.to(out.dtype.element_ty), mask=at < count)
+    tl.store(out + n * count + at, word.to(out.dtype.element_ty), mask=inside)
 
 
 # Snow: the flakes from their words, the streaks by `move`, and both under the image.
@@ -116,10 +114,7 @@ def _flakes(
     length: int, drawn: int, height: int, width: int, tiles: int, PACKAGE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """The enlarged layer after its threshold, 0..255."""
-    program = tl.program_id(0)
-    n = (program // tiles).to(tl.int64)
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < height * width
+    n, at, inside = tile(tiles, height * width, BLOCK)
     y = at // width
     x = at % width
     seen = words + n * length + 4
@@ -154,10 +149,7 @@ def _composed(
     EDGE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """One image under its snow, which read backwards is turned by 180 degrees."""
-    program = tl.program_id(0)
-    n = (program // tiles).to(tl.int64)
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < size
+    n, at, inside = tile(tiles, size, BLOCK)
     there = tl.load(snow + n * size + at, mask=inside, other=0).to(tl.float32)
     back = tl.load(snow + n * size + (size - 1 - at), mask=inside, other=0).to(tl.float32)
     fallen = there + back + EDGE
@@ -199,10 +191,8 @@ def _shot(
     images: tl.tensor, words: tl.tensor, entries: tl.tensor, out: tl.tensor,
     size: int, bins: int, tiles: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    program = tl.program_id(0)
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < size
-    here = (program // tiles).to(tl.int64) * size + at
+    n, at, inside = tile(tiles, size, BLOCK)
+    here = n * size + at
     word = tl.load(words + here, mask=inside, other=0)
     level = tl.load(images + here, mask=inside, other=0).to(tl.int32)
     place = level * bins + (word.to(tl.int32) & (bins - 1))
@@ -231,10 +221,8 @@ def _saturated(
     images: tl.tensor, greys: tl.tensor, scale: tl.tensor, out: tl.tensor,
     size: int, tiles: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    program = tl.program_id(0)
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < size
-    here = (program // tiles).to(tl.int64) * 3 * size + at
+    n, at, inside = tile(tiles, size, BLOCK)
+    here = n * 3 * size + at
     red = tl.load(greys + tl.load(images + here, mask=inside, other=0).to(tl.int32))
     green = tl.load(greys + tl.load(images + here + size, mask=inside, other=0).to(tl.int32))
     blue = tl.load(greys + tl.load(images + here + 2 * size, mask=inside, other=0).to(tl.int32))
@@ -290,10 +278,7 @@ def _mapped(
     channels: int, height: int, width: int, tiles: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """Read along each image's affine map, edges reflected about the middles of the outer pixels."""
-    program = tl.program_id(0)
-    n = (program // tiles).to(tl.int64)
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < height * width
+    n, at, inside = tile(tiles, height * width, BLOCK)
     y = at // width
     x = at % width
     part = parts + n * 6
@@ -321,11 +306,8 @@ def _displaced(
     channels: int, height: int, width: int, tiles: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """Read along the fields, edges reflected about the outer edges of the outer pixels."""
-    program = tl.program_id(0)
-    n = (program // tiles).to(tl.int64)
     size = height * width
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    inside = at < size
+    n, at, inside = tile(tiles, size, BLOCK)
     dx = (tl.load(fields + n * 2 * size + at, mask=inside, other=0) * tl.load(unit)).to(tl.float32)
     dy = (tl.load(fields + (n * 2 + 1) * size + at, mask=inside, other=0) * tl.load(unit)).to(tl.float32)
     column = tl.floor(dx)
