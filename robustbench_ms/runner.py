@@ -1,17 +1,18 @@
 """The only loop: condition > batch > card, as a generator of events.
 
-Each batch is loaded once, corrupted once, while the batch before it is answered, and shown to every card that lacks
-the cell. A finished cell goes to the cache at once: the cache is the journal, and a run that is killed and started
-again ends in the same records.
+Each batch is loaded once, corrupted once (on a GPU while the batch before it is answered) and shown to every card
+that lacks the cell. A finished cell goes to the cache at once: the cache is the journal, and a run that is killed and
+started again ends in the same records.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,8 @@ def run(
     for condition in conditions(suite):
         data = task.open(suite, places, condition)
         questions.append(_Question(condition, question(task, suite, data, condition), len(data)))
-    step = batch_size or _batch_size(data.shape, where)
+    batch = batch_size or _batch_size(data.shape, where)
+    step = batch_size or _step(batch, data.shape, where)
     results = places.writable(places.results / suite.label, "results")
 
     runners: list[_Runner] = []
@@ -106,12 +108,12 @@ def run(
             )
         try:
             with blame(card):
-                subject = identify(model, task, data, step)
+                subject = identify(model, task, data, batch)
         except Unwell as error:
             yield Trouble(card.name, str(error))
             continue
         yield from _notes(model, subject)
-        runners.append(_Runner(model, subject, step))
+        runners.append(_Runner(model, subject, batch))
 
     pending: list[tuple[_Question, list[_Runner]]] = []
     for asked in questions:
@@ -176,13 +178,9 @@ def _measure(
             batch = task.corrupt(batch, suite, asked.condition)
         return _Shown(batch, loaded - begin, time.perf_counter() - loaded)
 
-    coming = ahead.submit(show, 0)
-    for start in range(0, len(data), step):
+    for shown in _made(show, range(0, len(data), step), ahead if device.type == "cuda" else None):
         if not active:
             break
-        shown = coming.result()
-        if start + step < len(data):
-            coming = ahead.submit(show, start + step)
         for runner in list(active):
             begin = time.perf_counter()
             halved = runner.batch
@@ -222,6 +220,23 @@ def _measure(
         took = {name: round(value, 3) for name, value in seconds[runner.name].items()}
         finished.append((runner, FinishedCell(values, rows, len(data), took)))
     return finished
+
+
+def _made(
+    show: Callable[[int], _Shown], starts: Iterable[int], ahead: ThreadPoolExecutor | None
+) -> Iterator[_Shown]:
+    """Each batch in turn; with `ahead`, made there while the one before it is answered.
+
+    Not on a CPU: model and corruptions take every thread in turn, and side by side they hold each other up.
+    """
+    if ahead is None:
+        yield from map(show, starts)
+        return
+    submitted = (ahead.submit(show, start) for start in starts)
+    for made, _ in pairwise(
+        chain(submitted, [Future()])
+    ):  # the next is submitted before this one is waited for
+        yield made.result()
 
 
 def _answer(runner: _Runner, samples: Tensor) -> Tensor:
@@ -277,3 +292,11 @@ def _batch_size(shape: Sequence[int], device: torch.device) -> int:
     pixels = int(np.prod(shape))
     cuda = device.type == "cuda"
     return int(np.clip((2**25 if cuda else 2**17) // pixels, 16, 512 if cuda else 256))
+
+
+def _step(batch: int, shape: Sequence[int], device: torch.device) -> int:
+    """How many samples are loaded and corrupted at once: whole batches, on a CPU up to some 1 MB of them.
+
+    A corruption has fixed costs, and what keeps a model's maps in the caches is few small images for it.
+    """
+    return batch if device.type == "cuda" else batch * max(1, 2**20 // (batch * int(np.prod(shape))))

@@ -78,6 +78,23 @@ def tiny(write_suite):
     return write_suite()
 
 
+@pytest.fixture
+def corrupted(monkeypatch):
+    """What the classification task has corrupted so far: a list of (corruption, severity, ids)."""
+    from robustbench_ms.tasks import classification
+
+    calls = []
+    corrupt = classification.corrupt
+
+    def noting(images, name, severity, **rest):
+        if len(images):  # with none it only asks whether the profile takes them
+            calls.append((name, severity, tuple(rest["ids"].tolist())))
+        return corrupt(images, name, severity, **rest)
+
+    monkeypatch.setattr(classification, "corrupt", noting)
+    return calls
+
+
 @dataclass
 class Answer:
     """What a command said."""

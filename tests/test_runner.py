@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,9 +16,8 @@ from robustbench_ms.events import BatchDone, CellDone, CellStarted, Planned, Rec
 from robustbench_ms.leaderboard import tables
 from robustbench_ms.places import Places
 from robustbench_ms.record import read_record, records_in
-from robustbench_ms.runner import run
+from robustbench_ms.runner import _made, run
 from robustbench_ms.summary import summarise
-from robustbench_ms.tasks import classification
 from robustbench_ms.toml_files import read_suite
 from tests import fakes
 from tests.running import KEYS, card_of, measure, only
@@ -161,32 +161,50 @@ def test_the_order_of_conditions_and_a_subset_leave_a_samples_corruption_alone(w
     assert done.record.measurements[0].n == 11
 
 
-def test_each_batch_is_corrupted_once_for_all_cards(tiny, places, monkeypatch):
-    calls = []
-
-    def counting(images, name, severity, **rest):
-        if len(images):
-            calls.append((name, severity, tuple(rest["ids"].tolist())))
-        return corrupt(images, name, severity, **rest)
-
-    corrupt = classification.corrupt
-    monkeypatch.setattr(classification, "corrupt", counting)
+def test_each_batch_is_corrupted_once_for_all_cards(tiny, places, corrupted):
     watchers = [fakes.Watcher() for _ in range(3)]
     for i, watcher in enumerate(watchers):
         torch.nn.init.constant_(watcher.head.bias, i)  # three subjects
 
     events = measure(tiny, [card_of(w, f"w{i}") for i, w in enumerate(watchers)], places, batch_size=16)
 
-    assert len(calls) == 4 * 3
-    assert len(set(calls)) == len(calls)
+    assert len(corrupted) == 4 * 3
+    assert len(set(corrupted)) == len(corrupted)
     assert [e.cards for e in only(events, CellStarted)] == [("w0", "w1", "w2")] * 5
     for watcher in watchers[1:]:
         assert all(torch.equal(a, b) for a, b in zip(watcher.shown, watchers[0].shown, strict=True))
     # A card that comes later is shown only what it lacks, and so is one that lacks nothing.
-    calls.clear()
+    corrupted.clear()
     events = measure(tiny, [card_of(watchers[0], "w0"), card_of(fakes.other(), "new")], places, batch_size=40)
     assert [e.cards for e in only(events, CellStarted)] == [("new",)] * 5
-    assert len(calls) == 4
+    assert len(corrupted) == 4
+
+
+def test_many_small_images_are_corrupted_together_and_answered_in_batches(
+    tiny, places, monkeypatch, corrupted
+):
+    monkeypatch.setattr("robustbench_ms.runner._batch_size", lambda *_: 16)
+    watcher = fakes.Watcher()
+
+    measure(tiny, [card_of(watcher)], places)
+
+    assert [len(ids) for *_, ids in corrupted] == [40] * 4
+    assert [len(shown) for shown in watcher.shown[4:]] == [16, 16, 8] * 5  # after the probe's four
+
+
+def test_on_a_gpu_the_next_batch_is_made_while_one_is_answered():
+    begun = []
+
+    def show(start):
+        begun.append(start)
+        return start
+
+    with ThreadPoolExecutor(1) as ahead:
+        made = _made(show, range(3), ahead)
+        assert next(made) == 0
+        ahead.submit(int).result()  # after all that was submitted before
+        assert begun == [0, 1]
+        assert list(made) == [1, 2]
 
 
 # images after the corruption, and seeds

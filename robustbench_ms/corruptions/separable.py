@@ -6,7 +6,7 @@ blur's first pass needs. There the truncated result is moved about and blurred a
 rounding of the source decides which byte goes in (at sigma 1.1 it keeps 160 of the 256 greys and lowers the
 rest by one); an error of one there and another at the end would make two.
 
-Each is defined in torch operations, for any device, and compiled for the CPU and for CUDA (`triton_blur`). All
+Each is defined in torch operations, for any device, and compiled for the CPU and for CUDA (`triton_gaussian`). All
 take the same additions and products in the same order, and none is contracted (numba does that only where
 fastmath asks for it, Triton only where it is not told not to): bytes are equal.
 """
@@ -70,9 +70,9 @@ def soften(images: Tensor, sigma: float) -> Tensor:
     if images.device.type == "cpu":
         return _compiled(images, _grouped(sigma, np.float32), None, 1.0, EDGE)
     if fused_on(images):
-        from . import triton_blur
+        from . import triton_gaussian
 
-        return triton_blur.soften(images, sigma)
+        return triton_gaussian.soften(images, sigma)
     return soften_by_torch(images, sigma)
 
 
@@ -90,9 +90,9 @@ def soften_exactly(images: Tensor, sigma: float) -> Tensor:
     if images.device.type == "cpu":
         return _compiled(images, _grouped(sigma, np.float64), _GREYS, 255.0, 0.0)
     if fused_on(images):
-        from . import triton_blur
+        from . import triton_gaussian
 
-        return triton_blur.soften_exactly(images, sigma)
+        return triton_gaussian.soften_exactly(images, sigma)
     return soften_exactly_by_torch(images, sigma)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned
+from .cuda import fused_on
 from .fields import fill, narrow
 from .kernel import Kernel, Setting
 from .separable import EDGE, _convolve, _grouped, _pass, gaussian_weights
@@ -208,6 +209,10 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     channel takes the liquid's luminance. Where no water lies on any pixel, the image stays as it is.
     """
     assert words is not None
+    if setting.parameters[-1] and fused_on(images):
+        from . import triton_pixels
+
+        return triton_pixels.mud(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, narrow(words), None, setting)

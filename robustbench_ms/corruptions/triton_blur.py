@@ -1,8 +1,4 @@
-"""The blurs on CUDA: what `separable`, `glass`, `defocus`, `motion` and `zoom` define, in few passes over the images.
-
-Each program works on `BLOCK` values of one plane, its rows end to end. Positions inside a plane are 32-bit
-numbers, where a plane begins is a 64-bit one.
-"""
+"""Blurs on CUDA: what `glass`, `defocus`, `motion` and `zoom` define, in few passes over the images."""
 
 from __future__ import annotations
 
@@ -14,104 +10,11 @@ from torch import Tensor
 
 from .cuda import BLOCK, code, launch
 from .defocus import Plan
-from .separable import EDGE, gaussian_weights
+from .separable import EDGE
+from .triton_tiles import tile, tiles_of
 from .zoom import _lines, _share
 
-__all__ = ["defocus", "greys", "move", "move_rounds", "soften", "soften_exactly", "tile", "zoom"]
-
-
-def _tiles(images: Tensor) -> tuple[int, int]:
-    """(planes, programs for one) of images (N, C, H, W) or (N, H, W)."""
-    size = images.shape[-2] * images.shape[-1]
-    return images.numel() // size, -(-size // BLOCK)
-
-
-@code
-def tile(tiles: int, size: int, BLOCK: tl.constexpr) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """Which plane or image this program works on, in 64 bits; which of its values; and whether those exist."""
-    program = tl.program_id(0)
-    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
-    return (program // tiles).to(tl.int64), at, at < size
-
-
-# Gaussian: down the columns into a plane of floats, along the rows back to bytes.
-
-
-@lru_cache(maxsize=256)
-def _line(sigma: float, precision: torch.dtype, gain: float, edge: float, device: torch.device) -> Tensor:
-    """What the passes take: gain, edge and one side of the kernel."""
-    return torch.tensor([gain, edge, *gaussian_weights(sigma)], dtype=precision, device=device)
-
-
-@lru_cache(maxsize=16)
-def greys(device: torch.device) -> Tensor:
-    """Each byte over 255, divided on the CPU: torch on CUDA would multiply by 1 / 255."""
-    return (torch.arange(256, dtype=torch.float64) / 255).to(device)
-
-
-def soften(images: Tensor, sigma: float) -> Tensor:
-    """`separable.soften` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
-    line = _line(sigma, torch.float32, 1.0, EDGE, images.device)
-    return _softened(images, line, line, tabled=False)
-
-
-def soften_exactly(images: Tensor, sigma: float) -> Tensor:
-    """`separable.soften_exactly` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
-    line = _line(sigma, torch.float64, 255.0, 0.0, images.device)
-    return _softened(images, line, greys(images.device), tabled=True)
-
-
-def _softened(images: Tensor, line: Tensor, greys: Tensor, *, tabled: bool) -> Tensor:
-    planes, tiles = _tiles(images)
-    height, width = images.shape[2:]
-    sizes = (height, width, len(line) - 3, tiles)
-    between, out = torch.empty_like(images, dtype=line.dtype), torch.empty_like(images)
-    launch(_down, planes * tiles, images, greys, line, between, *sizes, TABLED=tabled, BLOCK=BLOCK)
-    launch(_along, planes * tiles, between, line, out, *sizes, BLOCK=BLOCK)
-    return out
-
-
-@code
-def _grey(x: tl.tensor, inside: tl.tensor, greys: tl.tensor, TABLED: tl.constexpr) -> tl.tensor:
-    value = tl.load(x, mask=inside, other=0)
-    return tl.load(greys + value.to(tl.int32)) if TABLED else value.to(greys.dtype.element_ty)
-
-
-@code
-def _down(
-    images: tl.tensor, greys: tl.tensor, line: tl.tensor, out: tl.tensor,
-    height: int, width: int, radius: int, tiles: int, TABLED: tl.constexpr, BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
-    plane, at, inside = tile(tiles, height * width, BLOCK)
-    plane *= height * width
-    y = at // width
-    x = images + plane + at % width
-    total = _grey(x + y * width, inside, greys, TABLED) * tl.load(line + 2)
-    for k in range(radius):
-        j = radius - k
-        above = _grey(x + tl.maximum(y - j, 0) * width, inside, greys, TABLED)
-        below = _grey(x + tl.minimum(y + j, height - 1) * width, inside, greys, TABLED)
-        total += (above + below) * tl.load(line + 2 + j)
-    tl.store(out + plane + at, total, mask=inside)
-
-
-@code
-def _along(
-    between: tl.tensor, line: tl.tensor, out: tl.tensor,
-    height: int, width: int, radius: int, tiles: int, BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
-    plane, at, inside = tile(tiles, height * width, BLOCK)
-    plane *= height * width
-    x = at % width
-    row = between + plane + (at - x)
-    total = tl.load(row + x, mask=inside, other=0) * tl.load(line + 2)
-    for k in range(radius):
-        j = radius - k
-        left = tl.load(row + tl.maximum(x - j, 0), mask=inside, other=0)
-        right = tl.load(row + tl.minimum(x + j, width - 1), mask=inside, other=0)
-        total += (left + right) * tl.load(line + 2 + j)
-    total = total * tl.load(line) + tl.load(line + 1)
-    tl.store(out + plane + at, total.to(tl.uint8), mask=inside)
+__all__ = ["defocus", "move", "move_rounds", "zoom"]
 
 
 # Glass: pixel by pixel along the chain of partners, as `glass` says, one round a launch.
@@ -121,7 +24,7 @@ def move_rounds(images: Tensor, words: Tensor, reach: int) -> Tensor:
     """`glass.move_by_torch` on CUDA: uint8 (N, C, H, W) and int32 (N, rounds, H, W), contiguous -> the images."""
     count, channels, height, width = images.shape
     rounds = words.shape[1]
-    tiles = _tiles(images)[1]
+    tiles = tiles_of(images)[1]
     for i in range(rounds):
         out = torch.empty_like(images)
         sizes = (channels, height, width, reach, i, rounds, tiles)
@@ -189,10 +92,10 @@ def defocus(images: Tensor, plan: Plan) -> Tensor:
     out = torch.empty_like(images)
     rows = planes * tall
     launch(_summed, -(-rows // 8), images, sums, height, width, margin, rows, ROWS=8, BLOCK=BLOCK // 4)
-    programs = _tiles(disks)[1]
+    programs = tiles_of(disks)[1]
     inner = (*disks.shape[1:], tall, wide, radius, margin - half, programs)
     launch(_gathered, planes * programs, sums, widths, disks, *inner, BLOCK=BLOCK)
-    programs = _tiles(images)[1]
+    programs = tiles_of(images)[1]
     sizes = (height, width, tall, wide, half, margin, len(plan.corrections), programs)
     launch(_finished, planes * programs, sums, disks, places, weights, out, *sizes, BLOCK=BLOCK)
     return out
@@ -304,7 +207,7 @@ def move(planes: Tensor, lines: tuple[Tensor, Tensor, Tensor], size: tuple[int, 
     count, channels, tall, wide = planes.shape
     rows, columns, weights = (line.contiguous() for line in lines)
     out = planes.new_empty((count, channels, *size), dtype=torch.uint8)
-    tiles = _tiles(out)[1]
+    tiles = tiles_of(out)[1]
     launch(
         _moved_along, count * channels * tiles, planes, rows, columns, weights, out,
         tall, wide, *size, channels, rows.shape[1], tiles, ENDING=ending, EDGE=EDGE, BLOCK=BLOCK,
@@ -354,7 +257,7 @@ def _positions(size: int, factors: tuple[float, ...], device: torch.device) -> l
 
 def zoom(images: Tensor, factors: tuple[float, ...]) -> Tensor:
     """`zoom.zoom_by_torch` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
-    planes, tiles = _tiles(images)
+    planes, tiles = tiles_of(images)
     height, width = images.shape[2:]
     down, across = (_positions(size, factors, images.device) for size in (height, width))
     out = torch.empty_like(images)

@@ -1,4 +1,4 @@
-"""Random words and single pixels on CUDA: what `keyed`, `snow`, `noise`, `hsv` and `elastic` define."""
+"""Random words and single pixels on CUDA: what `keyed`, `snow`, `spatter`, `noise`, `hsv` and `elastic` define."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from .kernel import Setting
 from .noise import shot_table
 from .separable import EDGE
 from .snow import _BLUE, _GREEN, _RED, _axes, _axis, _streaks
-from .triton_blur import greys, move, tile
+from .spatter import _MUD_FROM, _colour
+from .triton_blur import move
+from .triton_gaussian import greys, smooth
+from .triton_tiles import tile
 
-__all__ = ["elastic", "saturate", "shot", "snow", "words"]
+__all__ = ["elastic", "mud", "saturate", "shot", "snow", "words"]
 
 
 # Words of the counter generator.
@@ -165,6 +168,49 @@ def _composed(
         white = tl.maximum(value, grey)
         total = tl.minimum(value * of_image + white * of_white + fallen, 255.0)
         tl.store(out + (n * channels + c) * size + at, total.to(tl.uint8), mask=inside)
+
+
+# Spatter's mud: noise blurred, what lies above a threshold blurred again, and the colour over the image.
+
+
+@lru_cache(maxsize=8)
+def _noise(mean: float, sigma: float, device: torch.device) -> Tensor:
+    return _quantiles(device) * sigma + mean
+
+
+@lru_cache(maxsize=8)
+def _mud_on(channels: int, device: torch.device) -> Tensor:
+    return torch.from_numpy(_colour(True, channels)).to(device)
+
+
+def mud(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
+    """`spatter.by_torch` of mud on CUDA: uint8 (N, C, H, W) and its words, contiguous -> uint8."""
+    mean, sigma, blur, threshold, edge, _ = setting.parameters
+    count, channels, height, width = images.shape
+    layer = smooth(words.view(count, 1, height, width), blur, _noise(mean, sigma, images.device))
+    amounts = smooth((layer > threshold).view(torch.uint8), edge)
+    out = torch.empty_like(images)
+    tiles = -(-height * width // BLOCK)
+    launch(
+        _muddied, count * tiles, images, amounts, _numbers(images.device, _MUD_FROM),
+        _mud_on(channels, images.device), out, height * width, channels, tiles, EDGE=EDGE, BLOCK=BLOCK,
+    )  # fmt: skip
+    return out
+
+
+@code
+def _muddied(
+    images: tl.tensor, amounts: tl.tensor, least: tl.tensor, colour: tl.tensor, out: tl.tensor,
+    size: int, channels: int, tiles: int, EDGE: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    n, at, inside = tile(tiles, size, BLOCK)
+    amount = tl.load(amounts + n * size + at, mask=inside, other=0)
+    amount = tl.where(amount < tl.load(least), 0.0, amount).to(tl.float32)
+    for c in range(channels):
+        here = (n * channels + c) * size + at
+        value = tl.load(images + here, mask=inside, other=0).to(tl.float32)
+        value = value * (1 - amount) + amount * tl.load(colour + c) + EDGE
+        tl.store(out + here, tl.minimum(value, 255.0).to(tl.uint8), mask=inside)
 
 
 # Shot noise: one look into the alias tables a value.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,18 @@ def subset(data: Images, limit: int) -> Images:
     """A fixed subset of `limit` samples, keyed by their ids alone, in the order of the split."""
     if limit >= len(data):
         return data
-    # A hash of the id, so that a smaller limit is a subset of a larger one and order plays no part.
-    rank = np.array(
-        [int.from_bytes(hashlib.sha256(b"limit %d" % i).digest()[:8]) for i in data.ids], dtype=np.uint64
-    )
-    rows = np.sort(np.argsort(rank, kind="stable")[:limit])
+    rows = np.sort(_ranked(data.ids.tobytes())[:limit])
     return replace(data, labels=data.labels[rows], ids=data.ids[rows], chosen=rows)
+
+
+@lru_cache(maxsize=4)  # a data set is opened once a condition, with the same ids
+def _ranked(ids: bytes) -> NDArray[np.int64]:
+    """The rows of int64 ids in the order in which limits take them."""
+    # A hash of the id, so that a smaller limit is a subset of a larger one and order plays no part.
+    rank = [
+        int.from_bytes(hashlib.sha256(b"limit %d" % i).digest()[:8]) for i in np.frombuffer(ids, np.int64)
+    ]
+    return np.argsort(np.array(rank, dtype=np.uint64), kind="stable")
 
 
 def load_array(path: Path, what: str) -> NDArray[Any]:

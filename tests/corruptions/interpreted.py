@@ -20,7 +20,9 @@ from robustbench_ms.corruptions import (
     noise,
     separable,
     snow,
+    spatter,
     triton_blur,
+    triton_gaussian,
     triton_pixels,
 )
 from robustbench_ms.corruptions import zoom as zooming
@@ -71,14 +73,14 @@ def words_for(x, draw, setting):
 
 def gaussian(x, setting):
     sigma = setting.parameters
-    return triton_blur.soften(x, sigma), separable.soften_by_torch(x, sigma)
+    return triton_gaussian.soften(x, sigma), separable.soften_by_torch(x, sigma)
 
 
 def exact_gaussian(x, setting):
     """Of glass blur: any grey may come out a level lower, on flat patches too."""
     sigma = setting.parameters[0]
     x[..., : x.shape[-2] // 2, :] = 73 + torch.arange(x.shape[1])[:, None, None].to(torch.uint8)
-    return triton_blur.soften_exactly(x, sigma), separable.soften_exactly_by_torch(x, sigma)
+    return triton_gaussian.soften_exactly(x, sigma), separable.soften_exactly_by_torch(x, sigma)
 
 
 def glass_rounds(x, setting):
@@ -109,6 +111,11 @@ def snowed(x, setting):
     return triton_pixels.snow(x, words, setting), snow.by_torch(x, words, setting)
 
 
+def muddied(x, setting):
+    words = words_for(x, spatter.draw, setting)
+    return triton_pixels.mud(x, words, setting), spatter.by_torch(x, words, setting)
+
+
 def shot(x, setting):
     words, photons = words_for(x, noise.KERNELS["shot_noise"].draw, setting), setting.parameters
     return triton_pixels.shot(x, words, photons), noise.shot_by_torch(x, words, photons)
@@ -126,8 +133,8 @@ def distorted(x, setting):
 
 BOTH = {
     gaussian: "gaussian_blur", exact_gaussian: "glass_blur", glass_rounds: "glass_blur", disk: "defocus_blur",
-    moved: "motion_blur", zoomed: "zoom_blur", snowed: "snow", shot: "shot_noise", saturated: "saturate",
-    distorted: "elastic_transform",
+    moved: "motion_blur", zoomed: "zoom_blur", snowed: "snow", muddied: "spatter", shot: "shot_noise",
+    saturated: "saturate", distorted: "elastic_transform",
 }  # fmt: skip
 
 
@@ -138,6 +145,8 @@ def variants():
         for profile in PROFILES:
             for severity in SEVERITIES:
                 setting = Setting(profile, severity, parameters(name, profile, severity))
+                if both is muddied and not setting.parameters[-1]:
+                    continue  # water
                 kind = (profile == "any-size", setting.parameters)
                 if kind not in seen:
                     seen.add(kind)
@@ -155,7 +164,8 @@ def test_every_setting(both, setting):
 
 @pytest.mark.parametrize("both", BOTH)
 def test_batches_and_single_pixels(both):
-    setting = Setting("cifar", 2, parameters(BOTH[both], "cifar", 2))
+    severity = 4 if both is muddied else 2
+    setting = Setting("cifar", severity, parameters(BOTH[both], "cifar", severity))
     for shape in [(1, 1, 1, 1), (2, 1, 1, 5), (2, 3, 19, 2)]:
         found, expected = both(textured(shape), setting)
         assert torch.equal(found, expected), shape
@@ -170,7 +180,7 @@ def test_a_row_longer_than_a_step_of_the_sums():
 
 def test_tables_of_greys_are_the_divisions():
     x = torch.arange(256, dtype=torch.uint8).view(1, 1, 256, 1).expand(-1, -1, -1, 4).contiguous()
-    found = triton_blur.soften_exactly(x, 0.7)
+    found = triton_gaussian.soften_exactly(x, 0.7)
     assert torch.equal(found, separable.soften_exactly_by_torch(x, 0.7))
     x = torch.cartesian_prod(*[torch.arange(0, 256, 51, dtype=torch.uint8)] * 3).T.reshape(1, 3, 6, 36)
     setting = Setting("imagenet", 4, parameters("saturate", "imagenet", 4))

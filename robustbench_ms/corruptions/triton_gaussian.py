@@ -1,0 +1,103 @@
+"""Gaussian blurs on CUDA, as `separable` defines them: down the columns into floats, then along the rows."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from .cuda import BLOCK, code, launch
+from .separable import EDGE, gaussian_weights
+from .triton_tiles import tile, tiles_of
+
+__all__ = ["greys", "smooth", "soften", "soften_exactly"]
+
+
+@lru_cache(maxsize=256)
+def _line(sigma: float, precision: torch.dtype, gain: float, edge: float, device: torch.device) -> Tensor:
+    """What the passes take: gain, edge and one side of the kernel."""
+    return torch.tensor([gain, edge, *gaussian_weights(sigma)], dtype=precision, device=device)
+
+
+@lru_cache(maxsize=16)
+def greys(device: torch.device) -> Tensor:
+    """Each byte over 255, divided on the CPU: torch on CUDA would multiply by 1 / 255."""
+    return (torch.arange(256, dtype=torch.float64) / 255).to(device)
+
+
+def soften(images: Tensor, sigma: float) -> Tensor:
+    """`separable.soften` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+    line = _line(sigma, torch.float32, 1.0, EDGE, images.device)
+    return _softened(images, line, line, tabled=False)
+
+
+def soften_exactly(images: Tensor, sigma: float) -> Tensor:
+    """`separable.soften_exactly` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+    line = _line(sigma, torch.float64, 255.0, 0.0, images.device)
+    return _softened(images, line, greys(images.device), tabled=True)
+
+
+def smooth(field: Tensor, sigma: float, table: Tensor | None = None) -> Tensor:
+    """The blur of `spatter` on CUDA: (N, C, H, W), contiguous, integers that `table` (float64) is looked up for.
+
+    Without a table the values are taken as they are. float64 (N, C, H, W).
+    """
+    line = _line(sigma, torch.float64, 1.0, 0.0, field.device)
+    return _softened(field, line, line if table is None else table, torch.float64, tabled=table is not None)
+
+
+def _softened(
+    images: Tensor, line: Tensor, greys: Tensor, into: torch.dtype = torch.uint8, *, tabled: bool
+) -> Tensor:
+    planes, tiles = tiles_of(images)
+    height, width = images.shape[2:]
+    sizes = (height, width, len(line) - 3, tiles)
+    between, out = (torch.empty_like(images, dtype=dtype) for dtype in (line.dtype, into))
+    launch(_down, planes * tiles, images, greys, line, between, *sizes, TABLED=tabled, BLOCK=BLOCK)
+    launch(_along, planes * tiles, between, line, out, *sizes, BLOCK=BLOCK)
+    return out
+
+
+@code
+def _grey(x: tl.tensor, inside: tl.tensor, greys: tl.tensor, TABLED: tl.constexpr) -> tl.tensor:
+    value = tl.load(x, mask=inside, other=0)
+    return tl.load(greys + value.to(tl.int32)) if TABLED else value.to(greys.dtype.element_ty)
+
+
+@code
+def _down(
+    images: tl.tensor, greys: tl.tensor, line: tl.tensor, out: tl.tensor,
+    height: int, width: int, radius: int, tiles: int, TABLED: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    plane, at, inside = tile(tiles, height * width, BLOCK)
+    plane *= height * width
+    y = at // width
+    x = images + plane + at % width
+    total = _grey(x + y * width, inside, greys, TABLED) * tl.load(line + 2)
+    for k in range(radius):
+        j = radius - k
+        above = _grey(x + tl.maximum(y - j, 0) * width, inside, greys, TABLED)
+        below = _grey(x + tl.minimum(y + j, height - 1) * width, inside, greys, TABLED)
+        total += (above + below) * tl.load(line + 2 + j)
+    tl.store(out + plane + at, total, mask=inside)
+
+
+@code
+def _along(
+    between: tl.tensor, line: tl.tensor, out: tl.tensor,
+    height: int, width: int, radius: int, tiles: int, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    plane, at, inside = tile(tiles, height * width, BLOCK)
+    plane *= height * width
+    x = at % width
+    row = between + plane + (at - x)
+    total = tl.load(row + x, mask=inside, other=0) * tl.load(line + 2)
+    for k in range(radius):
+        j = radius - k
+        left = tl.load(row + tl.maximum(x - j, 0), mask=inside, other=0)
+        right = tl.load(row + tl.minimum(x + j, width - 1), mask=inside, other=0)
+        total += (left + right) * tl.load(line + 2 + j)
+    total = total * tl.load(line) + tl.load(line + 1)
+    tl.store(out + plane + at, total.to(out.dtype.element_ty), mask=inside)

@@ -1,0 +1,27 @@
+"""Where a program of a fused CUDA kernel works: on `BLOCK` values of one plane or image, its rows end to end.
+
+Positions inside a plane are 32-bit numbers, where a plane begins is a 64-bit one.
+"""
+
+from __future__ import annotations
+
+import triton.language as tl
+from torch import Tensor
+
+from .cuda import BLOCK, code
+
+__all__ = ["tile", "tiles_of"]
+
+
+def tiles_of(images: Tensor) -> tuple[int, int]:
+    """(planes, programs for one) of images (N, C, H, W) or (N, H, W)."""
+    size = images.shape[-2] * images.shape[-1]
+    return images.numel() // size, -(-size // BLOCK)
+
+
+@code
+def tile(tiles: int, size: int, BLOCK: tl.constexpr) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Which plane or image this program works on, in 64 bits; which of its values; and whether those exist."""
+    program = tl.program_id(0)
+    at = program % tiles * BLOCK + tl.arange(0, BLOCK)
+    return (program // tiles).to(tl.int64), at, at < size
