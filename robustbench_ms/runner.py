@@ -233,9 +233,8 @@ def _made(
         yield from map(show, starts)
         return
     submitted = (ahead.submit(show, start) for start in starts)
-    for made, _ in pairwise(
-        chain(submitted, [Future()])
-    ):  # the next is submitted before this one is waited for
+    # In pairs, so that the next is submitted before this one is waited for.
+    for made, _ in pairwise(chain(submitted, [Future()])):
         yield made.result()
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "code", "fused_on", "launch"]
+__all__ = ["BLOCK", "code", "fused_on", "launch", "numbers"]
 
 BLOCK = 1024
 """Values of a plane that a program works on: eight a thread."""
@@ -59,3 +59,9 @@ def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> Non
     """Run `programs` programs of a kernel on the device of its first argument, a tensor."""
     with torch.cuda.device_of(arguments[0]):  # type: ignore[no-untyped-call]
         kernel[(programs,)](*arguments, **constants, enable_fp_fusion=False)
+
+
+@lru_cache(maxsize=64)
+def numbers(device: torch.device, *numbers: float) -> Tensor:
+    """Arguments in float64, to be loaded: Triton takes numbers as float32."""
+    return torch.tensor(numbers, dtype=torch.float64, device=device)

@@ -15,6 +15,7 @@ one value in a thousand by one grey level.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,11 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned
+from .cuda import fused_on
 from .fields import fill, narrow
 from .kernel import Kernel, Setting
 
-__all__ = ["FOG", "apply", "by_torch", "draw", "fused", "map_side"]
+__all__ = ["FOG", "apply", "by_torch", "draw", "fused", "levels", "light", "map_side"]
 
 _SIDES = {"imagenet": 256, "cifar": 32, "imagenet-64": 64, "imagenet-299": 512}
 _WOBBLE = 100.0
@@ -47,14 +49,20 @@ def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Te
     return keyed.words(keys, side * side)
 
 
+def levels(side: int, decay: float) -> Iterator[tuple[int, float]]:
+    """Each level's n, and what a word's distance from the middle, 2 word - 65535, is multiplied by."""
+    n, wobble = 1, _WOBBLE
+    while n < side:
+        yield n, wobble * wobble / 65536
+        n, wobble = 2 * n, wobble / decay
+
+
 def _plasma(words: Tensor, side: int, decay: float) -> Tensor:
     """Words (N, M * M) -> heights of no particular range, float32 (N, M, M)."""
     count = len(words)
     noise = (2 * words + (1 - 65536)).to(torch.float32)
     corners = torch.zeros((count, 1, 1), dtype=torch.float32, device=words.device)
-    n, wobble = 1, _WOBBLE
-    while n < side:
-        scale = wobble * wobble / 65536
+    for n, scale in levels(side, decay):
         d, r, t = (noise[:, n * n : 4 * n * n] * scale).view(count, 3, n, n).unbind(1)
         down = corners + corners.roll(-1, 1)
         d = (down + down.roll(-1, 2)) * 0.25 + d
@@ -63,8 +71,15 @@ def _plasma(words: Tensor, side: int, decay: float) -> Tensor:
         upper = torch.stack([corners, r], dim=3).flatten(2)
         lower = torch.stack([t, d], dim=3).flatten(2)
         corners = torch.stack([upper, lower], dim=2).flatten(1, 2)
-        n, wobble = 2 * n, wobble / decay
     return corners
+
+
+def light(images: Tensor, heights: Tensor, strength: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(the least height, what makes 0..255 strength of heights above it, what dims the sum), each float32 (N, ...)."""
+    low = heights.amin(dim=(1, 2), keepdim=True)
+    scale = torch.full_like(low, 255 * strength) / (heights.amax(dim=(1, 2), keepdim=True) - low)
+    brightest = images.amax(dim=(1, 2, 3), keepdim=True).to(torch.float32)
+    return low, scale, brightest / (brightest + 255 * strength)
 
 
 def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
@@ -72,10 +87,7 @@ def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     strength, decay = map(float, setting.parameters)
     height, width = images.shape[2:]
     heights = _plasma(words, map_side(setting.profile, height, width), decay)
-    low = heights.amin(dim=(1, 2), keepdim=True)
-    scale = torch.full_like(low, 255 * strength) / (heights.amax(dim=(1, 2), keepdim=True) - low)
-    brightest = images.amax(dim=(1, 2, 3), keepdim=True).to(torch.float32)
-    dim = brightest / (brightest + 255 * strength)
+    low, scale, dim = light(images, heights, strength)
     cloud = ((heights - low) * scale)[:, None, :height, :width]
     return ((images.to(torch.float32) + cloud) * dim).to(torch.uint8)
 
@@ -201,6 +213,10 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     The same cloud lies over every channel.
     """
     assert words is not None
+    if fused_on(images):
+        from . import triton_weather
+
+        return triton_weather.fog(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(_from_words, images, narrow(words), setting)

@@ -21,9 +21,10 @@ from robustbench_ms.errors import BadFile
 
 from . import keyed
 from .compiled import kernel, spread
+from .cuda import fused_on
 from .kernel import Kernel, Setting
 
-__all__ = ["FROST", "PHOTOGRAPHS", "apply", "by_torch", "draw", "photograph"]
+__all__ = ["FROST", "PHOTOGRAPHS", "apply", "by_torch", "crops", "draw", "photograph"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -119,15 +120,22 @@ def _corners(words: Tensor, sizes: Array, height: int, width: int) -> tuple[Tens
     return begin + top * columns + left, columns
 
 
+def crops(
+    words: Tensor, channels: int, setting: Setting, height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(planes on the words' device, uint8 (channels, pixels), and of each crop its first pixel and its stride)."""
+    first, stride = _corners(words, _ice(setting.profile, height, width).sizes, height, width)
+    planes = _planes_on(words.device, setting.profile, height, width)
+    return planes[:3] if channels == 3 else planes[3:], first, stride
+
+
 def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     """The definition of `apply`, for any device."""
     of_image, of_frost = map(float, setting.parameters)
-    height, width = images.shape[2:]
-    first, stride = _corners(words, _ice(setting.profile, height, width).sizes, height, width)
+    channels, height, width = images.shape[1:]
+    planes, first, stride = crops(words, channels, setting, height, width)
     y, x = torch.arange(height, device=words.device), torch.arange(width, device=words.device)
     at = first[:, None, None] + y[:, None] * stride[:, None, None] + x
-    planes = _planes_on(images.device, setting.profile, height, width)
-    planes = planes[:3] if images.shape[1] == 3 else planes[3:]
     ice = planes[:, at].transpose(0, 1)
     total = images.to(torch.float64) * of_image + ice.to(torch.float64) * of_frost
     return total.clamp_(max=255).to(torch.uint8)
@@ -156,6 +164,10 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     channel takes the photograph in grey.
     """
     assert words is not None
+    if fused_on(images):
+        from . import triton_weather
+
+        return triton_weather.frost(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     height, width = images.shape[2:]

@@ -288,9 +288,9 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if fused_on(images):
-        from . import triton_pixels
+        from . import triton_weather
 
-        return triton_pixels.snow(images, words, setting)
+        return triton_weather.snow(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)

@@ -20,14 +20,14 @@ from .fields import fill, narrow
 from .kernel import Kernel, Setting
 from .separable import EDGE, _convolve, _grouped, _pass, gaussian_weights
 
-__all__ = ["SPATTER", "apply", "by_torch", "draw", "fused"]
+__all__ = ["MUD_FROM", "SPATTER", "apply", "by_torch", "colour_of", "draw", "fused", "water"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _WATER = (175.0, 238.0, 238.0)
 _MUD = (63.0, 42.0, 20.0)
 _EMBOSS = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], dtype=np.float32)
-_MUD_FROM = 0.8
+MUD_FROM = 0.8
 """Below this amount the mud's edge is cut off."""
 
 
@@ -37,7 +37,7 @@ def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Te
     return keyed.words(keys, shape[2] * shape[3])
 
 
-def _colour(mud: float, channels: int) -> Array:
+def colour_of(mud: float, channels: int) -> Array:
     """Red, green, blue; for a grey image their luminance."""
     colour = np.array(_MUD if mud else _WATER)
     return (colour if channels == 3 else colour @ [[0.299], [0.587], [0.114]]).astype(np.float32)
@@ -65,19 +65,32 @@ def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     count, channels, height, width = images.shape
     quantiles = torch.from_numpy(keyed.normal_quantiles().copy()).to(images.device)
     layer = _smooth((quantiles[words] * sigma + mean).view(count, height, width), smooth)
-    colour = torch.from_numpy(_colour(mud, channels)).to(images.device)[:, None, None]
-    x = images.to(torch.float32)
-    if mud:
-        amount = _smooth((layer > threshold).to(torch.float64), strength)
-        amount = torch.where(amount < _MUD_FROM, 0.0, amount).to(torch.float32)[:, None]
-        return (x * (1 - amount) + amount * colour + EDGE).clamp_(max=255).to(torch.uint8)
+    if not mud:
+        return water(images, layer, setting)
+    colour = torch.from_numpy(colour_of(mud, channels)).to(images.device)[:, None, None]
+    amount = _smooth((layer > threshold).to(torch.float64), strength)
+    amount = torch.where(amount < MUD_FROM, 0.0, amount).to(torch.float32)[:, None]
+    return (images.to(torch.float32) * (1 - amount) + amount * colour + EDGE).clamp_(max=255).to(torch.uint8)
+
+
+def water(images: Tensor, layer: Tensor, setting: Setting) -> Tensor:
+    """What `by_torch` does with water's layer, float64 (N, H, W): its relief is the CPU's, an image a thread."""
+    *_, threshold, strength, mud = setting.parameters
     liquid = (torch.where(layer < threshold, 0.0, layer) * 255).to(torch.int32).to(torch.uint8)
-    relief = torch.from_numpy(np.stack([_relief(one) for one in liquid.cpu().numpy()])).to(images.device)
-    product = liquid.to(torch.int32) * relief
+    flat = liquid.cpu().numpy()
+    reliefs = np.empty_like(flat)
+
+    def some(start: int, stop: int) -> None:
+        for n in range(start, stop):
+            reliefs[n] = _relief(flat[n])
+
+    spread(some, len(flat), grain=1 + 10_000 // flat[0].size)
+    product = liquid.to(torch.int32) * torch.from_numpy(reliefs).to(images.device)
     # The sources divide by the maximum unseen: where nothing splashes, 0 / 0 blackens their image.
     most = product.amax(dim=(1, 2), keepdim=True).clamp(min=1).to(torch.float32)
     amount = (product.to(torch.float32) * (torch.full_like(most, strength) / most))[:, None]
-    return (x + amount * colour + EDGE).clamp_(max=255).to(torch.uint8)
+    colour = torch.from_numpy(colour_of(mud, images.shape[1])).to(images.device)[:, None, None]
+    return (images.to(torch.float32) + amount * colour + EDGE).clamp_(max=255).to(torch.uint8)
 
 
 @kernel
@@ -139,7 +152,7 @@ def _mud(
         for y in range(height):
             for x in range(width):
                 amount = layer[y, x]
-                amount32 = np.float32(0) if amount < _MUD_FROM else np.float32(amount)
+                amount32 = np.float32(0) if amount < MUD_FROM else np.float32(amount)
                 value = np.float32(image[channel, y, x]) * (one - amount32) + amount32 * shade + edge
                 out[channel, y, x] = np.uint8(np.int32(min(value, np.float32(255))))
 
@@ -176,7 +189,7 @@ def _run(images: Tensor, words: Array | None, keys: Array | None, setting: Setti
     mean, sigma, smooth, threshold, strength, mud = setting.parameters
     count, channels, height, width = images.shape
     out = torch.empty_like(images)
-    weights, colour = _grouped(smooth, np.float64), _colour(mud, channels)
+    weights, colour = _grouped(smooth, np.float64), colour_of(mud, channels)
     quantiles = keyed.normal_quantiles()[32768:]
     x, y = images.numpy(), out.numpy()
 
@@ -209,10 +222,10 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     channel takes the liquid's luminance. Where no water lies on any pixel, the image stays as it is.
     """
     assert words is not None
-    if setting.parameters[-1] and fused_on(images):
-        from . import triton_pixels
+    if fused_on(images):
+        from . import triton_weather
 
-        return triton_pixels.mud(images, words, setting)
+        return triton_weather.spatter(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, narrow(words), None, setting)

@@ -1,27 +1,22 @@
-"""Random words and single pixels on CUDA: what `keyed`, `snow`, `spatter`, `noise`, `hsv` and `elastic` define."""
+"""Random words and single pixels on CUDA: what `keyed`, `noise`, `hsv` and `elastic` define."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-import numpy as np
 import torch
 import triton.language as tl
 from torch import Tensor
 
 from . import keyed
-from .cuda import BLOCK, code, launch
+from .cuda import BLOCK, code, launch, numbers
 from .elastic import affine, smoothed
 from .kernel import Setting
 from .noise import shot_table
-from .separable import EDGE
-from .snow import _BLUE, _GREEN, _RED, _axes, _axis, _streaks
-from .spatter import _MUD_FROM, _colour
-from .triton_blur import move
-from .triton_gaussian import greys, smooth
+from .triton_gaussian import greys
 from .triton_tiles import tile
 
-__all__ = ["elastic", "mud", "saturate", "shot", "snow", "words"]
+__all__ = ["elastic", "saturate", "shot", "words"]
 
 
 # Words of the counter generator.
@@ -61,156 +56,6 @@ def _words(
     x = x ^ (x >> 31)
     word = (x >> (at % lanes * BITS).to(tl.uint64)) & ((1 << BITS) - 1)
     tl.store(out + n * count + at, word.to(out.dtype.element_ty), mask=inside)
-
-
-# Snow: the flakes from their words, the streaks by `move`, and both under the image.
-
-
-@lru_cache(maxsize=8)
-def _quantiles(device: torch.device) -> Tensor:
-    return torch.from_numpy(keyed.normal_quantiles().copy()).to(device)
-
-
-@lru_cache(maxsize=64)
-def _numbers(device: torch.device, *numbers: float) -> Tensor:
-    """Arguments in float64: Triton takes numbers as float32."""
-    return torch.tensor(numbers, dtype=torch.float64, device=device)
-
-
-@lru_cache(maxsize=64)
-def _tables(size: int, factor: float, package: bool, device: torch.device) -> tuple[int, int, list[Tensor]]:
-    """(values that are drawn, values they become, the tables of snow's `_Axis`)."""
-    axis = _axis(size, factor, package=package)
-    tables = (axis.first.view(np.int32), axis.second.view(np.int32), axis.near, axis.far)
-    return axis.drawn, len(axis.first), [torch.from_numpy(table).to(device) for table in tables]
-
-
-def snow(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """`snow.by_torch` on CUDA: uint8 (N, C, H, W) and its words, contiguous -> the same."""
-    mean, sigma, factor, threshold, _, _, mix = map(float, setting.parameters)
-    count, channels, height, width = images.shape
-    package = setting.profile == "any-size"
-    _, tall, down = _tables(height, factor, package, images.device)
-    drawn, wide, across = _tables(width, factor, package, images.device)
-    flakes = images.new_empty((count, 1, tall, wide), dtype=torch.float32 if package else torch.uint8)
-    tiles = -(-tall * wide // BLOCK)
-    launch(
-        _flakes, count * tiles, words, _quantiles(images.device),
-        _numbers(images.device, mean, sigma, threshold),
-        *down, *across, flakes, words.shape[1], drawn, tall, wide, tiles, PACKAGE=package, BLOCK=BLOCK,
-    )  # fmt: skip
-    lines = _streaks(words, setting, *_axes(setting, height, width))
-    fallen = move(flakes, lines, (height, width), "rounded" if package else "quantum")
-    out = torch.empty_like(images)
-    tiles = -(-height * width // BLOCK)
-    shares = {"RED": float(_RED), "GREEN": float(_GREEN), "BLUE": float(_BLUE), "EDGE": EDGE}
-    sizes = (height * width, channels, tiles, mix, 1 - mix)
-    launch(_composed, count * tiles, images, fallen, out, *sizes, **shares, BLOCK=BLOCK)
-    return out
-
-
-@code
-def _flakes(
-    words: tl.tensor, quantiles: tl.tensor, numbers: tl.tensor,
-    tops: tl.tensor, bottoms: tl.tensor, tops_weight: tl.tensor, bottoms_weight: tl.tensor,
-    lefts: tl.tensor, rights: tl.tensor, lefts_weight: tl.tensor, rights_weight: tl.tensor, out: tl.tensor,
-    length: int, drawn: int, height: int, width: int, tiles: int, PACKAGE: tl.constexpr, BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
-    """The enlarged layer after its threshold, 0..255."""
-    n, at, inside = tile(tiles, height * width, BLOCK)
-    y = at // width
-    x = at % width
-    seen = words + n * length + 4
-    top = tl.load(tops + y, mask=inside, other=0) * drawn
-    bottom = tl.load(bottoms + y, mask=inside, other=0) * drawn
-    near = tl.load(tops_weight + y, mask=inside, other=0)
-    far = tl.load(bottoms_weight + y, mask=inside, other=0)
-    left = seen + tl.load(lefts + x, mask=inside, other=0)
-    right = seen + tl.load(rights + x, mask=inside, other=0)
-    one = _drawn(left + top, quantiles, numbers, inside) * near
-    one += _drawn(left + bottom, quantiles, numbers, inside) * far
-    two = _drawn(right + top, quantiles, numbers, inside) * near
-    two += _drawn(right + bottom, quantiles, numbers, inside) * far
-    layer = one * tl.load(lefts_weight + x, mask=inside, other=0)
-    layer += two * tl.load(rights_weight + x, mask=inside, other=0)
-    layer = tl.minimum(tl.where(layer < tl.load(numbers + 2), 0.0, layer), 1.0) * 255
-    if not PACKAGE:
-        layer = layer.to(tl.int32)
-    tl.store(out + n * height * width + at, layer.to(out.dtype.element_ty), mask=inside)
-
-
-@code
-def _drawn(word: tl.tensor, quantiles: tl.tensor, numbers: tl.tensor, inside: tl.tensor) -> tl.tensor:
-    z = tl.load(quantiles + tl.load(word, mask=inside, other=0))
-    return z * tl.load(numbers + 1) + tl.load(numbers)
-
-
-@code
-def _composed(
-    images: tl.tensor, snow: tl.tensor, out: tl.tensor, size: int, channels: int, tiles: int,
-    of_image: float, of_white: float, RED: tl.constexpr, GREEN: tl.constexpr, BLUE: tl.constexpr,
-    EDGE: tl.constexpr, BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
-    """One image under its snow, which read backwards is turned by 180 degrees."""
-    n, at, inside = tile(tiles, size, BLOCK)
-    there = tl.load(snow + n * size + at, mask=inside, other=0).to(tl.float32)
-    back = tl.load(snow + n * size + (size - 1 - at), mask=inside, other=0).to(tl.float32)
-    fallen = there + back + EDGE
-    pixels = images + n * channels * size + at
-    grey = tl.load(pixels, mask=inside, other=0).to(tl.float32)
-    if channels == 3:
-        green = tl.load(pixels + size, mask=inside, other=0).to(tl.float32)
-        blue = tl.load(pixels + 2 * size, mask=inside, other=0).to(tl.float32)
-        grey = grey * RED + green * GREEN + blue * BLUE
-    grey = grey * 1.5 + 127.5
-    for c in range(channels):
-        value = tl.load(pixels + c * size, mask=inside, other=0).to(tl.float32)
-        white = tl.maximum(value, grey)
-        total = tl.minimum(value * of_image + white * of_white + fallen, 255.0)
-        tl.store(out + (n * channels + c) * size + at, total.to(tl.uint8), mask=inside)
-
-
-# Spatter's mud: noise blurred, what lies above a threshold blurred again, and the colour over the image.
-
-
-@lru_cache(maxsize=8)
-def _noise(mean: float, sigma: float, device: torch.device) -> Tensor:
-    return _quantiles(device) * sigma + mean
-
-
-@lru_cache(maxsize=8)
-def _mud_on(channels: int, device: torch.device) -> Tensor:
-    return torch.from_numpy(_colour(True, channels)).to(device)
-
-
-def mud(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """`spatter.by_torch` of mud on CUDA: uint8 (N, C, H, W) and its words, contiguous -> uint8."""
-    mean, sigma, blur, threshold, edge, _ = setting.parameters
-    count, channels, height, width = images.shape
-    layer = smooth(words.view(count, 1, height, width), blur, _noise(mean, sigma, images.device))
-    amounts = smooth((layer > threshold).view(torch.uint8), edge)
-    out = torch.empty_like(images)
-    tiles = -(-height * width // BLOCK)
-    launch(
-        _muddied, count * tiles, images, amounts, _numbers(images.device, _MUD_FROM),
-        _mud_on(channels, images.device), out, height * width, channels, tiles, EDGE=EDGE, BLOCK=BLOCK,
-    )  # fmt: skip
-    return out
-
-
-@code
-def _muddied(
-    images: tl.tensor, amounts: tl.tensor, least: tl.tensor, colour: tl.tensor, out: tl.tensor,
-    size: int, channels: int, tiles: int, EDGE: tl.constexpr, BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
-    n, at, inside = tile(tiles, size, BLOCK)
-    amount = tl.load(amounts + n * size + at, mask=inside, other=0)
-    amount = tl.where(amount < tl.load(least), 0.0, amount).to(tl.float32)
-    for c in range(channels):
-        here = (n * channels + c) * size + at
-        value = tl.load(images + here, mask=inside, other=0).to(tl.float32)
-        value = value * (1 - amount) + amount * tl.load(colour + c) + EDGE
-        tl.store(out + here, tl.minimum(value, 255.0).to(tl.uint8), mask=inside)
 
 
 # Shot noise: one look into the alias tables a value.
@@ -255,7 +100,7 @@ def saturate(images: Tensor, factor: float, offset: float) -> Tensor:
     size = images.shape[2] * images.shape[3]
     tiles = -(-size // BLOCK)
     out = torch.empty_like(images)
-    scale = _numbers(images.device, factor, offset)
+    scale = numbers(images.device, factor, offset)
     launch(
         _saturated, len(images) * tiles, images, greys(images.device), scale, out, size, tiles, BLOCK=BLOCK
     )
@@ -312,7 +157,7 @@ def elastic(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
         pixels = torch.empty_like(images, dtype=torch.float32)
         launch(_mapped, count * tiles, images, parts, pixels, *sizes, BLOCK=BLOCK)
     fields, unit = smoothed(words, setting, height, width)
-    units = _numbers(images.device, unit)
+    units = numbers(images.device, unit)
     out = torch.empty_like(images)
     launch(_displaced, count * tiles, pixels, fields.contiguous(), units, out, *sizes, BLOCK=BLOCK)
     return out

@@ -6,6 +6,8 @@ interpreted.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from triton.runtime import interpreter
@@ -13,6 +15,8 @@ from triton.runtime import interpreter
 from robustbench_ms.corruptions import (
     defocus,
     elastic,
+    fog,
+    frost,
     glass,
     hsv,
     keyed,
@@ -24,6 +28,7 @@ from robustbench_ms.corruptions import (
     triton_blur,
     triton_gaussian,
     triton_pixels,
+    triton_weather,
 )
 from robustbench_ms.corruptions import zoom as zooming
 from robustbench_ms.corruptions.kernel import Setting
@@ -108,12 +113,23 @@ def zoomed(x, setting):
 
 def snowed(x, setting):
     words = words_for(x, snow.draw, setting)
-    return triton_pixels.snow(x, words, setting), snow.by_torch(x, words, setting)
+    return triton_weather.snow(x, words, setting), snow.by_torch(x, words, setting)
 
 
-def muddied(x, setting):
+def frosted(x, setting):
+    words = words_for(x, frost.draw, setting)
+    return triton_weather.frost(x, words, setting), frost.by_torch(x, words, setting)
+
+
+def fogged(x, setting):
+    setting = replace(setting, profile="any-size")  # for a map that holds x
+    words = words_for(x, fog.draw, setting)
+    return triton_weather.fog(x, words, setting), fog.by_torch(x, words, setting)
+
+
+def spattered(x, setting):
     words = words_for(x, spatter.draw, setting)
-    return triton_pixels.mud(x, words, setting), spatter.by_torch(x, words, setting)
+    return triton_weather.spatter(x, words, setting), spatter.by_torch(x, words, setting)
 
 
 def shot(x, setting):
@@ -133,8 +149,8 @@ def distorted(x, setting):
 
 BOTH = {
     gaussian: "gaussian_blur", exact_gaussian: "glass_blur", glass_rounds: "glass_blur", disk: "defocus_blur",
-    moved: "motion_blur", zoomed: "zoom_blur", snowed: "snow", muddied: "spatter", shot: "shot_noise",
-    saturated: "saturate", distorted: "elastic_transform",
+    moved: "motion_blur", zoomed: "zoom_blur", snowed: "snow", frosted: "frost", fogged: "fog",
+    spattered: "spatter", shot: "shot_noise", saturated: "saturate", distorted: "elastic_transform",
 }  # fmt: skip
 
 
@@ -145,8 +161,6 @@ def variants():
         for profile in PROFILES:
             for severity in SEVERITIES:
                 setting = Setting(profile, severity, parameters(name, profile, severity))
-                if both is muddied and not setting.parameters[-1]:
-                    continue  # water
                 kind = (profile == "any-size", setting.parameters)
                 if kind not in seen:
                     seen.add(kind)
@@ -164,8 +178,7 @@ def test_every_setting(both, setting):
 
 @pytest.mark.parametrize("both", BOTH)
 def test_batches_and_single_pixels(both):
-    severity = 4 if both is muddied else 2
-    setting = Setting("cifar", severity, parameters(BOTH[both], "cifar", severity))
+    setting = Setting("cifar", 5, parameters(BOTH[both], "cifar", 5))
     for shape in [(1, 1, 1, 1), (2, 1, 1, 5), (2, 3, 19, 2)]:
         found, expected = both(textured(shape), setting)
         assert torch.equal(found, expected), shape

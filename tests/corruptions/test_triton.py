@@ -18,8 +18,8 @@ from robustbench_ms.corruptions.table import SEVERITIES, parameters
 pytest.importorskip("triton")
 
 FUSED = [
-    "shot_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow", "spatter",
-    "elastic_transform", "gaussian_blur", "saturate",
+    "shot_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow", "frost", "fog",
+    "spatter",    "elastic_transform", "gaussian_blur", "saturate",
 ]  # fmt: skip
 """The corruptions with fused kernels."""
 
@@ -85,7 +85,7 @@ def on(device, name, severity, count, side, profile="imagenet"):
 @pytest.mark.parametrize("name", FUSED)
 def test_kernels_compile_once_and_round_every_product(name, compiled):
     """On the device "meta", where tensors have no values, the fused path is taken as on CUDA."""
-    for severity in SEVERITIES if name != "spatter" else (4, 5):  # spatter's water is not fused
+    for severity in SEVERITIES if name != "spatter" else (4, 5):  # spatter's water is finished on the CPU
         images, words, setting = on("meta", name, severity, 2, 224)
         assert kernel_of(name).apply(images, words, setting).shape == images.shape
     images, words, setting = on("meta", name, 5, 1, 31, "any-size")
