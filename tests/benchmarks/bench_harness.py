@@ -67,7 +67,8 @@ def bare_passes(suite, card, places, device):
 def measure(benchmark, suite, cards, places, device):
     """One run of the suite; after each of its cells the clock stops for as many bare passes of that cell.
 
-    So both see the same machine: on a shared one a second's load is spread over both sums.
+    So both see the same machine: on a shared one a second's load is spread over both sums. The time that
+    pytest-benchmark prints is that of both.
     """
     for corruption in suite.matrix.get("corruption", ()):  # compiled once, not timed
         side = SIDES[suite.profile]
