@@ -179,8 +179,6 @@ def _measure(
         return _Shown(batch, loaded - begin, time.perf_counter() - loaded)
 
     for shown in _made(show, range(0, len(data), step), ahead if device.type == "cuda" else None):
-        if not active:
-            break
         for runner in list(active):
             begin = time.perf_counter()
             halved = runner.batch
@@ -204,6 +202,8 @@ def _measure(
             spent["model"] += answered - begin
             spent["scoring"] += time.perf_counter() - answered
         yield BatchDone(key(asked.condition), len(shown.batch.ids) * len(active))
+        if not active:
+            break
 
     finished = []
     for runner in active:
