@@ -11,10 +11,13 @@ The number of threads is torch's (`torch.set_num_threads`; 1 in a DataLoader wor
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,16 +33,38 @@ def kernel(function: Callable[..., Any] | None = None, *, fastmath: Any = False)
     """Compile a function at its first call, without the GIL, and keep the machine code on disk.
 
     numba keeps it in `__pycache__` or, where that cannot be written, in its folder of the user. Where there
-    is neither, it is compiled anew in each process. Its cache knows the file that a function stands in and no
-    other: whoever edits a function that kernels in other files call clears these caches.
+    is neither, it is compiled anew in each process.
     """
     if function is None:
         return lambda f: kernel(f, fastmath=fastmath)
     options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
     try:
-        return njit(cache=True, **options)(function)
+        compiled = njit(cache=True, **options)(function)
     except RuntimeError:  # numba: "cannot cache function: no locator available"
         return njit(**options)(function)
+    _drop_stale(compiled.stats.cache_path)
+    return compiled
+
+
+@cache
+def _drop_stale(folder: str) -> None:
+    """Forget the machine code in numba's cache folder unless every source file is as it was.
+
+    numba asks that only of the file that a kernel stands in, and keeps kernels that call a function of another file,
+    or use its constants, when that one changes.
+    """
+    sources = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        sources.update(path.read_bytes())
+    note = Path(folder) / "sources.sha256"
+    try:
+        if note.exists() and note.read_text() == sources.hexdigest():
+            return
+        for index in Path(folder).glob("*.nbi"):
+            index.unlink(missing_ok=True)
+        note.write_text(sources.hexdigest())
+    except OSError:
+        pass  # where nothing can be written, numba writes nothing either
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
+import robustbench_ms
 from robustbench_ms.corruptions import SIDES, corrupt, kernel_of, keyed
 from robustbench_ms.corruptions.compiled import spread
 from robustbench_ms.corruptions.kernel import Setting
@@ -302,6 +306,38 @@ def test_nowhere_to_keep_machine_code():
     x = torch.arange(3072).remainder(256).to(torch.uint8).view(1, 3, 32, 32)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == int(corrupt(x, "impulse_noise", 5).long().sum())
+
+
+def test_machine_code_is_dropped_when_a_file_that_it_draws_on_changes(tmp_path):
+    """Impulse noise takes its words from another file."""
+    package = Path(robustbench_ms.__file__).parent
+    copy = shutil.copytree(
+        package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
+    )
+    code = (
+        "import torch; from robustbench_ms.corruptions import compiled, corrupt, keyed, noise;"
+        "x = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8);"
+        "print(int(corrupt(x, 'impulse_noise', 5).long().sum()), sum(noise._impulse_chunks.stats.cache_hits.values()))"
+    )
+
+    def run():
+        environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
+    first, hits = run()
+    assert hits == "0"
+    assert run() == [first, "1"]
+    file = copy / "corruptions" / "compiled.py"
+    text = file.read_text()
+    assert text.count("return mix(key + ") == 1
+    file.write_text(text.replace("return mix(key + ", "return mix(key ^ "))
+    changed, hits = run()
+    assert changed != first
+    assert hits == "0"
 
 
 @gpu
