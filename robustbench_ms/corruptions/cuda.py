@@ -62,6 +62,6 @@ def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> Non
 
 
 @lru_cache(maxsize=64)
-def numbers(device: torch.device, *numbers: float) -> Tensor:
+def numbers(device: torch.device, *values: float) -> Tensor:
     """Arguments in float64, to be loaded: Triton takes numbers as float32."""
-    return torch.tensor(numbers, dtype=torch.float64, device=device)
+    return torch.tensor(values, dtype=torch.float64, device=device)

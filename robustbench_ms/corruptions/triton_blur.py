@@ -11,7 +11,7 @@ from torch import Tensor
 from .cuda import BLOCK, code, launch
 from .defocus import Plan
 from .separable import EDGE
-from .triton_tiles import tile, tiles_of
+from .triton_tiles import programs, tile
 from .zoom import _lines, _share
 
 __all__ = ["defocus", "move", "move_rounds", "zoom"]
@@ -24,11 +24,10 @@ def move_rounds(images: Tensor, words: Tensor, reach: int) -> Tensor:
     """`glass.move_by_torch` on CUDA: uint8 (N, C, H, W) and int32 (N, rounds, H, W), contiguous -> the images."""
     count, channels, height, width = images.shape
     rounds = words.shape[1]
-    tiles = tiles_of(images)[1]
     for i in range(rounds):
         out = torch.empty_like(images)
-        sizes = (channels, height, width, reach, i, rounds, tiles)
-        launch(_round, count * tiles, images, words, out, *sizes, BLOCK=BLOCK)
+        sizes = (channels, height, width, reach, i, rounds)
+        launch(_round, programs(count, height * width), images, words, out, *sizes, BLOCK=BLOCK)
         images = out
     return images
 
@@ -50,10 +49,10 @@ def _partner(at: tl.tensor, moved: tl.tensor, drawn: tl.tensor, width: int, reac
 @code
 def _round(
     images: tl.tensor, words: tl.tensor, out: tl.tensor,
-    channels: int, height: int, width: int, reach: int, turn: int, rounds: int, tiles: int, BLOCK: tl.constexpr,
+    channels: int, height: int, width: int, reach: int, turn: int, rounds: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     size = height * width
-    n, at, inside = tile(tiles, size, BLOCK)
+    n, at, inside = tile(size, BLOCK)
     drawn = words + (n * rounds + turn) * size
     here = at
     there = _partner(here, inside & _moved(here, height, width, reach), drawn, width, reach)
@@ -92,12 +91,12 @@ def defocus(images: Tensor, plan: Plan) -> Tensor:
     out = torch.empty_like(images)
     rows = planes * tall
     launch(_summed, -(-rows // 8), images, sums, height, width, margin, rows, ROWS=8, BLOCK=BLOCK // 4)
-    programs = tiles_of(disks)[1]
-    inner = (*disks.shape[1:], tall, wide, radius, margin - half, programs)
-    launch(_gathered, planes * programs, sums, widths, disks, *inner, BLOCK=BLOCK)
-    programs = tiles_of(images)[1]
-    sizes = (height, width, tall, wide, half, margin, len(plan.corrections), programs)
-    launch(_finished, planes * programs, sums, disks, places, weights, out, *sizes, BLOCK=BLOCK)
+    inner = (*disks.shape[1:], tall, wide, radius, margin - half)
+    launch(_gathered, programs(planes, disks[0].numel()), sums, widths, disks, *inner, BLOCK=BLOCK)
+    sizes = (height, width, tall, wide, half, margin, len(plan.corrections))
+    launch(
+        _finished, programs(planes, height * width), sums, disks, places, weights, out, *sizes, BLOCK=BLOCK
+    )
     return out
 
 
@@ -135,10 +134,10 @@ def _summed(
 @code
 def _gathered(
     sums: tl.tensor, widths: tl.tensor, disks: tl.tensor,
-    rows: int, columns: int, tall: int, wide: int, radius: int, margin: int, tiles: int, BLOCK: tl.constexpr,
+    rows: int, columns: int, tall: int, wide: int, radius: int, margin: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """The disk's sums of (rows, columns) values, `margin` rows and columns inside the sums."""
-    plane, at, inside = tile(tiles, rows * columns, BLOCK)
+    plane, at, inside = tile(rows * columns, BLOCK)
     centre = sums + plane * tall * wide + (at // columns + margin) * wide + at % columns + margin
     half = tl.load(widths)
     total = _run(centre, half, inside)
@@ -157,10 +156,10 @@ def _run(centre: tl.tensor, half: tl.tensor, inside: tl.tensor) -> tl.tensor:
 @code
 def _finished(
     sums: tl.tensor, disks: tl.tensor, places: tl.tensor, weights: tl.tensor, out: tl.tensor,
-    height: int, width: int, tall: int, wide: int, half: int, margin: int, corrections: int, tiles: int,
+    height: int, width: int, tall: int, wide: int, half: int, margin: int, corrections: int,
     BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    plane, at, inside = tile(tiles, height * width, BLOCK)
+    plane, at, inside = tile(height * width, BLOCK)
     y = at // width
     x = at % width
     step = width + 2 * half
@@ -207,10 +206,9 @@ def move(planes: Tensor, lines: tuple[Tensor, Tensor, Tensor], size: tuple[int, 
     count, channels, tall, wide = planes.shape
     rows, columns, weights = (line.contiguous() for line in lines)
     out = planes.new_empty((count, channels, *size), dtype=torch.uint8)
-    tiles = tiles_of(out)[1]
     launch(
-        _moved_along, count * channels * tiles, planes, rows, columns, weights, out,
-        tall, wide, *size, channels, rows.shape[1], tiles, ENDING=ending, EDGE=EDGE, BLOCK=BLOCK,
+        _moved_along, programs(count * channels, size[0] * size[1]), planes, rows, columns, weights, out,
+        tall, wide, *size, channels, rows.shape[1], ENDING=ending, EDGE=EDGE, BLOCK=BLOCK,
     )  # fmt: skip
     return out
 
@@ -218,10 +216,10 @@ def move(planes: Tensor, lines: tuple[Tensor, Tensor, Tensor], size: tuple[int, 
 @code
 def _moved_along(
     planes: tl.tensor, rows: tl.tensor, columns: tl.tensor, weights: tl.tensor, out: tl.tensor,
-    tall: int, wide: int, height: int, width: int, channels: int, taps: int, tiles: int,
+    tall: int, wide: int, height: int, width: int, channels: int, taps: int,
     ENDING: tl.constexpr, EDGE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    plane, at, inside = tile(tiles, height * width, BLOCK)
+    plane, at, inside = tile(height * width, BLOCK)
     first = plane // channels * taps
     y = at // width
     x = at % width
@@ -257,12 +255,21 @@ def _positions(size: int, factors: tuple[float, ...], device: torch.device) -> l
 
 def zoom(images: Tensor, factors: tuple[float, ...]) -> Tensor:
     """`zoom.zoom_by_torch` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
-    planes, tiles = tiles_of(images)
-    height, width = images.shape[2:]
+    count, channels, height, width = images.shape
     down, across = (_positions(size, factors, images.device) for size in (height, width))
     out = torch.empty_like(images)
-    sizes = (height, width, len(factors) - 1, tiles, _share(factors))
-    launch(_zoomed, planes * tiles, images, *down, *across, out, *sizes, EDGE=EDGE, BLOCK=BLOCK)
+    sizes = (height, width, len(factors) - 1, _share(factors))
+    launch(
+        _zoomed,
+        programs(count * channels, height * width),
+        images,
+        *down,
+        *across,
+        out,
+        *sizes,
+        EDGE=EDGE,
+        BLOCK=BLOCK,
+    )
     return out
 
 
@@ -270,9 +277,9 @@ def zoom(images: Tensor, factors: tuple[float, ...]) -> Tensor:
 def _zoomed(
     images: tl.tensor, rows: tl.tensor, above: tl.tensor, below: tl.tensor,
     columns: tl.tensor, before: tl.tensor, after: tl.tensor, out: tl.tensor,
-    height: int, width: int, layers: int, tiles: int, share: float, EDGE: tl.constexpr, BLOCK: tl.constexpr,
+    height: int, width: int, layers: int, share: float, EDGE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    plane, at, inside = tile(tiles, height * width, BLOCK)
+    plane, at, inside = tile(height * width, BLOCK)
     plane *= height * width
     y = at // width
     x = at % width

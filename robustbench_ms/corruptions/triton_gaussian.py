@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .cuda import BLOCK, code, launch
 from .separable import EDGE, gaussian_weights
-from .triton_tiles import tile, tiles_of
+from .triton_tiles import programs, tile
 
 __all__ = ["greys", "smooth", "soften", "soften_exactly"]
 
@@ -51,12 +51,11 @@ def smooth(field: Tensor, sigma: float, table: Tensor | None = None) -> Tensor:
 def _softened(
     images: Tensor, line: Tensor, greys: Tensor, into: torch.dtype = torch.uint8, *, tabled: bool
 ) -> Tensor:
-    planes, tiles = tiles_of(images)
-    height, width = images.shape[2:]
-    sizes = (height, width, len(line) - 3, tiles)
+    count, channels, height, width = images.shape
+    many, sizes = programs(count * channels, height * width), (height, width, len(line) - 3)
     between, out = (torch.empty_like(images, dtype=dtype) for dtype in (line.dtype, into))
-    launch(_down, planes * tiles, images, greys, line, between, *sizes, TABLED=tabled, BLOCK=BLOCK)
-    launch(_along, planes * tiles, between, line, out, *sizes, BLOCK=BLOCK)
+    launch(_down, many, images, greys, line, between, *sizes, TABLED=tabled, BLOCK=BLOCK)
+    launch(_along, many, between, line, out, *sizes, BLOCK=BLOCK)
     return out
 
 
@@ -69,9 +68,9 @@ def _grey(x: tl.tensor, inside: tl.tensor, greys: tl.tensor, TABLED: tl.constexp
 @code
 def _down(
     images: tl.tensor, greys: tl.tensor, line: tl.tensor, out: tl.tensor,
-    height: int, width: int, radius: int, tiles: int, TABLED: tl.constexpr, BLOCK: tl.constexpr,
+    height: int, width: int, radius: int, TABLED: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    plane, at, inside = tile(tiles, height * width, BLOCK)
+    plane, at, inside = tile(height * width, BLOCK)
     plane *= height * width
     y = at // width
     x = images + plane + at % width
@@ -87,9 +86,9 @@ def _down(
 @code
 def _along(
     between: tl.tensor, line: tl.tensor, out: tl.tensor,
-    height: int, width: int, radius: int, tiles: int, BLOCK: tl.constexpr,
+    height: int, width: int, radius: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    plane, at, inside = tile(tiles, height * width, BLOCK)
+    plane, at, inside = tile(height * width, BLOCK)
     plane *= height * width
     x = at % width
     row = between + plane + (at - x)

@@ -14,7 +14,7 @@ from .elastic import affine, smoothed
 from .kernel import Setting
 from .noise import shot_table
 from .triton_gaussian import greys
-from .triton_tiles import tile
+from .triton_tiles import programs, tile
 
 __all__ = ["elastic", "saturate", "shot", "words"]
 
@@ -25,29 +25,18 @@ __all__ = ["elastic", "saturate", "shot", "words"]
 def words(keys: Tensor, count: int, bits: int, start: int) -> Tensor:
     """`keyed.words` on CUDA, of 16 or 32 bits: int64 (N,) -> int32 or int64 (N, count)."""
     out = keys.new_empty((len(keys), count), dtype=torch.int32 if bits == 16 else torch.int64)
-    tiles = -(-count // BLOCK)
     constants = {"GOLDEN": keyed.GOLDEN, "FIRST": keyed.FIRST, "SECOND": keyed.SECOND}
-    launch(
-        _words,
-        len(keys) * tiles,
-        keys.contiguous(),
-        out,
-        count,
-        start,
-        tiles,
-        BITS=bits,
-        BLOCK=BLOCK,
-        **constants,
-    )
+    many = programs(len(keys), count)
+    launch(_words, many, keys.contiguous(), out, count, start, BITS=bits, BLOCK=BLOCK, **constants)
     return out
 
 
 @code
 def _words(
-    keys: tl.tensor, out: tl.tensor, count: int, start: int, tiles: int,
+    keys: tl.tensor, out: tl.tensor, count: int, start: int,
     BITS: tl.constexpr, GOLDEN: tl.constexpr, FIRST: tl.constexpr, SECOND: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    n, at, inside = tile(tiles, count, BLOCK)
+    n, at, inside = tile(count, BLOCK)
     lanes = 64 // BITS
     x = tl.load(keys + n).to(tl.uint64, bitcast=True)
     x = x + (at // lanes + (start + 1)).to(tl.uint64) * GOLDEN
@@ -72,17 +61,16 @@ def shot(images: Tensor, words: Tensor, photons: float) -> Tensor:
     bins, entries = _alias(photons, images.device)
     out = torch.empty_like(images)
     size = images[0].numel()
-    tiles = -(-size // BLOCK)
-    launch(_shot, len(images) * tiles, images, words, entries, out, size, bins, tiles, BLOCK=BLOCK)
+    launch(_shot, programs(len(images), size), images, words, entries, out, size, bins, BLOCK=BLOCK)
     return out
 
 
 @code
 def _shot(
     images: tl.tensor, words: tl.tensor, entries: tl.tensor, out: tl.tensor,
-    size: int, bins: int, tiles: int, BLOCK: tl.constexpr,
+    size: int, bins: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    n, at, inside = tile(tiles, size, BLOCK)
+    n, at, inside = tile(size, BLOCK)
     here = n * size + at
     word = tl.load(words + here, mask=inside, other=0)
     level = tl.load(images + here, mask=inside, other=0).to(tl.int32)
@@ -98,21 +86,18 @@ def _shot(
 def saturate(images: Tensor, factor: float, offset: float) -> Tensor:
     """`hsv.saturate_by_torch` on CUDA: uint8 (N, 3, H, W), contiguous -> the same."""
     size = images.shape[2] * images.shape[3]
-    tiles = -(-size // BLOCK)
     out = torch.empty_like(images)
-    scale = numbers(images.device, factor, offset)
-    launch(
-        _saturated, len(images) * tiles, images, greys(images.device), scale, out, size, tiles, BLOCK=BLOCK
-    )
+    tables = (greys(images.device), numbers(images.device, factor, offset))
+    launch(_saturated, programs(len(images), size), images, *tables, out, size, BLOCK=BLOCK)
     return out
 
 
 @code
 def _saturated(
     images: tl.tensor, greys: tl.tensor, scale: tl.tensor, out: tl.tensor,
-    size: int, tiles: int, BLOCK: tl.constexpr,
+    size: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    n, at, inside = tile(tiles, size, BLOCK)
+    n, at, inside = tile(size, BLOCK)
     here = n * 3 * size + at
     red = tl.load(greys + tl.load(images + here, mask=inside, other=0).to(tl.int32))
     green = tl.load(greys + tl.load(images + here + size, mask=inside, other=0).to(tl.int32))
@@ -149,27 +134,26 @@ def _saturated(
 def elastic(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     """`elastic.by_torch` on CUDA: uint8 (N, C, H, W) and its words, contiguous -> uint8."""
     count, channels, height, width = images.shape
-    tiles = -(-height * width // BLOCK)
-    sizes = (channels, height, width, tiles)
+    many, sizes = programs(count, height * width), (channels, height, width)
     pixels = images
     if setting.profile != "any-size":
         parts = affine(words, setting, height, width)
         pixels = torch.empty_like(images, dtype=torch.float32)
-        launch(_mapped, count * tiles, images, parts, pixels, *sizes, BLOCK=BLOCK)
+        launch(_mapped, many, images, parts, pixels, *sizes, BLOCK=BLOCK)
     fields, unit = smoothed(words, setting, height, width)
     units = numbers(images.device, unit)
     out = torch.empty_like(images)
-    launch(_displaced, count * tiles, pixels, fields.contiguous(), units, out, *sizes, BLOCK=BLOCK)
+    launch(_displaced, many, pixels, fields.contiguous(), units, out, *sizes, BLOCK=BLOCK)
     return out
 
 
 @code
 def _mapped(
     images: tl.tensor, parts: tl.tensor, out: tl.tensor,
-    channels: int, height: int, width: int, tiles: int, BLOCK: tl.constexpr,
+    channels: int, height: int, width: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """Read along each image's affine map, edges reflected about the middles of the outer pixels."""
-    n, at, inside = tile(tiles, height * width, BLOCK)
+    n, at, inside = tile(height * width, BLOCK)
     y = at // width
     x = at % width
     part = parts + n * 6
@@ -194,11 +178,11 @@ def _mapped(
 @code
 def _displaced(
     pixels: tl.tensor, fields: tl.tensor, unit: tl.tensor, out: tl.tensor,
-    channels: int, height: int, width: int, tiles: int, BLOCK: tl.constexpr,
+    channels: int, height: int, width: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """Read along the fields, edges reflected about the outer edges of the outer pixels."""
     size = height * width
-    n, at, inside = tile(tiles, size, BLOCK)
+    n, at, inside = tile(size, BLOCK)
     dx = (tl.load(fields + n * 2 * size + at, mask=inside, other=0) * tl.load(unit)).to(tl.float32)
     dy = (tl.load(fields + (n * 2 + 1) * size + at, mask=inside, other=0) * tl.load(unit)).to(tl.float32)
     column = tl.floor(dx)

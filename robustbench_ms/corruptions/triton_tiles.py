@@ -6,22 +6,21 @@ Positions inside a plane are 32-bit numbers, where a plane begins is a 64-bit on
 from __future__ import annotations
 
 import triton.language as tl
-from torch import Tensor
 
 from .cuda import BLOCK, code
 
-__all__ = ["tile", "tiles_of"]
+__all__ = ["programs", "tile"]
 
 
-def tiles_of(images: Tensor) -> tuple[int, int]:
-    """(planes, programs for one) of images (N, C, H, W) or (N, H, W)."""
-    size = images.shape[-2] * images.shape[-1]
-    return images.numel() // size, -(-size // BLOCK)
+def programs(planes: int, size: int) -> int:
+    """How many programs work on so many planes of `size` values."""
+    return planes * -(-size // BLOCK)
 
 
 @code
-def tile(tiles: int, size: int, BLOCK: tl.constexpr) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+def tile(size: int, BLOCK: tl.constexpr) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
     """Which plane or image this program works on, in 64 bits; which of its values; and whether those exist."""
     program = tl.program_id(0)
+    tiles = tl.cdiv(size, BLOCK)
     at = program % tiles * BLOCK + tl.arange(0, BLOCK)
     return (program // tiles).to(tl.int64), at, at < size

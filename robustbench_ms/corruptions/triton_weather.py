@@ -19,7 +19,7 @@ from .separable import EDGE
 from .snow import _BLUE, _GREEN, _RED, _axes, _axis, _streaks
 from .triton_blur import move
 from .triton_gaussian import smooth
-from .triton_tiles import tile
+from .triton_tiles import programs, tile
 
 __all__ = ["fog", "frost", "snow", "spatter"]
 
@@ -48,19 +48,17 @@ def snow(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     _, tall, down = _tables(height, factor, package, images.device)
     drawn, wide, across = _tables(width, factor, package, images.device)
     flakes = images.new_empty((count, 1, tall, wide), dtype=torch.float32 if package else torch.uint8)
-    tiles = -(-tall * wide // BLOCK)
     launch(
-        _flakes, count * tiles, words, _quantiles(images.device),
+        _flakes, programs(count, tall * wide), words, _quantiles(images.device),
         numbers(images.device, mean, sigma, threshold),
-        *down, *across, flakes, words.shape[1], drawn, tall, wide, tiles, PACKAGE=package, BLOCK=BLOCK,
+        *down, *across, flakes, words.shape[1], drawn, tall, wide, PACKAGE=package, BLOCK=BLOCK,
     )  # fmt: skip
     lines = _streaks(words, setting, *_axes(setting, height, width))
     fallen = move(flakes, lines, (height, width), "rounded" if package else "quantum")
     out = torch.empty_like(images)
-    tiles = -(-height * width // BLOCK)
     shares = {"RED": float(_RED), "GREEN": float(_GREEN), "BLUE": float(_BLUE), "EDGE": EDGE}
-    sizes = (height * width, channels, tiles, mix, 1 - mix)
-    launch(_composed, count * tiles, images, fallen, out, *sizes, **shares, BLOCK=BLOCK)
+    sizes = (height * width, channels, mix, 1 - mix)
+    launch(_composed, programs(count, height * width), images, fallen, out, *sizes, **shares, BLOCK=BLOCK)
     return out
 
 
@@ -69,10 +67,10 @@ def _flakes(
     words: tl.tensor, quantiles: tl.tensor, numbers: tl.tensor,
     tops: tl.tensor, bottoms: tl.tensor, tops_weight: tl.tensor, bottoms_weight: tl.tensor,
     lefts: tl.tensor, rights: tl.tensor, lefts_weight: tl.tensor, rights_weight: tl.tensor, out: tl.tensor,
-    length: int, drawn: int, height: int, width: int, tiles: int, PACKAGE: tl.constexpr, BLOCK: tl.constexpr,
+    length: int, drawn: int, height: int, width: int, PACKAGE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """The enlarged layer after its threshold, 0..255."""
-    n, at, inside = tile(tiles, height * width, BLOCK)
+    n, at, inside = tile(height * width, BLOCK)
     y = at // width
     x = at % width
     seen = words + n * length + 4
@@ -102,12 +100,12 @@ def _drawn(word: tl.tensor, quantiles: tl.tensor, numbers: tl.tensor, inside: tl
 
 @code
 def _composed(
-    images: tl.tensor, snow: tl.tensor, out: tl.tensor, size: int, channels: int, tiles: int,
+    images: tl.tensor, snow: tl.tensor, out: tl.tensor, size: int, channels: int,
     of_image: float, of_white: float, RED: tl.constexpr, GREEN: tl.constexpr, BLUE: tl.constexpr,
     EDGE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     """One image under its snow, which read backwards is turned by 180 degrees."""
-    n, at, inside = tile(tiles, size, BLOCK)
+    n, at, inside = tile(size, BLOCK)
     there = tl.load(snow + n * size + at, mask=inside, other=0).to(tl.float32)
     back = tl.load(snow + n * size + (size - 1 - at), mask=inside, other=0).to(tl.float32)
     fallen = there + back + EDGE
@@ -147,10 +145,9 @@ def spatter(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
         return drops.water(images, layer[:, 0], setting)
     amounts = smooth((layer > threshold).view(torch.uint8), edge)
     out = torch.empty_like(images)
-    tiles = -(-height * width // BLOCK)
     launch(
-        _muddied, count * tiles, images, amounts, numbers(images.device, drops.MUD_FROM),
-        _mud_on(channels, images.device), out, height * width, channels, tiles, EDGE=EDGE, BLOCK=BLOCK,
+        _muddied, programs(count, height * width), images, amounts, numbers(images.device, drops.MUD_FROM),
+        _mud_on(channels, images.device), out, height * width, channels, EDGE=EDGE, BLOCK=BLOCK,
     )  # fmt: skip
     return out
 
@@ -158,9 +155,9 @@ def spatter(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
 @code
 def _muddied(
     images: tl.tensor, amounts: tl.tensor, least: tl.tensor, colour: tl.tensor, out: tl.tensor,
-    size: int, channels: int, tiles: int, EDGE: tl.constexpr, BLOCK: tl.constexpr,
+    size: int, channels: int, EDGE: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    n, at, inside = tile(tiles, size, BLOCK)
+    n, at, inside = tile(size, BLOCK)
     amount = tl.load(amounts + n * size + at, mask=inside, other=0)
     amount = tl.where(amount < tl.load(least), 0.0, amount).to(tl.float32)
     for c in range(channels):
@@ -179,19 +176,18 @@ def frost(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     planes, first, stride = ices.crops(words, channels, setting, height, width)
     weights = numbers(images.device, *map(float, setting.parameters))
     out = torch.empty_like(images)
-    tiles = -(-height * width // BLOCK)
-    sizes = (planes.shape[1], channels, height, width, tiles)
+    sizes = (planes.shape[1], channels, height, width)
     where = (planes, first, stride.contiguous())
-    launch(_frosted, count * tiles, images, *where, weights, out, *sizes, BLOCK=BLOCK)
+    launch(_frosted, programs(count, height * width), images, *where, weights, out, *sizes, BLOCK=BLOCK)
     return out
 
 
 @code
 def _frosted(
     images: tl.tensor, planes: tl.tensor, first: tl.tensor, stride: tl.tensor, weights: tl.tensor, out: tl.tensor,
-    length: int, channels: int, height: int, width: int, tiles: int, BLOCK: tl.constexpr,
+    length: int, channels: int, height: int, width: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    n, at, inside = tile(tiles, height * width, BLOCK)
+    n, at, inside = tile(height * width, BLOCK)
     ice = planes + tl.load(first + n) + at // width * tl.load(stride + n) + at % width
     for c in range(channels):
         here = (n * channels + c) * height * width + at
@@ -210,15 +206,13 @@ def fog(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     side = clouds.map_side(setting.profile, height, width)
     heights = images.new_zeros((count, 1, 1), dtype=torch.float32)
     for n, scale in clouds.levels(side, decay):
-        tiles = -(-n * n // BLOCK)
         finer = heights.new_empty((count, 2 * n, 2 * n))
-        launch(_refined, count * tiles, heights, words, finer, n, side * side, tiles, scale, BLOCK=BLOCK)
+        launch(_refined, programs(count, n * n), heights, words, finer, n, side * side, scale, BLOCK=BLOCK)
         heights = finer
     out = torch.empty_like(images)
-    tiles = -(-height * width // BLOCK)
     light = clouds.light(images, heights, strength)
-    sizes = (side, channels, height, width, tiles)
-    launch(_fogged, count * tiles, images, heights, *light, out, *sizes, BLOCK=BLOCK)
+    sizes = (side, channels, height, width)
+    launch(_fogged, programs(count, height * width), images, heights, *light, out, *sizes, BLOCK=BLOCK)
     return out
 
 
@@ -241,10 +235,10 @@ def _middle(
 @code
 def _refined(
     corners: tl.tensor, words: tl.tensor, out: tl.tensor,
-    n: int, length: int, tiles: int, scale: float, BLOCK: tl.constexpr,
+    n: int, length: int, scale: float, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
     size = n * n
-    image, at, inside = tile(tiles, size, BLOCK)
+    image, at, inside = tile(size, BLOCK)
     y = at // n
     x = at % n
     c = corners + image * size
@@ -267,9 +261,9 @@ def _refined(
 @code
 def _fogged(
     images: tl.tensor, heights: tl.tensor, low: tl.tensor, scale: tl.tensor, dim: tl.tensor, out: tl.tensor,
-    side: int, channels: int, height: int, width: int, tiles: int, BLOCK: tl.constexpr,
+    side: int, channels: int, height: int, width: int, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    n, at, inside = tile(tiles, height * width, BLOCK)
+    n, at, inside = tile(height * width, BLOCK)
     cloud = tl.load(heights + n * side * side + at // width * side + at % width, mask=inside, other=0)
     cloud = (cloud - tl.load(low + n)) * tl.load(scale + n)
     for c in range(channels):
