@@ -58,15 +58,15 @@ def command(
     else:
         events = _and_its_file(train(found[0], output, places, seed=seed or 0, device=device), output)
     by_name = {card.name: card for card in found}
-    left = 0
+    stopped = False
     for event in _drawn(events, as_json=as_json):
         if isinstance(event, Finished):
             if write:
                 write_weights(by_name[event.card], event.seed, event.file, event.sha256)
             elif not as_json:
                 print(_table(event))
-        left += isinstance(event, Left)
-    if left:
+        stopped |= isinstance(event, Left) and not event.busy
+    if stopped:
         raise typer.Exit(1)
 
 
