@@ -62,8 +62,8 @@ def page(found):
         "# Pilot: the rate of the fast cards",
         "",
         (
-            f"Held-out accuracy (5,000 training images that are never trained on) after {COMMON['epochs']} epochs of the "
-            f"fast cards' recipe, seed {SEED}, which is reported nowhere else; CPU. Made by `python -m tests.pilot`."
+            f"Held-out accuracy (5,000 training images that are never trained on) after {COMMON['epochs']} epochs of "
+            f"the fast cards' recipe, seed {SEED}, which is reported nowhere else; CPU. By `python -m tests.pilot`."
         ),
         "",
         "| system | " + " | ".join(f"lr {rate}" for rate in RATES) + " | its own best |",
