@@ -1,4 +1,4 @@
-"""EMA and DMSCA as their equations read, one line an equation, on the weights of our modules.
+"""ELA, EMA and DMSCA as their equations read, one line an equation, on the weights of our modules.
 
 The tests hold the shipped modules to these, and the benchmarks measure against them.
 """
@@ -7,7 +7,23 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["dmsca", "ema"]
+__all__ = ["dmsca", "ela", "ema"]
+
+
+def ela(block, x):
+    """arXiv 2403.01123: each strip through the same convolution, channel by channel, the same norm and a sigmoid."""
+
+    def gate(strip):
+        taps = block.conv.weight.squeeze(1)  # (C, k)
+        k = taps.shape[1]
+        windows = torch.nn.functional.pad(strip, (k // 2, k // 2)).unfold(2, k, 1)  # (B, C, length, k)
+        convolved = (windows * taps[:, None]).sum(3)
+        groups = convolved.unflatten(1, (block.norm.num_groups, -1))
+        centred = groups - groups.mean((2, 3), keepdim=True)
+        normed = centred / (centred.square().mean((2, 3), keepdim=True) + block.norm.eps).sqrt()
+        return (normed.flatten(1, 2) * block.norm.weight[:, None] + block.norm.bias[:, None]).sigmoid()
+
+    return x * gate(x.mean(3))[:, :, :, None] * gate(x.mean(2))[:, :, None, :]
 
 
 def ema(block, x):

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.models import create_attention
 from robustbench_ms.models.attention import ATTENTIONS
+from tests.models import literal
 
 C = 64
 ARGS = {"ema": {"factor": 8}, "sa": {"groups": 8}}
@@ -178,7 +179,7 @@ FORMULAS = {
     "ge": lambda c: 0,
     "triplet": lambda c: 300,
     "gc": lambda c: 2 * c * (c // 16) + 3 * (c // 16) + 2 * c + 1,
-    "ela": lambda c: 2 * 7 * c + 4 * c,
+    "ela": lambda c: 9 * c,
     "ema": lambda c: 10 * (c // 32) ** 2 + 4 * (c // 32),
     "bam": lambda c: 2 * c * (d := c // 16) + 3 * d + c + c * d + 3 * d + 2 * (9 * d * d + 3 * d) + d + 1,
 }
@@ -209,6 +210,9 @@ def test_se_is_torchvisions():
 def test_cbam_is_its_definition():
     """Woo et al., equations 2 and 3: sigmoid(MLP(mean) + MLP(max)), then sigmoid(f7x7([mean; max]))."""
     block, x = block_of("cbam").eval(), maps(2, C, 9, 11)
+    with torch.no_grad():
+        for tensor in block.parameters():
+            tensor.normal_(0, 0.3)
     fc1, fc2, conv = block.channel.fc1, block.channel.fc2, block.spatial.conv.conv
 
     def mlp(z):
@@ -219,6 +223,90 @@ def test_cbam_is_its_definition():
     y = y * block.spatial.conv.bn(F.conv2d(both, conv.weight, padding=3)).sigmoid()
 
     torch.testing.assert_close(block(x), y, rtol=1e-5, atol=1e-6)
+
+
+def test_cbam_starts_as_the_official_code():
+    """attention-module's ResNet: biases 0, the map's norm of scale 0 and momentum .01."""
+    block, x = block_of("cbam"), maps(2, C, 9, 11)
+
+    assert not block.channel.fc1.bias.any()
+    assert not block.channel.fc2.bias.any()
+    assert not block.spatial.conv.bn.weight.any()
+    assert block.spatial.conv.bn.momentum == 0.01
+    torch.testing.assert_close(block(x), block.channel(x) / 2, rtol=0, atol=0)
+    assert block_of("cbam", bias=False).channel.fc1.bias is None
+
+
+@pytest.mark.parametrize(("kernel_size", "groups"), [(7, 16), (5, 64), (3, 1)])
+@pytest.mark.parametrize("size", [(7, 9), (24, 24), (1, 5)])
+def test_ela_is_its_equations(kernel_size, groups, size):
+    block, x = block_of("ela", kernel_size=kernel_size, groups=groups).double(), maps(2, C, *size).double()
+    with torch.no_grad():
+        block.norm.weight.normal_(1, 0.5)
+        block.norm.bias.normal_()
+
+    torch.testing.assert_close(block(x), literal.ela(block, x), rtol=1e-10, atol=1e-12)
+
+
+def test_ela_has_576_parameters_and_turns_with_the_picture():
+    """Nothing but the axis tells its two strips apart."""
+    block, x = block_of("ela"), maps(2, C, 7, 9)
+
+    assert sum(p.numel() for p in block.parameters()) == 576
+    torch.testing.assert_close(block(x.mT), block(x).mT)
+    with pytest.raises(UserError, match="ELA was built for 64 channels, not for 32"):
+        block(maps(2, 32, 7, 9))
+
+
+def _gc_equations(block, x, fusion):
+    """Cao et al., figure 4(d): a softmax over the pixels, then C/r, layer norm, ReLU, C."""
+    weights = block.conv_attn(x).flatten(2).softmax(2)  # (B, 1, HW)
+    context = (x.flatten(2) * weights).sum(2)
+    mlp = block.mlp_add if fusion == "add" else block.mlp_scale
+    hidden = F.linear(context, mlp.fc1.weight.flatten(1), mlp.fc1.bias)
+    hidden = F.layer_norm(hidden, hidden.shape[1:], mlp.norm.weight, mlp.norm.bias, mlp.norm.eps).relu()
+    t = F.linear(hidden, mlp.fc2.weight.flatten(1), mlp.fc2.bias)[:, :, None, None]
+    return x + t if fusion == "add" else x * t.sigmoid()
+
+
+@pytest.mark.parametrize("fusion", ["scale", "add"])
+def test_gc_is_its_definition(fusion):
+    block, x = block_of("gc", fusion=fusion), maps(2, C, 7, 9)
+    with torch.no_grad():
+        for tensor in block.parameters():
+            tensor.normal_(0, 0.3)
+
+    torch.testing.assert_close(block(x), _gc_equations(block, x, fusion), rtol=1e-5, atol=1e-5)
+
+
+def test_gc_starts_asleep():
+    x = maps(2, C, 7, 9)
+
+    assert torch.equal(block_of("gc", fusion="add")(x), x)
+    assert torch.equal(block_of("gc", fusion="scale")(x), x / 2)
+    assert torch.equal(block_of("gc")(x), x / 2)
+
+
+@pytest.mark.parametrize(("channels", "count"), [(64, 8_768), (128, 22_080), (256, 62_528)])
+def test_sk_at_the_papers_setting_has_the_prototxts_counts(channels, count):
+    """Two grouped 3x3 paths with norms, a squeeze to d with a norm, and d to C for each path."""
+    hidden = max(channels // 16, 32)
+    block = create_attention("sk", channels, groups=32, hidden=hidden, split_input=False, device="meta")
+    formula = 2 * (9 * channels * channels // 32 + 2 * channels) + 3 * channels * hidden + 2 * hidden
+
+    assert sum(p.numel() for p in block.parameters()) == formula == count
+
+
+def test_sk_selects_between_its_paths():
+    """Li et al., section 3.1: fuse by adding, squeeze, and a softmax over the paths for each channel."""
+    block, x = block_of("sk", groups=32, hidden=32, split_input=False).eval(), maps(2, C, 7, 9)
+    paths = torch.stack([path(x) for path in block.paths])
+    z = block.attn.bn(block.attn.fc_reduce(paths.sum(0).mean((2, 3), keepdim=True))).relu()
+    share = block.attn.fc_select(z).view(2, 2, C, 1, 1).softmax(1).transpose(0, 1)
+
+    assert [path.conv.groups for path in block.paths] == [32, 32]
+    assert [path.conv.dilation for path in block.paths] == [(1, 1), (2, 2)]
+    torch.testing.assert_close(block(x), (paths * share).sum(0), rtol=1e-5, atol=1e-6)
 
 
 def test_eca_is_its_definition():
@@ -351,6 +439,11 @@ def test_an_input_of_the_wrong_rank_is_refused(name, shape):
         ("cbam", 64, {"kernel_size": 6}, "kernel_size must be odd, not 6; 5 and 7 are near"),
         ("triplet", 64, {"kernel_size": 4}, "kernel_size must be odd, not 4"),
         ("ela", 64, {"kernel_size": 8}, "kernel_size must be odd, not 8"),
+        ("ela", 12, {}, "groups=16 does not divide 12 channels; groups may be 1, 2, 3, 4, 6, 12"),
+        ("gc", 64, {"fusion": "ad"}, "no fusion named 'ad'; did you mean 'add'?"),
+        ("sk", 48, {"groups": 32, "split_input": False}, "groups=32 does not divide 48 channels"),
+        ("sk", 64, {"groups": 64}, "groups=64 does not divide 32 channels"),
+        ("sk", 64, {"hidden": 0}, "hidden must be an integer of at least 1, not 0"),
         ("sa", 64, {}, "groups=64: twice that does not divide 64 channels; groups may be 1, 2, 4, 8, 16, 32"),
         ("sa", 63, {}, "shuffle attention needs an even number"),
         ("sk", 63, {}, "two paths"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import timm
@@ -10,7 +11,9 @@ import torch
 import torchvision
 from torch import nn
 
+from robustbench_ms.catalog import find_card
 from robustbench_ms.errors import UserError
+from robustbench_ms.loading import build_module
 from robustbench_ms.models import (
     attention_blocks,
     backbone,
@@ -48,6 +51,7 @@ def weightless():
         ({"attention": "gc"}, 28_105_032),
         ({"attention": "gc", "reduction": 8}, 30_622_808),
         ({"attention": "eca"}, 25_557_032 + 86),
+        ({"attention": "eca", "gamma": 1, "beta": -5}, 25_557_032 + 80),
         ({"attention": "sa"}, 25_557_740),
         ({"attention": "nam"}, 25_557_032 + 30_208),
         ({"attention": "triplet"}, 25_557_032 + 16 * 300),
@@ -101,6 +105,34 @@ def test_cifar_100_rows_of_the_ema_paper(build, arguments, full, conv_linear):
 )
 def test_parameters_of_resnet18_are_the_published_ones(arguments, total):
     assert count(resnet18(**arguments)) == total
+
+
+def _blocks_of(name):
+    card = find_card(name)
+    return attention_blocks(build_module(replace(card, untrained=True), 1000)[0])
+
+
+def test_the_eca_card_has_the_published_kernels():
+    kernels = {n.split(".")[0]: b.conv.kernel_size[0] for n, b in _blocks_of("imagenet-resnet50-eca").items()}
+
+    assert kernels == {"layer1": 3, "layer2": 5, "layer3": 5, "layer4": 7}
+
+
+def test_the_gc_card_adds_in_stages_2_to_4_after_the_last_norm():
+    blocks = _blocks_of("imagenet-resnet50-gc")
+
+    assert list(blocks) == [
+        f"layer{s}.{b}.bn3.attention" for s, n in ((2, 4), (3, 6), (4, 3)) for b in range(n)
+    ]
+    assert all(b.mlp_add is not None and b.mlp_scale is None for b in blocks.values())
+
+
+def test_the_simam_card_stands_before_the_norm_with_its_authors_lambda():
+    blocks = _blocks_of("imagenet-resnet50-simam")
+
+    assert len(blocks) == 16
+    assert all(name.endswith(".conv2.attention") for name in blocks)
+    assert {b.regularizer for b in blocks.values()} == {0.1}
 
 
 BACKBONES = [
