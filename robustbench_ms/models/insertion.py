@@ -23,7 +23,15 @@ from robustbench_ms.errors import UserError, suggest
 from robustbench_ms.models.attention import attention_layer
 from robustbench_ms.models.tracing import input_size_of, last_norms, meta_copy, output_shapes, run
 
-__all__ = ["POSITIONS", "Followed", "attention_blocks", "check_wish", "insert", "usual_position"]
+__all__ = [
+    "POSITIONS",
+    "Followed",
+    "attention_blocks",
+    "check_wish",
+    "insert",
+    "own_attention",
+    "usual_position",
+]
 
 _SLOTS = ("se", "attn")  # unless a class names its own as `attention_slots`
 POSITIONS = ("slot", "residual", "stage", "between")
@@ -127,6 +135,12 @@ def attention_blocks(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+def own_attention(blocks: Mapping[str, nn.Module]) -> int:
+    """How many of the `attention_blocks` the network came with, beside those put into it; 0 without both kinds."""
+    own = sum(not _is_ours(block) for block in blocks.values())
+    return own if own < len(blocks) else 0
+
+
 def _is_ours(part: nn.Module) -> bool:
     return bool(getattr(part, "is_attention", False))
 
@@ -223,9 +237,10 @@ def _places(model: nn.Module, position: str | Sequence[str], size: Sequence[int]
     if position == "residual":
         found = last_norms(meta_copy(model), size)
         if not found:
+            slot = "'slot', " if _slots(model) else ""
             raise UserError(
                 f"position 'residual': no norm of {type(model).__name__} is followed by a residual addition; "
-                "position may be 'stage' or the name of a module"
+                f"position may be {slot}'stage' or the name of a module"
             )
         return found
     if isinstance(position, str) and position in {"stage", "between"}:

@@ -392,7 +392,12 @@ def test_a_network_of_another_input():
         (
             "torchvision:convnext_tiny",
             {"attention": "se", "position": "residual"},
-            "no norm of ConvNeXt is followed",
+            "no norm of ConvNeXt is followed by a residual addition; position may be 'stage'",
+        ),
+        (
+            "timm:seresnet18",  # its own blocks stand between
+            {"attention": "se", "position": "residual"},
+            "no norm of ResNet is followed by a residual addition; position may be 'slot', 'stage'",
         ),
         ("torchvision:vgg11", {"attention": "se", "position": "stage"}, "the stages of VGG are not known"),
         ("timm:vit_tiny_patch16_224", {"attention": "se"}, "VisionTransformer has no slots"),
