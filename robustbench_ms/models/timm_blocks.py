@@ -134,7 +134,8 @@ def sk(
         raise UserError(
             f"sk splits its channels into two paths, which {channels} do not allow; split_input=false"
         )
-    reduced("reduction", reduction, channels)
+    if hidden is None:
+        reduced("reduction", reduction, channels)
     dividing("groups", groups, channels // 2 if split_input else channels)
     width = None if hidden is None else natural("hidden", hidden)
     return _checked(
