@@ -43,7 +43,14 @@ def cards(tmp_path):
 
 def run(cards, names, seeds, folder, places):
     found = [find_card(str(cards[name])) for name in names]
-    return list(rounds(found, seeds, folder, places, device="cpu"))
+    steps = []
+    events = list(
+        rounds(found, seeds, folder, places, device="cpu", progress=lambda *told: steps.append(told))
+    )
+    for event in (e for e in events if isinstance(e, Finished) and e.trained):
+        mine = [told[2:] for told in steps if told[:2] == (event.card, event.seed)]
+        assert mine == [(i, 3) for i in (1, 2, 3)]  # of 1,080 images, 300 at once
+    return events
 
 
 def test_every_card_has_its_first_seed_before_any_has_its_second(cards, tmp_path, places):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,19 +55,21 @@ def command(
         raise UserError(f"several networks go into a folder, not into {output}")
     if seed is not None and seeds is not None:
         raise UserError("--seed and --seeds exclude each other")
-    if several:
-        events: Iterable[Any] = rounds(found, _seeds(seeds, seed), output, places, device=device)
-    else:
-        events = _and_its_file(train(found[0], output, places, seed=seed or 0, device=device), output)
-    by_name = {card.name: card for card in found}
-    stopped = False
-    for event in _drawn(events, as_json=as_json):
-        if isinstance(event, Finished):
-            if write:
-                write_weights(by_name[event.card], event.seed, event.file, event.sha256)
-            elif not as_json:
-                print(_table(event))
-        stopped |= isinstance(event, Left) and not event.busy
+    with _bar() as progress:
+        told: dict[str, Any] = {"device": device, "progress": progress}
+        if several:
+            events: Iterable[Any] = rounds(found, _seeds(seeds, seed), output, places, **told)
+        else:
+            events = _and_its_file(train(found[0], output, places, seed=seed or 0, **told), output)
+        by_name = {card.name: card for card in found}
+        stopped = False
+        for event in _drawn(events, as_json=as_json):
+            if isinstance(event, Finished):
+                if write:
+                    write_weights(by_name[event.card], event.seed, event.file, event.sha256)
+                elif not as_json:
+                    print(_table(event))
+            stopped |= isinstance(event, Left) and not event.busy
     if stopped:
         raise typer.Exit(1)
 
@@ -79,6 +83,30 @@ def _seeds(several: str | None, one: int | None) -> list[int]:
         ) from None
 
 
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int, int], None]]:
+    """A bar below the lines on a terminal, for the network that is being trained."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
+    ) as bar:
+        shown = bar.add_task("opening the data", total=None)
+
+        def draw(card: str, seed: int, done: int, of: int) -> None:
+            bar.update(shown, description=f"{card}-{seed}", completed=done, total=of)
+
+        yield draw
+
+
 def _and_its_file(epochs: Iterable[Epoch], output: Path) -> Iterator[Epoch | Finished]:
     from robustbench_ms.training import Finished
     from robustbench_ms.weights import file_digest, told_of
@@ -90,8 +118,6 @@ def _and_its_file(epochs: Iterable[Epoch], output: Path) -> Iterator[Epoch | Fin
 
 def _drawn(events: Iterable[Epoch | Finished | Left], *, as_json: bool) -> Iterator[Epoch | Finished | Left]:
     """Pass the events on, a line each: on standard error for people, as JSON on standard output for programs."""
-    import sys
-
     for event in events:
         if as_json:
             print(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ from robustbench_ms.training.checkpoints import Checkpoint, training_folder
 from robustbench_ms.training.recipe import Recipe, as_told, asked, read_recipe
 from robustbench_ms.training.split import held_out_rows, open_training_split
 
-__all__ = ["Epoch", "train"]
+__all__ = ["Epoch", "Progress", "train"]
+
+Progress = Callable[[str, int, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,20 @@ class Epoch:
 
 
 def train(
-    card: Card, output: Path, places: Places, *, seed: int = 0, device: str | None = None
+    card: Card,
+    output: Path,
+    places: Places,
+    *,
+    seed: int = 0,
+    device: str | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Epoch]:
     """Train a card on its recipe's training split and write its weights; a generator of epochs.
 
     After each epoch a checkpoint is written under the cache (`training_folder`), found again after a stop, and
     removed when the weights are there. Only the training split is opened. UserError for what the recipe, the data
     or the disk do not allow, and where a loss is not finite; Busy where another process trains the same.
+    `progress(card, seed, done, of)` is called after each step, counted over all epochs.
     """
     recipe = read_recipe(card)
     if output.suffix != ".safetensors":
@@ -75,21 +84,21 @@ def train(
     places.writable(checkpoint.folder, "cache")
     with checkpoint.held():
         training = _Training(card, recipe, places, seed, where)
-        yield from _epochs(training, checkpoint)
+        yield from _epochs(training, checkpoint, progress)
         # One entry: safetensors writes several in any order, and the same training is to make the same file.
         told = {"training": json.dumps({"card": card.name, "seed": seed, "recipe": as_told(recipe)})}
         _write(training.kept(), told, output)
         checkpoint.remove()
 
 
-def _epochs(training: _Training, checkpoint: Checkpoint) -> Iterator[Epoch]:
+def _epochs(training: _Training, checkpoint: Checkpoint, progress: Progress | None) -> Iterator[Epoch]:
     recipe = training.recipe
     state = checkpoint.load()
     first = 0 if state is None else training.restore(state)
     spent = held = kept = 0.0
     for epoch in range(first, recipe.epochs):
         begin = time.perf_counter()
-        loss = training.epoch(epoch)
+        loss = training.epoch(epoch, progress)
         trained = time.perf_counter()
         accuracy = training.held_out_accuracy()
         judged = time.perf_counter()
@@ -167,7 +176,7 @@ class _Training:
         self.scaler = torch.amp.grad_scaler.GradScaler(device.type, enabled=card.precision == "fp16")
         self.random = torch.Generator().manual_seed(seed)
 
-    def epoch(self, epoch: int) -> float:
+    def epoch(self, epoch: int, progress: Progress | None = None) -> float:
         """Train once over the data; the mean loss. UserError names the first step whose loss is not finite."""
         recipe = self.recipe
         self.model.train()
@@ -192,6 +201,8 @@ class _Training:
             self.schedule.step_update(epoch * self.steps + step + 1)
             if self.average is not None:
                 self.average.update(self.model, step=epoch * self.steps + step)
+            if progress is not None:
+                progress(self.card.name, self.seed, epoch * self.steps + step + 1, recipe.epochs * self.steps)
         if not losses.isfinite().all():
             step = int(losses.isfinite().logical_not().nonzero()[0]) + 1
             raise UserError(

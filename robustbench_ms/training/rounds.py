@@ -14,7 +14,7 @@ from robustbench_ms.record import replacing
 from robustbench_ms.spec import Card
 from robustbench_ms.toml_files import read_card
 from robustbench_ms.training.checkpoints import Busy
-from robustbench_ms.training.loop import Epoch, train
+from robustbench_ms.training.loop import Epoch, Progress, train
 from robustbench_ms.training.recipe import as_told, read_recipe
 from robustbench_ms.weights import file_digest, told_of
 
@@ -45,7 +45,13 @@ class Left:
 
 
 def rounds(
-    cards: Sequence[Card], seeds: Sequence[int], folder: Path, places: Places, *, device: str | None = None
+    cards: Sequence[Card],
+    seeds: Sequence[int],
+    folder: Path,
+    places: Places,
+    *,
+    device: str | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Epoch | Finished | Left]:
     """Train every card with every seed into folder/CARD-SEED.safetensors: all cards with the first seed, and so on.
 
@@ -63,7 +69,7 @@ def rounds(
         trained = not _finished(card, seed, path)
         if trained:
             try:
-                yield from train(card, path, places, seed=seed, device=device)
+                yield from train(card, path, places, seed=seed, device=device, progress=progress)
             except UserError as error:
                 yield Left(card.name, seed, str(error), isinstance(error, Busy))
                 continue
