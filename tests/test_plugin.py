@@ -110,7 +110,8 @@ import sys
 
 
 def pytest_collection_modifyitems(config):
-    heavy = sorted({"torch", "numpy", "typer", "robustbench_ms.gate"} & set(sys.modules))
+    ours = {name for name in sys.modules if name.startswith("robustbench_ms.")} - {"robustbench_ms.pytest_plugin"}
+    heavy = sorted({"torch", "numpy", "typer"} & set(sys.modules) | ours)
     config.pluginmanager.get_plugin("terminalreporter").write_line(f"loaded at start: {heavy}")
 """
 
