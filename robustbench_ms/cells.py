@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.record import replacing
+from robustbench_ms.files import replacing
 
 __all__ = ["FinishedCell", "load_cell", "save_cell"]
 

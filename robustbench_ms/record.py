@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.errors import BadFile
+from robustbench_ms.files import replacing
 
 __all__ = [
     "FORMAT",
@@ -201,25 +201,6 @@ def read_samples(path: Path) -> Samples | None:
 def records_in(folder: Path) -> list[Record]:
     """The records of one suite, by name; an empty list where the folder is absent."""
     return [read_record(path) for path in sorted(folder.glob("*.json"))]
-
-
-class replacing:  # noqa: N801 - reads as a verb where it is used
-    """A path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
-
-    def __enter__(self) -> Path:
-        """Return the path to write to."""
-        return self._part
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Rename, or remove what was half-written."""
-        if kind is None:
-            self._part.replace(self._path)
-        else:
-            self._part.unlink(missing_ok=True)
 
 
 def _samples_path(path: Path) -> Path:

@@ -13,6 +13,7 @@ import tomli_w
 from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
 from robustbench_ms.datasets import DATASETS, DatasetInfo
 from robustbench_ms.errors import BadFile, UserError, choose
+from robustbench_ms.files import replacing
 from robustbench_ms.metrics import COSTS, MEASURED, METRICS
 from robustbench_ms.spec import Card, Input, Published, Suite, Weights
 from robustbench_ms.toml_reader import Table, read_toml
@@ -270,8 +271,6 @@ def write_card(card: Card, path: Path) -> Path:
 
     UserError where no other process could build it, or where reading it again would give another card.
     """
-    from robustbench_ms.record import replacing
-
     if not isinstance(card.build, str):
         raise UserError(
             f"card {card.name}: its build target cannot be imported by another process, so it cannot be saved; "

@@ -23,11 +23,11 @@ from robustbench_ms.datasets import DATASETS
 from robustbench_ms.datasets.images import Images
 from robustbench_ms.devices import find_device
 from robustbench_ms.errors import UserError, choose
+from robustbench_ms.files import replacing
 from robustbench_ms.inputs import Preprocess
 from robustbench_ms.loading import build_module
 from robustbench_ms.places import Places
 from robustbench_ms.planning import CLEAN
-from robustbench_ms.record import replacing
 from robustbench_ms.spec import Card, Suite
 
 __all__ = ["Epoch", "Recipe", "read_recipe", "train"]
