@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from robustbench_ms.corruptions import Corrupt, corrupt
     from robustbench_ms.errors import UserError
     from robustbench_ms.record import Record, read_record
-    from robustbench_ms.spec import Card, Input, Suite
+    from robustbench_ms.specs.card import Card, Input
+    from robustbench_ms.specs.suite import Suite
 
 __version__ = "0.1.0.dev0"
 
@@ -39,11 +40,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Card": "spec",
+    "Card": "specs.card",
     "Corrupt": "corruptions",
-    "Input": "spec",
+    "Input": "specs.card",
     "Record": "record",
-    "Suite": "spec",
+    "Suite": "specs.suite",
     "UserError": "errors",
     "corrupt": "corruptions",
     "find_card": "catalog",

@@ -15,9 +15,9 @@ from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.environment import describe_environment
 from robustbench_ms.identity import Subject, digest
 from robustbench_ms.loading import Model
-from robustbench_ms.planning import Condition, key
 from robustbench_ms.record import Measurement, Record, Samples
-from robustbench_ms.spec import Suite
+from robustbench_ms.specs.conditions import Condition, key
+from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks import Data, Task
 
 __all__ = ["assemble"]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.errors import UnknownName, UserError, suggest
-from robustbench_ms.spec import Card, Input, Suite
+from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.suite import Suite
 from robustbench_ms.toml_files import read_card, read_suite
 
 __all__ = ["card_names", "find_card", "find_suite", "register", "shipped", "suite_names"]

@@ -16,9 +16,9 @@ from typing import Literal
 
 from robustbench_ms.comparison import CellLoss, Comparison, Loss, Side
 from robustbench_ms.errors import UserError
-from robustbench_ms.metrics import METRICS
 from robustbench_ms.record import Record
 from robustbench_ms.rules import Rule
+from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.stats import Interval, holm
 from robustbench_ms.summary import SUMMARIES
 

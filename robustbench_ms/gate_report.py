@@ -9,7 +9,7 @@ from typing import Any
 from robustbench_ms.comparison import Comparison, Loss
 from robustbench_ms.gate import Judgement, Verdict, amount
 from robustbench_ms.markdown import code, escape, grid
-from robustbench_ms.metrics import METRICS
+from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.summary import SUMMARIES
 
 __all__ = ["annotation_lines", "compared_json", "compared_markdown", "judged_json", "judged_markdown"]

@@ -13,11 +13,12 @@ from robustbench_ms.comparison import Side
 from robustbench_ms.errors import UserError
 from robustbench_ms.events import Event, RecordDone, Trouble
 from robustbench_ms.gate import Case, Judgement, Verdict, check, judge_all
-from robustbench_ms.places import Places
 from robustbench_ms.record import Record, read_record
 from robustbench_ms.reference import Found, References
 from robustbench_ms.rules import Rule, parse_rules
-from robustbench_ms.spec import Card, Suite
+from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.suite import Suite
 
 __all__ = ["gate_models", "gate_record", "rules_of"]
 

@@ -23,8 +23,8 @@ from torch import nn
 from robustbench_ms.devices import lost_devices
 from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.loading import Model
-from robustbench_ms.planning import Condition
-from robustbench_ms.spec import Suite
+from robustbench_ms.specs.conditions import Condition
+from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks import Data, Task
 from robustbench_ms.weights import state_digest
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.errors import UserError
-from robustbench_ms.spec import Input
+from robustbench_ms.specs.card import Input
 
 __all__ = ["Preprocess"]
 

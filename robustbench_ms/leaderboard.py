@@ -13,9 +13,9 @@ import numpy as np
 
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.markdown import escape, grid
-from robustbench_ms.metrics import METRICS
 from robustbench_ms.ranking import ranges
 from robustbench_ms.record import Record
+from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.stats import Interval, mean_interval
 from robustbench_ms.summary import SUMMARIES, summarise
 

@@ -59,8 +59,8 @@ def rbms_gate(request: pytest.FixtureRequest) -> Callable[..., list[Judgement]]:
         from robustbench_ms.catalog import find_suite
         from robustbench_ms.gate_report import judged_markdown
         from robustbench_ms.gating import gate_models
-        from robustbench_ms.places import Places
-        from robustbench_ms.spec import Suite
+        from robustbench_ms.specs.places import Places
+        from robustbench_ms.specs.suite import Suite
 
         if isinstance(rules, str):
             rules = [rules]  # one alone is meant, not its characters

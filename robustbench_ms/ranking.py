@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from robustbench_ms.comparison import Comparison, Side
-from robustbench_ms.metrics import METRICS
 from robustbench_ms.paired import Difference, paired, rank_ranges, welch
 from robustbench_ms.record import Record
+from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.summary import SUMMARIES
 
 __all__ = ["ranges"]

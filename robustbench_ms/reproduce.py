@@ -19,10 +19,11 @@ from robustbench_ms.comparison import Comparison
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.events import RecordDone, Trouble
 from robustbench_ms.gating import Watch
-from robustbench_ms.metrics import METRICS
-from robustbench_ms.places import Places
 from robustbench_ms.record import Measurement, Record, read_record, records_in
-from robustbench_ms.spec import Card, Published, Suite
+from robustbench_ms.specs.card import Card, Published
+from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.suite import Suite
 from robustbench_ms.stats import Interval, proportion_interval
 from robustbench_ms.summary import SUMMARIES, Z, summarise
 

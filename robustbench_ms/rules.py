@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from robustbench_ms.corruptions.table import NAMES, SEVERITIES
 from robustbench_ms.errors import UserError, choose
-from robustbench_ms.metrics import METRICS, Metric
+from robustbench_ms.specs.metrics import METRICS, Metric
 
 __all__ = ["OF_A_CELL", "Rule", "parse_rule", "parse_rules"]
 

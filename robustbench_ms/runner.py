@@ -26,10 +26,11 @@ from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.events import BatchDone, CellDone, CellStarted, Event, Note, Planned, RecordDone, Trouble
 from robustbench_ms.identity import Subject, Unwell, digest, exact_arithmetic, identify, question
 from robustbench_ms.loading import Model, blame, load_model
-from robustbench_ms.places import Places
-from robustbench_ms.planning import Condition, conditions, key
 from robustbench_ms.record import write_record
-from robustbench_ms.spec import Card, Suite
+from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.conditions import Condition, conditions, key
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks import Batch, Task, find_task
 
 __all__ = ["run"]

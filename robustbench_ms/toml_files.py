@@ -14,8 +14,9 @@ from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
 from robustbench_ms.datasets import DATASETS, DatasetInfo
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.files import replacing
-from robustbench_ms.metrics import COSTS, MEASURED, METRICS
-from robustbench_ms.spec import Card, Input, Published, Suite, Weights
+from robustbench_ms.specs.card import Card, Input, Published, Weights
+from robustbench_ms.specs.metrics import COSTS, MEASURED, METRICS
+from robustbench_ms.specs.suite import Suite
 from robustbench_ms.toml_reader import Table, read_toml
 
 __all__ = ["inside", "read_card", "read_input", "read_suite", "write_card"]

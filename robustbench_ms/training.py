@@ -26,9 +26,10 @@ from robustbench_ms.errors import UserError, choose
 from robustbench_ms.files import replacing
 from robustbench_ms.inputs import Preprocess
 from robustbench_ms.loading import build_module
-from robustbench_ms.places import Places
-from robustbench_ms.planning import CLEAN
-from robustbench_ms.spec import Card, Suite
+from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.conditions import CLEAN
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.suite import Suite
 
 __all__ = ["Epoch", "Recipe", "read_recipe", "train"]
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.places import Places
-from robustbench_ms.spec import Card, Weights
+from robustbench_ms.specs.card import Card, Weights
+from robustbench_ms.specs.places import Places
 
 __all__ = ["file_digest", "find_weights", "load_into", "read_weights", "state_digest"]
 

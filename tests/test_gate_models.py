@@ -19,9 +19,9 @@ from robustbench_ms.gating import gate_models
 from robustbench_ms.inputs import Preprocess
 from robustbench_ms.loading import build_module
 from robustbench_ms.paired import CORRELATION
-from robustbench_ms.places import Places
 from robustbench_ms.record import read_record
 from robustbench_ms.rules import parse_rules
+from robustbench_ms.specs.places import Places
 from robustbench_ms.weights import find_weights, load_into
 
 CARD = find_card("digits-resnet8@0")

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from robustbench_ms.environment import describe_environment
 from robustbench_ms.identity import digest
-from robustbench_ms.planning import CLEAN, conditions, key, plan
-from robustbench_ms.spec import Card, Suite, Weights
+from robustbench_ms.specs.card import Card, Weights
+from robustbench_ms.specs.conditions import CLEAN, conditions, key, plan
+from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks import find_task
 from tests import fakes
 

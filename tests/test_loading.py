@@ -11,7 +11,7 @@ from robustbench_ms.errors import UserError
 from robustbench_ms.identity import exact_arithmetic
 from robustbench_ms.inputs import Preprocess
 from robustbench_ms.loading import load_model
-from robustbench_ms.spec import Card, Input
+from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.weights import read_weights, state_digest
 from tests import fakes
 

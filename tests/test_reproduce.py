@@ -10,7 +10,7 @@ import pytest
 
 from robustbench_ms.record import read_record
 from robustbench_ms.reproduce import compare_published, compare_records
-from robustbench_ms.spec import Published
+from robustbench_ms.specs.card import Published
 from tests.simulated import KEYS, record
 
 

@@ -14,9 +14,9 @@ import torch
 from robustbench_ms.catalog import find_card
 from robustbench_ms.events import BatchDone, CellDone, CellStarted, Planned, RecordDone, Trouble
 from robustbench_ms.leaderboard import tables
-from robustbench_ms.places import Places
 from robustbench_ms.record import read_record, records_in
 from robustbench_ms.runner import _made, run
+from robustbench_ms.specs.places import Places
 from robustbench_ms.summary import summarise
 from robustbench_ms.toml_files import read_suite
 from tests import fakes

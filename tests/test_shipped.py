@@ -13,9 +13,9 @@ from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.identity import digest
 from robustbench_ms.leaderboard import page, tables, to_markdown
 from robustbench_ms.loading import build_module
-from robustbench_ms.metrics import METRICS
-from robustbench_ms.planning import conditions, key
 from robustbench_ms.record import read_record, records_in
+from robustbench_ms.specs.conditions import conditions, key
+from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.summary import SUMMARIES
 from robustbench_ms.training import read_recipe
 from robustbench_ms.weights import file_digest, load_into

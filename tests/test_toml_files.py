@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from robustbench_ms.catalog import find_card, find_suite, suite_names
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.spec import Card, Input, Published, Weights
+from robustbench_ms.specs.card import Card, Input, Published, Weights
 from robustbench_ms.summary import SUMMARIES
 from robustbench_ms.toml_files import COLUMNS, read_card, read_suite, write_card
 

@@ -12,8 +12,8 @@ import torch
 from robustbench_ms import training
 from robustbench_ms.datasets.images import Images
 from robustbench_ms.errors import UserError
-from robustbench_ms.places import Places
-from robustbench_ms.spec import Card, Input
+from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.places import Places
 from robustbench_ms.training import augment, read_recipe, train
 from robustbench_ms.weights import file_digest, load_into
 from tests import fakes

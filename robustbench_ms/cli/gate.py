@@ -66,7 +66,7 @@ def command(
     """Judge a model against its reference: exit 0 where every rule holds, 1 where one does not or is unsure."""
     from robustbench_ms.gate_report import annotation_lines, judged_json, judged_markdown
     from robustbench_ms.gating import gate_record
-    from robustbench_ms.places import Places
+    from robustbench_ms.specs.places import Places
 
     if as_json and annotate:
         raise UserError("--json and --annotate both print to the same place; give one of them")

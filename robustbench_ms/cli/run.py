@@ -26,7 +26,7 @@ from robustbench_ms.cli.options import (
     print_json,
 )
 from robustbench_ms.errors import UserError
-from robustbench_ms.spec import Card, Weights
+from robustbench_ms.specs.card import Card, Weights
 
 __all__ = ["command", "find_cards"]
 
@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
     from robustbench_ms.catalog import find_suite
-    from robustbench_ms.places import Places
+    from robustbench_ms.specs.places import Places
 
     chosen = find_suite(suite).limited(limit, seed)
     cards = find_cards(model or [], weights, name, mean, std, size)

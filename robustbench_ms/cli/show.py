@@ -12,8 +12,9 @@ import typer
 
 from robustbench_ms.cli.options import Json, print_json
 from robustbench_ms.errors import UserError
-from robustbench_ms.metrics import COSTS
-from robustbench_ms.spec import Card, Published, Suite
+from robustbench_ms.specs.card import Card, Published
+from robustbench_ms.specs.metrics import COSTS
+from robustbench_ms.specs.suite import Suite
 
 __all__ = ["command"]
 

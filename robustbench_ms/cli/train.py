@@ -26,7 +26,7 @@ def command(
     import sys
 
     from robustbench_ms.catalog import find_card
-    from robustbench_ms.places import Places
+    from robustbench_ms.specs.places import Places
     from robustbench_ms.training import train
     from robustbench_ms.weights import file_digest
 

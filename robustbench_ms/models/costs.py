@@ -20,7 +20,7 @@ from torch.utils.module_tracker import ModuleTracker
 from robustbench_ms.errors import UserError
 from robustbench_ms.models.insertion import attention_blocks
 from robustbench_ms.models.tracing import input_size_of, meta_copy, run
-from robustbench_ms.spec import Card
+from robustbench_ms.specs.card import Card
 
 __all__ = ["card_costs", "costs", "input_of", "parameters"]
 

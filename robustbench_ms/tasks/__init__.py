@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-    from robustbench_ms.places import Places
-    from robustbench_ms.planning import Condition
-    from robustbench_ms.spec import Suite
+    from robustbench_ms.specs.conditions import Condition
+    from robustbench_ms.specs.places import Places
+    from robustbench_ms.specs.suite import Suite
 
 __all__ = ["Batch", "Data", "Task", "find_task"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from robustbench_ms.spec import Card, Suite
+from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.suite import Suite
 
 __all__ = ["CLEAN", "Cell", "Condition", "conditions", "plan"]
 
@@ -47,25 +47,3 @@ def plan(suite: Suite, cards: Iterable[Card]) -> Iterator[Cell]:
     """The cells in the order in which they run: condition > card, a card with several seeds once a seed."""
     subjects = [replicate for card in cards for replicate in card.replicates()]
     return (Cell(suite, card, condition) for condition in conditions(suite) for card in subjects)
-
-
-def measured(card: Card, folder: Path) -> set[str] | None:
-    """The keys of the cells that a folder of records holds for a card's weights; None where it declares none.
-
-    By the digest of the weights' file alone: whether the code around them is still the same, only a run can know.
-    """
-    declared = card.weights[0].sha256 if card.weights else None
-    if declared is None:
-        return None
-    path = folder / f"{card.file_name}.json"
-    if not path.exists():
-        return set()
-    from robustbench_ms.record import read_record  # numpy, only where there is a record
-
-    record = read_record(path)
-    weights = record.card.get("weights") or {}
-    return (
-        {m.key for m in record.measurements if m.error is None}
-        if weights.get("sha256") == declared
-        else set()
-    )
