@@ -18,7 +18,7 @@ from robustbench_ms.loading import Model
 from robustbench_ms.record import Measurement, Record, Samples
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.tasks import Data, Task
+from robustbench_ms.tasks.protocol import Data, Task
 
 __all__ = ["assemble"]
 

@@ -25,7 +25,7 @@ from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.loading import Model
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.tasks import Data, Task
+from robustbench_ms.tasks.protocol import Data, Task
 from robustbench_ms.weights import state_digest
 
 __all__ = ["Subject", "Unwell", "digest", "exact_arithmetic", "identify", "question"]

@@ -31,7 +31,8 @@ from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import Condition, conditions, key
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.tasks import Batch, Task, find_task
+from robustbench_ms.tasks import find_task
+from robustbench_ms.tasks.protocol import Batch, Task
 
 __all__ = ["run"]
 

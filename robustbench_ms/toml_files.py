@@ -17,11 +17,11 @@ from robustbench_ms.files import replacing
 from robustbench_ms.specs.card import Card, Input, Published, Weights
 from robustbench_ms.specs.metrics import COSTS, MEASURED, METRICS
 from robustbench_ms.specs.suite import Suite
+from robustbench_ms.tasks import TASKS
 from robustbench_ms.toml_reader import Table, read_toml
 
 __all__ = ["inside", "read_card", "read_input", "read_suite", "write_card"]
 
-TASKS = ("classification",)
 GROUPS = {"common": COMMON, "all": NAMES}
 """Words that stand for a list of corruptions in a suite's matrix."""
 

@@ -19,7 +19,7 @@ from robustbench_ms.errors import UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.tasks import Batch, Data
+from robustbench_ms.tasks.protocol import Batch, Data
 from robustbench_ms.tasks.scores import ece_with_stderr, mean_with_stderr
 
 __all__ = ["Classification"]
