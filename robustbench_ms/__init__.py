@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robustbench_ms.api import run
-    from robustbench_ms.catalog import find_card, find_suite, register
+    from robustbench_ms.catalog.find import find_card, find_suite, register
     from robustbench_ms.corruptions import Corrupt, corrupt
     from robustbench_ms.errors import UserError
     from robustbench_ms.record import Record, read_record
@@ -47,10 +47,10 @@ _HOMES = {
     "Suite": "specs.suite",
     "UserError": "errors",
     "corrupt": "corruptions",
-    "find_card": "catalog",
-    "find_suite": "catalog",
+    "find_card": "catalog.find",
+    "find_suite": "catalog.find",
     "read_record": "record",
-    "register": "catalog",
+    "register": "catalog.find",
     "run": "api",
 }
 

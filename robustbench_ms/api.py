@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from robustbench_ms.catalog import find_card, find_suite
+from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.errors import UserError
 from robustbench_ms.events import Event, RecordDone, Trouble
 from robustbench_ms.record import Record

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from robustbench_ms.catalog import find_suite, suite_names
+from robustbench_ms.catalog.find import find_suite, suite_names
 from robustbench_ms.comparison import Side
 from robustbench_ms.errors import UserError
 from robustbench_ms.events import Event, RecordDone, Trouble

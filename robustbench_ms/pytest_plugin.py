@@ -56,7 +56,7 @@ def rbms_gate(request: pytest.FixtureRequest) -> Callable[..., list[Judgement]]:
         from dataclasses import replace
 
         from robustbench_ms.api import as_card, modes_kept
-        from robustbench_ms.catalog import find_suite
+        from robustbench_ms.catalog.find import find_suite
         from robustbench_ms.gate_report import judged_markdown
         from robustbench_ms.gating import gate_models
         from robustbench_ms.specs.places import Places

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from robustbench_ms.catalog import find_card, find_suite
+from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.comparison import Comparison
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.events import RecordDone, Trouble

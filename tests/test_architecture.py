@@ -42,7 +42,6 @@ ROOMS: dict[str, set[str]] = {
 """Each room, from the ground up, and the rooms whose names it may import: lazily and by "module:name" strings too."""
 
 SHELF: dict[str, str] = {
-    "toml_reader": "catalog", "toml_files": "catalog",
     "loading": "subjects", "weights": "subjects", "inputs": "subjects", "identity": "subjects",
     "devices": "subjects", "training": "subjects",
     "stats": "statistics", "paired": "statistics",
@@ -55,7 +54,7 @@ SHELF: dict[str, str] = {
 """Modules that lie at the root, and the room that each of them moves to."""
 
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("specs.card", "toml_files"): "Card.save is a thin face: a card is written where cards are read",
+    ("specs.card", "catalog.cards"): "Card.save is a thin face: a card is written where cards are read",
     ("environment", ""): "the version can be had of the installation",
     ("models.costs", "loading"): "a card's costs are its subject's",
 }

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from robustbench_ms.catalog import find_card, shipped
+from robustbench_ms.catalog.find import find_card, shipped
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.specs.metrics import COSTS
 

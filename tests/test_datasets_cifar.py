@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 
-from robustbench_ms.catalog import find_suite
+from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.datasets.cifar import open_cifar, open_cifar_c
 from robustbench_ms.datasets.images import subset
 from robustbench_ms.errors import BadFile, UserError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from robustbench_ms.catalog import find_suite, suite_names
+from robustbench_ms.catalog.find import find_suite, suite_names
 from robustbench_ms.comparison import Comparison
 from robustbench_ms.datasets import DATASETS
 from robustbench_ms.errors import BadFile, Incomparable, UserError

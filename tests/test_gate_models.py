@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils import prune
 
 import robustbench_ms as rbms
-from robustbench_ms.catalog import find_card, find_suite
+from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.datasets.digits import open_digits
 from robustbench_ms.datasets.images import subset

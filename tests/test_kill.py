@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_ms.catalog import find_card
+from robustbench_ms.catalog.find import find_card
+from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.record import read_record, read_samples
 from robustbench_ms.runner import run
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
-from robustbench_ms.toml_files import read_suite
 from tests.fakes import build, other
 
 ROOT = Path(__file__).parent.parent

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_ms.catalog import find_card
+from robustbench_ms.catalog.find import find_card
+from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.events import BatchDone, CellDone, CellStarted, Planned, RecordDone, Trouble
 from robustbench_ms.leaderboard import tables
 from robustbench_ms.record import read_record, records_in
 from robustbench_ms.runner import _made, run
 from robustbench_ms.specs.places import Places
 from robustbench_ms.summary import summarise
-from robustbench_ms.toml_files import read_suite
 from tests import fakes
 from tests.running import KEYS, card_of, measure, only
 
@@ -267,7 +267,7 @@ def test_weights_of_several_seeds_are_several_records_and_one_row(tiny, places, 
 
 
 def test_the_published_resnet20_is_as_right_as_published(real_data, places):
-    from robustbench_ms.catalog import find_suite
+    from robustbench_ms.catalog.find import find_suite
 
     folder = real_data("weights/resnet20-12fca82f.th").parent.parent
     real_data("cifar10/test_images.npy")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_ms.catalog import find_card
+from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.events import CellDone, CellStarted, Note, Planned, RecordDone
 from robustbench_ms.leaderboard import tables, to_markdown

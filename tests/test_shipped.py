@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from robustbench_ms.catalog import card_names, find_card, find_suite, shipped, suite_names
+from robustbench_ms.catalog.find import card_names, find_card, find_suite, shipped, suite_names
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.identity import digest
 from robustbench_ms.leaderboard import page, tables, to_markdown

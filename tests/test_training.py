@@ -104,7 +104,7 @@ def test_only_the_training_split_is_opened(tmp_path, monkeypatch, places):
     list(train(card_of(epochs=1), tmp_path / "net.safetensors", places, device="cpu"))
 
     (data,) = seen
-    from robustbench_ms.catalog import find_suite
+    from robustbench_ms.catalog.find import find_suite
     from robustbench_ms.datasets.digits import open_digits
 
     test = open_digits(find_suite("quick"), places, ())
@@ -167,7 +167,7 @@ def test_other_mistakes_are_told(tmp_path, places):
 
 
 def test_the_shipped_recipes_are_read():
-    from robustbench_ms.catalog import find_card
+    from robustbench_ms.catalog.find import find_card
 
     recipe = read_recipe(find_card("digits-resnet8"))
     assert (recipe.dataset, recipe.epochs, recipe.augment) == ("digits", 30, ("crop",))

@@ -82,7 +82,7 @@ def command(
             raise UserError(f"{', '.join(given)} speak of what is measured, and a record is judged as it is")
         judged = [gate_record(Path(target), against, results=places.results, **shared)]
     else:
-        from robustbench_ms.catalog import find_suite
+        from robustbench_ms.catalog.find import find_suite
         from robustbench_ms.cli.run import find_cards
 
         suite = find_suite(target).limited(limit, seed)

@@ -9,7 +9,7 @@ __all__ = ["command"]
 
 def command(as_json: Json = False) -> None:
     """List the suites, models and corruptions that are there."""
-    from robustbench_ms.catalog import card_names, find_card, find_suite, suite_names
+    from robustbench_ms.catalog.find import card_names, find_card, find_suite, suite_names
     from robustbench_ms.corruptions.table import COMMON, EXTRA
     from robustbench_ms.specs.conditions import conditions
 

@@ -49,7 +49,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
-    from robustbench_ms.catalog import find_suite
+    from robustbench_ms.catalog.find import find_suite
     from robustbench_ms.specs.places import Places
 
     chosen = find_suite(suite).limited(limit, seed)
@@ -94,7 +94,7 @@ def find_cards(
     size: int | None,
 ) -> list[Card]:
     """The cards of -m, the one of them changed by the options that speak of one model."""
-    from robustbench_ms.catalog import find_card
+    from robustbench_ms.catalog.find import find_card
 
     cards = [find_card(spelling) for spelling in spellings]
     options = {"--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size}

@@ -52,7 +52,7 @@ def _costs(found: Suite | Card, measure: bool) -> Mapping[str, Any] | None:
         from robustbench_ms.models.costs import card_costs
 
         return card_costs(found)
-    from robustbench_ms.catalog import shipped
+    from robustbench_ms.catalog.find import shipped
 
     folder = shipped("baselines")
     if found.folder != folder:  # a stranger's card of the same name
@@ -75,9 +75,9 @@ def _cost_lines(costs: Mapping[str, Any], published: Sequence[Published]) -> Ite
 
 
 def _find(name: str) -> Suite | Card:
-    from robustbench_ms.catalog import card_names, find_card, find_suite, suite_names
+    from robustbench_ms.catalog.find import card_names, find_card, find_suite, suite_names
+    from robustbench_ms.catalog.table import read_toml
     from robustbench_ms.errors import UnknownName, suggest
-    from robustbench_ms.toml_reader import read_toml
 
     if name in suite_names():
         return find_suite(name)

@@ -25,7 +25,7 @@ def command(
     """Train a card by its recipe and write its weights."""
     import sys
 
-    from robustbench_ms.catalog import find_card
+    from robustbench_ms.catalog.find import find_card
     from robustbench_ms.specs.places import Places
     from robustbench_ms.training import train
     from robustbench_ms.weights import file_digest

@@ -100,7 +100,7 @@ class Card:
 
     def save(self, path: str | Path) -> Path:
         """Write the card as TOML, for good; a build target that no other process can import is refused."""
-        from robustbench_ms.toml_files import write_card
+        from robustbench_ms.catalog.cards import write_card
 
         return write_card(self, Path(path))
 

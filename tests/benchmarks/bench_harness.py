@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_ms.catalog import find_card, find_suite
+from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.corruptions import SIDES, corrupt
 from robustbench_ms.events import CellDone
 from robustbench_ms.identity import exact_arithmetic

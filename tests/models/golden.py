@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from robustbench_ms.catalog import find_card, shipped
+from robustbench_ms.catalog.find import find_card, shipped
 from robustbench_ms.loading import build_module
 from robustbench_ms.models.costs import card_costs, input_of
 

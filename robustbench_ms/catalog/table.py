@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import tomllib
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from robustbench_ms.errors import BadFile, UserError, choose, suggest
 
-__all__ = ["Table", "read_toml"]
+__all__ = ["Table", "inside", "read_toml", "sha256"]
 
 T = TypeVar("T")
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAMES: dict[type, str] = {
     str: "a string", int: "a whole number", float: "a number", bool: "true or false",
     list: "a list", dict: "a table",
@@ -128,6 +130,20 @@ class Table:
                     f"{self.place}: {key} must be a list of {_NAMES[kind][2:]}s, not with {_shown(value)}"
                 )
         return tuple(values)
+
+
+def inside(name: str, where: str) -> str:
+    """A relative path that stays inside its folder; anything else is refused."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name:
+        raise UserError(f"{where} must be a path inside its folder, not {name!r}")
+    return name
+
+
+def sha256(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise UserError(f"{where} must be a SHA-256 in 64 lower-case hexadecimal digits, not {value!r}")
+    return value
 
 
 def _finite(value: Any) -> Any:

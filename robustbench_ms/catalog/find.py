@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from robustbench_ms.catalog.cards import read_card
+from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UnknownName, UserError, suggest
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.toml_files import read_card, read_suite
 
 __all__ = ["card_names", "find_card", "find_suite", "register", "shipped", "suite_names"]
 
@@ -24,7 +25,7 @@ def shipped(folder: str) -> Path:
 
     An editable install leaves a stale copy elsewhere, which the import system does not see; nor do we.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     inside, beside = package / folder, package.parent / folder
     found = inside if inside.is_dir() else beside
     if not found.is_dir():
