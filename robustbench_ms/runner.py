@@ -21,16 +21,16 @@ from torch import Tensor
 
 from robustbench_ms.assembly import assemble
 from robustbench_ms.cells import FinishedCell, load_cell, save_cell
-from robustbench_ms.devices import find_device, lost_devices, out_of_memory
 from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.events import BatchDone, CellDone, CellStarted, Event, Note, Planned, RecordDone, Trouble
-from robustbench_ms.identity import Subject, Unwell, digest, exact_arithmetic, identify, question
-from robustbench_ms.loading import Model, blame, load_model
 from robustbench_ms.record import write_record
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import Condition, conditions, key
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
+from robustbench_ms.subjects.devices import find_device, lost_devices, out_of_memory
+from robustbench_ms.subjects.identity import Subject, Unwell, digest, exact_arithmetic, identify, question
+from robustbench_ms.subjects.loading import Model, blame, load_model
 from robustbench_ms.tasks import find_task
 from robustbench_ms.tasks.protocol import Batch, Task
 

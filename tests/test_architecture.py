@@ -42,8 +42,6 @@ ROOMS: dict[str, set[str]] = {
 """Each room, from the ground up, and the rooms whose names it may import: lazily and by "module:name" strings too."""
 
 SHELF: dict[str, str] = {
-    "loading": "subjects", "weights": "subjects", "inputs": "subjects", "identity": "subjects",
-    "devices": "subjects", "training": "subjects",
     "stats": "statistics", "paired": "statistics",
     "record": "records", "summary": "records", "comparison": "records", "ranking": "records",
     "rules": "gating", "gate": "gating", "reference": "gating", "reproduce": "gating",
@@ -56,7 +54,7 @@ SHELF: dict[str, str] = {
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("specs.card", "catalog.cards"): "Card.save is a thin face: a card is written where cards are read",
     ("environment", ""): "the version can be had of the installation",
-    ("models.costs", "loading"): "a card's costs are its subject's",
+    ("models.costs", "subjects.loading"): "a card's costs are its subject's",
 }
 """Arrows that a rule below would refuse, each with its reason."""
 
@@ -65,7 +63,7 @@ HEAVY_ROOMS = {"api", "corruptions", "evaluation", "models", "subjects", "tasks"
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
     "corruptions", "corruptions.table", "models", "tasks", "tasks.protocol", "tasks.scores",
-    "evaluation", "evaluation.measured", "cells", "events",
+    "subjects", "evaluation", "evaluation.measured", "cells", "events",
 }  # fmt: skip
 """Of the heavy rooms what is read without torch as well."""
 FACTS = {"errors", "files", "specs", "catalog"}

@@ -167,7 +167,7 @@ def test_a_nondeterministic_model_is_named_by_what_it_is_made_of(tiny, places):
 
 
 def test_the_weights_are_digested_before_a_model_in_train_mode_changes_them(tiny, places):
-    from robustbench_ms.weights import state_digest
+    from robustbench_ms.subjects.weights import state_digest
 
     model = fakes.StuckNorm()
     before = state_digest(model)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_ms import training
 from robustbench_ms.datasets.images import Images
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.places import Places
-from robustbench_ms.training import augment, read_recipe, train
-from robustbench_ms.weights import file_digest, load_into
+from robustbench_ms.subjects import training
+from robustbench_ms.subjects.training import augment, read_recipe, train
+from robustbench_ms.subjects.weights import file_digest, load_into
 from tests import fakes
 
 RECIPE = {"dataset": "digits", "epochs": 12, "batch_size": 200, "lr": 0.05, "warmup_epochs": 1}

@@ -27,8 +27,8 @@ def command(
 
     from robustbench_ms.catalog.find import find_card
     from robustbench_ms.specs.places import Places
-    from robustbench_ms.training import train
-    from robustbench_ms.weights import file_digest
+    from robustbench_ms.subjects.training import train
+    from robustbench_ms.subjects.weights import file_digest
 
     for epoch in train(find_card(card), output, Places.find(data), seed=seed, device=device):
         print(

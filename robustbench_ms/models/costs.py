@@ -90,7 +90,7 @@ def card_costs(card: Card, classes: int = 1000) -> dict[str, Any]:
 
     Its weights are not read. UserError as in `costs`, and where the network cannot be built.
     """
-    from robustbench_ms.loading import build_module
+    from robustbench_ms.subjects.loading import build_module
 
     bare = replace(card, weights=(), untrained=True)  # a library would fetch pretrained weights otherwise
     try:

@@ -20,11 +20,11 @@ import torch
 from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.corruptions import SIDES, corrupt
 from robustbench_ms.events import CellDone
-from robustbench_ms.identity import exact_arithmetic
-from robustbench_ms.loading import load_model
 from robustbench_ms.runner import _batch_size, run
 from robustbench_ms.specs.conditions import CLEAN
 from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.identity import exact_arithmetic
+from robustbench_ms.subjects.loading import load_model
 from robustbench_ms.tasks import find_task
 
 LIMIT = int(os.environ.get("RBMS_BENCH_LIMIT", "1000"))

@@ -20,7 +20,7 @@ from robustbench_ms.models import (
     BasicBlock,
     resnet_cifar,
 )
-from robustbench_ms.weights import load_into
+from robustbench_ms.subjects.weights import load_into
 from tests.models.probes import INPUTS, count, har, maps
 
 DATA = Path(os.environ.get("RBMS_DATA", "/nonexistent"))

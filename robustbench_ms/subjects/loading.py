@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_ms.errors import BadFile, UserError, suggest
-from robustbench_ms.inputs import Preprocess
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.places import Places
-from robustbench_ms.weights import file_digest, find_weights, load_into
+from robustbench_ms.subjects.inputs import Preprocess
+from robustbench_ms.subjects.weights import file_digest, find_weights, load_into
 
 __all__ = ["Model", "blame", "build_module", "load_model", "resolve"]
 

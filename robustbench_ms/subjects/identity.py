@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from robustbench_ms.devices import lost_devices
 from robustbench_ms.errors import DeviceLost, UserError
-from robustbench_ms.loading import Model
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
+from robustbench_ms.subjects.devices import lost_devices
+from robustbench_ms.subjects.loading import Model
+from robustbench_ms.subjects.weights import state_digest
 from robustbench_ms.tasks.protocol import Data, Task
-from robustbench_ms.weights import state_digest
 
 __all__ = ["Subject", "Unwell", "digest", "exact_arithmetic", "identify", "question"]
 

@@ -21,15 +21,15 @@ from torch.nn import functional as F
 
 from robustbench_ms.datasets import DATASETS
 from robustbench_ms.datasets.images import Images
-from robustbench_ms.devices import find_device
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.files import replacing
-from robustbench_ms.inputs import Preprocess
-from robustbench_ms.loading import build_module
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import CLEAN
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
+from robustbench_ms.subjects.devices import find_device
+from robustbench_ms.subjects.inputs import Preprocess
+from robustbench_ms.subjects.loading import build_module
 
 __all__ = ["Epoch", "Recipe", "read_recipe", "train"]
 
