@@ -49,7 +49,7 @@ def _costs(found: Suite | Card, measure: bool) -> Mapping[str, Any] | None:
             raise UserError(f"--measure counts what a model costs, and {found.name} is a suite")
         return None
     if measure:
-        from robustbench_ms.models.costs import card_costs
+        from robustbench_ms.subjects.costs import card_costs
 
         return card_costs(found)
     from robustbench_ms.catalog.find import shipped

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from robustbench_ms.catalog.find import find_card, shipped
-from robustbench_ms.models.costs import card_costs, input_of
+from robustbench_ms.subjects.costs import card_costs, input_of
 from robustbench_ms.subjects.loading import build_module
 
 GOLDEN = Path(__file__).with_name("golden.json")
