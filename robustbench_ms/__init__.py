@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from robustbench_ms.catalog.find import find_card, find_suite, register
     from robustbench_ms.corruptions import Corrupt, corrupt
     from robustbench_ms.errors import UserError
-    from robustbench_ms.record import Record, read_record
+    from robustbench_ms.records.record import Record, read_record
     from robustbench_ms.specs.card import Card, Input
     from robustbench_ms.specs.suite import Suite
 
@@ -43,13 +43,13 @@ _HOMES = {
     "Card": "specs.card",
     "Corrupt": "corruptions",
     "Input": "specs.card",
-    "Record": "record",
+    "Record": "records.record",
     "Suite": "specs.suite",
     "UserError": "errors",
     "corrupt": "corruptions",
     "find_card": "catalog.find",
     "find_suite": "catalog.find",
-    "read_record": "record",
+    "read_record": "records.record",
     "register": "catalog.find",
     "run": "api",
 }

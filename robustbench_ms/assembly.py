@@ -13,7 +13,8 @@ import numpy as np
 from robustbench_ms.cells import FinishedCell
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.environment import describe_environment
-from robustbench_ms.record import Measurement, Record, Samples
+from robustbench_ms.records.record import Measurement, Record
+from robustbench_ms.records.samples import Samples
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.identity import Subject, digest

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from robustbench_ms import __version__
-from robustbench_ms.record import Environment
+from robustbench_ms.records.record import Environment
 
 __all__ = ["describe_environment"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustbench_ms.record import Record
+from robustbench_ms.records.record import Record
 
 __all__ = ["BatchDone", "CellDone", "CellStarted", "Event", "Note", "Planned", "RecordDone", "Trouble"]
 

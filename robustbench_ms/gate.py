@@ -14,13 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from robustbench_ms.comparison import CellLoss, Comparison, Loss, Side
 from robustbench_ms.errors import UserError
-from robustbench_ms.record import Record
+from robustbench_ms.records.comparison import CellLoss, Comparison, Loss, Side
+from robustbench_ms.records.record import Record
+from robustbench_ms.records.summary import SUMMARIES
 from robustbench_ms.rules import Rule
 from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.stats import Interval, holm
-from robustbench_ms.summary import SUMMARIES
+from robustbench_ms.statistics.stats import Interval, holm
 
 __all__ = ["Case", "Judgement", "State", "Verdict", "amount", "check", "judge", "judge_all"]
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from robustbench_ms.comparison import Comparison, Loss
 from robustbench_ms.gate import Judgement, Verdict, amount
 from robustbench_ms.markdown import code, escape, grid
+from robustbench_ms.records.comparison import Comparison, Loss
+from robustbench_ms.records.summary import SUMMARIES
 from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.summary import SUMMARIES
 
 __all__ = ["annotation_lines", "compared_json", "compared_markdown", "judged_json", "judged_markdown"]
 

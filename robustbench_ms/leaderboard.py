@@ -13,11 +13,11 @@ import numpy as np
 
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.markdown import escape, grid
-from robustbench_ms.ranking import ranges
-from robustbench_ms.record import Record
+from robustbench_ms.records.ranking import ranges
+from robustbench_ms.records.record import Record
+from robustbench_ms.records.summary import SUMMARIES, summarise
 from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.stats import Interval, mean_interval
-from robustbench_ms.summary import SUMMARIES, summarise
+from robustbench_ms.statistics.stats import Interval, mean_interval
 
 __all__ = ["Row", "Table", "page", "tables", "to_csv", "to_json", "to_markdown"]
 

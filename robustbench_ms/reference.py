@@ -20,10 +20,10 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from robustbench_ms.comparison import Comparison, Side
 from robustbench_ms.errors import BadFile, UserError, suggest
 from robustbench_ms.files import replacing
-from robustbench_ms.record import Record, read_record
+from robustbench_ms.records.comparison import Comparison, Side
+from robustbench_ms.records.record import Record, read_record
 
 __all__ = ["Accepted", "Found", "References", "accept"]
 

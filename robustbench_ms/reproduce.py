@@ -15,17 +15,17 @@ from typing import Literal
 import numpy as np
 
 from robustbench_ms.catalog.find import find_card, find_suite
-from robustbench_ms.comparison import Comparison
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.events import RecordDone, Trouble
 from robustbench_ms.gating import Watch
-from robustbench_ms.record import Measurement, Record, read_record, records_in
+from robustbench_ms.records.comparison import Comparison
+from robustbench_ms.records.record import Measurement, Record, read_record, records_in
+from robustbench_ms.records.summary import SUMMARIES, Z, summarise
 from robustbench_ms.specs.card import Card, Published
 from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.stats import Interval, proportion_interval
-from robustbench_ms.summary import SUMMARIES, Z, summarise
+from robustbench_ms.statistics.stats import Interval, proportion_interval
 
 __all__ = ["Number", "Reproduction", "compare_published", "compare_records", "describe", "reproduce"]
 

@@ -23,7 +23,7 @@ from robustbench_ms.assembly import assemble
 from robustbench_ms.cells import FinishedCell, load_cell, save_cell
 from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.events import BatchDone, CellDone, CellStarted, Event, Note, Planned, RecordDone, Trouble
-from robustbench_ms.record import write_record
+from robustbench_ms.records.record import write_record
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import Condition, conditions, key
 from robustbench_ms.specs.places import Places

@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "catalog": {"errors", "files", "specs", "corruptions", "datasets", "tasks"},
     "models": {"errors"},
     "subjects": {"errors", "files", "specs", "datasets", "tasks", "models"},
-    "records": {"errors", "files", "specs", "statistics", "corruptions"},
+    "records": {"errors", "files", "specs", "statistics", "corruptions", "datasets"},
     "evaluation": {"errors", "files", "specs", "corruptions", "tasks", "subjects", "records"},
     "gating": {"errors", "files", "specs", "statistics", "corruptions", "catalog", "records", "evaluation"},
     "reports": {"errors", "specs", "statistics", "records", "gating"},
@@ -42,8 +42,6 @@ ROOMS: dict[str, set[str]] = {
 """Each room, from the ground up, and the rooms whose names it may import: lazily and by "module:name" strings too."""
 
 SHELF: dict[str, str] = {
-    "stats": "statistics", "paired": "statistics",
-    "record": "records", "summary": "records", "comparison": "records", "ranking": "records",
     "rules": "gating", "gate": "gating", "reference": "gating", "reproduce": "gating",
     "leaderboard": "reports", "gate_report": "reports", "markdown": "reports",
     "runner": "evaluation", "assembly": "evaluation", "cells": "evaluation", "events": "evaluation",

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from robustbench_ms.catalog.find import card_names, suite_names
 from robustbench_ms.corruptions.table import COMMON, EXTRA
-from robustbench_ms.record import read_record
+from robustbench_ms.records.record import read_record
 from tests import fakes
 
 ROOT = Path(__file__).parent.parent

@@ -16,10 +16,10 @@ from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.datasets.digits import open_digits
 from robustbench_ms.datasets.images import subset
 from robustbench_ms.gating import gate_models
-from robustbench_ms.paired import CORRELATION
-from robustbench_ms.record import read_record
+from robustbench_ms.records.record import read_record
 from robustbench_ms.rules import parse_rules
 from robustbench_ms.specs.places import Places
+from robustbench_ms.statistics.paired import CORRELATION
 from robustbench_ms.subjects.inputs import Preprocess
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.weights import find_weights, load_into

@@ -17,7 +17,8 @@ import pytest
 
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.record import read_record, read_samples
+from robustbench_ms.records.record import read_record
+from robustbench_ms.records.samples import read_samples
 from robustbench_ms.runner import run
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places

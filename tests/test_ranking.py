@@ -12,7 +12,7 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
 from robustbench_ms.leaderboard import tables, to_csv, to_json, to_markdown
-from robustbench_ms.ranking import ranges
+from robustbench_ms.records.ranking import ranges
 from tests.simulated import KEYS, bits, record
 
 METRIC = "mean_corruption_accuracy"

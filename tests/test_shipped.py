@@ -11,14 +11,14 @@ import torch
 from robustbench_ms.catalog.find import card_names, find_card, find_suite, shipped, suite_names
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.leaderboard import page, tables, to_markdown
-from robustbench_ms.record import read_record, records_in
+from robustbench_ms.records.record import read_record, records_in
+from robustbench_ms.records.summary import SUMMARIES
 from robustbench_ms.specs.conditions import conditions, key
 from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training import read_recipe
 from robustbench_ms.subjects.weights import file_digest, load_into
-from robustbench_ms.summary import SUMMARIES
 
 ROOT = Path(__file__).parent.parent
 RECORDS = sorted((ROOT / "results").glob("*/*.correct.npz"))

@@ -15,7 +15,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from robustbench_ms.paired import (
+from robustbench_ms.statistics.paired import (
     Exact,
     Resampled,
     Student,
@@ -25,7 +25,14 @@ from robustbench_ms.paired import (
     rank_ranges,
     welch,
 )
-from robustbench_ms.stats import binomial_bound, binomial_tail, bootstrap_means, holm, t_quantile, t_tail
+from robustbench_ms.statistics.stats import (
+    binomial_bound,
+    binomial_tail,
+    bootstrap_means,
+    holm,
+    t_quantile,
+    t_tail,
+)
 from robustbench_ms.tasks.scores import ece
 
 

@@ -14,8 +14,8 @@ from robustbench_ms.catalog.cards import read_card, write_card
 from robustbench_ms.catalog.find import find_card, find_suite, suite_names
 from robustbench_ms.catalog.suites import COLUMNS, read_suite
 from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.records.summary import SUMMARIES
 from robustbench_ms.specs.card import Card, Input, Published, Weights
-from robustbench_ms.summary import SUMMARIES
 
 SUITE_MISTAKES = {
     'dataset = "cifra10"': ("cifra10", "did you mean 'cifar10'"),

@@ -25,7 +25,7 @@ def command(
     from robustbench_ms.errors import UserError, suggest
     from robustbench_ms.files import replacing
     from robustbench_ms.leaderboard import page, tables, to_csv, to_json, to_markdown
-    from robustbench_ms.record import records_in
+    from robustbench_ms.records.record import records_in
     from robustbench_ms.specs.places import Places
 
     folder = Places.find(results=results).results

@@ -20,7 +20,7 @@ def measured(card: Card, folder: Path) -> set[str] | None:
     path = folder / f"{card.file_name}.json"
     if not path.exists():
         return set()
-    from robustbench_ms.record import read_record  # numpy, only where there is a record
+    from robustbench_ms.records.record import read_record  # numpy, only where there is a record
 
     record = read_record(path)
     weights = record.card.get("weights") or {}

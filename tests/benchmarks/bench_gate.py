@@ -14,7 +14,7 @@ import sys
 import pytest
 
 from robustbench_ms.gate import judge
-from robustbench_ms.record import read_record, write_record
+from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.rules import parse_rules
 from tests.simulated import pair
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from robustbench_ms.comparison import Comparison, Side
-from robustbench_ms.paired import Difference, paired, rank_ranges, welch
-from robustbench_ms.record import Record
+from robustbench_ms.records.comparison import Comparison, Side
+from robustbench_ms.records.record import Record
+from robustbench_ms.records.summary import SUMMARIES
 from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.summary import SUMMARIES
+from robustbench_ms.statistics.paired import Difference, paired, rank_ranges, welch
 
 __all__ = ["ranges"]
 

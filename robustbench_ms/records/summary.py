@@ -18,8 +18,9 @@ import numpy as np
 
 from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from robustbench_ms.errors import Incomparable, UserError, choose
-from robustbench_ms.record import Measurement, Record, Samples
-from robustbench_ms.stats import Interval, mean_interval, proportion_interval, ratio_interval
+from robustbench_ms.records.record import Measurement, Record
+from robustbench_ms.records.samples import Samples
+from robustbench_ms.statistics.stats import Interval, mean_interval, proportion_interval, ratio_interval
 
 __all__ = ["CORRUPTED", "SUMMARIES", "Incomplete", "mce", "relative_mce", "summarise"]
 
@@ -164,7 +165,9 @@ def _whole(errors: Mapping[str, list[float]]) -> None:
 
 @cache
 def _alexnet() -> tuple[dict[str, list[float]], float]:
-    told = tomllib.loads(files(__package__).joinpath("alexnet.toml").read_text(encoding="utf-8"))
+    told = tomllib.loads(
+        files("robustbench_ms.datasets").joinpath("alexnet.toml").read_text(encoding="utf-8")
+    )
     return told["error"], told["clean"]
 
 

@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
+from robustbench_ms.records.samples import Samples, read_samples, samples_path, write_samples
 
 __all__ = [
     "FORMAT",
     "Environment",
     "Measurement",
     "Record",
-    "Samples",
     "read_record",
     "records_in",
     "write_record",
@@ -113,23 +112,7 @@ class Record:
 
     def samples(self) -> Samples | None:
         """The per-sample arrays beside the record; None where the file is absent."""
-        return None if self.path is None else read_samples(_samples_path(self.path))
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What a record keeps of each sample; no labels."""
-
-    keys: tuple[str, ...]
-    correct: NDArray[np.bool_]
-    """(cells, n)."""
-    scores: Mapping[str, NDArray[np.float16]]
-    """nll_clean, nll_corrupted, brier_clean, brier_corrupted: (n,), the corrupted ones averaged over the cells."""
-
-    def row(self, key: str) -> NDArray[np.bool_]:
-        """Which samples were right in one cell (n,)."""
-        row: NDArray[np.bool_] = self.correct[self.keys.index(key)]
-        return row
+        return None if self.path is None else read_samples(samples_path(self.path))
 
 
 def write_record(record: Record, samples: Samples, path: Path) -> bool:
@@ -138,18 +121,11 @@ def write_record(record: Record, samples: Samples, path: Path) -> bool:
     Each file is written beside its place and renamed; the record comes last, so that what it points to is there.
     """
     told = _as_json(record)
-    beside = _samples_path(path)
+    beside = samples_path(path)
     if path.exists() and _same(path, beside, record, samples):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    packed: dict[str, Any] = {
-        "keys": np.array(samples.keys),
-        "n": np.int64(samples.correct.shape[1]),
-        "correct": np.packbits(samples.correct, axis=1),
-        **samples.scores,
-    }
-    with replacing(beside) as part, part.open("wb") as file:
-        np.savez_compressed(file, **packed)
+    write_samples(samples, beside)
     with replacing(path) as part:
         part.write_text(_dumps(told), encoding="utf-8")
     return True
@@ -183,28 +159,9 @@ def read_record(path: Path) -> Record:
         raise BadFile(f"{path}: not a whole record: {type(error).__name__}: {error}") from error
 
 
-def read_samples(path: Path) -> Samples | None:
-    """The arrays in a `.correct.npz`; None where it is absent, BadFile where it is damaged."""
-    if not path.exists():
-        return None
-    try:
-        # Opened here: numpy leaves a file open whose archive is damaged.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            n = int(file["n"])
-            correct = np.unpackbits(file["correct"], axis=1, count=n).astype(bool)
-            scores = {name: file[name] for name in file.files if name not in {"keys", "n", "correct"}}
-            return Samples(tuple(str(k) for k in file["keys"]), correct, scores)
-    except Exception as error:  # numpy and zipfile raise half a dozen kinds for one damaged file
-        raise BadFile(f"{path}: damaged ({error})") from error
-
-
 def records_in(folder: Path) -> list[Record]:
     """The records of one suite, by name; an empty list where the folder is absent."""
     return [read_record(path) for path in sorted(folder.glob("*.json"))]
-
-
-def _samples_path(path: Path) -> Path:
-    return path.with_name(path.name.removesuffix(".json") + ".correct.npz")
 
 
 def _same(path: Path, beside: Path, record: Record, samples: Samples) -> bool:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from robustbench_ms.errors import BadFile
-from robustbench_ms.paired import CORRELATION, Difference, Resampled, Student, of_counts, paired
-from robustbench_ms.record import Measurement, Record, Samples
+from robustbench_ms.records.record import Measurement, Record
+from robustbench_ms.records.samples import Samples
+from robustbench_ms.records.summary import CORRUPTED, SUMMARIES, mce, relative_mce, summarise
 from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.stats import bootstrap_means, holm
-from robustbench_ms.summary import CORRUPTED, SUMMARIES, mce, relative_mce, summarise
+from robustbench_ms.statistics.paired import CORRELATION, Difference, Resampled, Student, of_counts, paired
+from robustbench_ms.statistics.stats import bootstrap_means, holm
 
 __all__ = ["CellLoss", "Comparison", "Loss", "Side"]
 
