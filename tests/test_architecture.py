@@ -42,8 +42,6 @@ ROOMS: dict[str, set[str]] = {
 """Each room, from the ground up, and the rooms whose names it may import: lazily and by "module:name" strings too."""
 
 SHELF: dict[str, str] = {
-    "rules": "gating", "gate": "gating", "reference": "gating", "reproduce": "gating",
-    "leaderboard": "reports", "gate_report": "reports", "markdown": "reports",
     "runner": "evaluation", "assembly": "evaluation", "cells": "evaluation", "events": "evaluation",
     "environment": "evaluation",
 }  # fmt: skip

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from robustbench_ms.gating.reproduce import compare_published, compare_records
 from robustbench_ms.records.record import read_record
-from robustbench_ms.reproduce import compare_published, compare_records
 from robustbench_ms.specs.card import Published
 from tests.simulated import KEYS, record
 

@@ -14,9 +14,9 @@ import torch
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.events import BatchDone, CellDone, CellStarted, Planned, RecordDone, Trouble
-from robustbench_ms.leaderboard import tables
 from robustbench_ms.records.record import read_record, records_in
 from robustbench_ms.records.summary import summarise
+from robustbench_ms.reports.tables import tables
 from robustbench_ms.runner import _made, run
 from robustbench_ms.specs.places import Places
 from tests import fakes

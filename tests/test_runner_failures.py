@@ -11,8 +11,9 @@ import torch
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.events import CellDone, CellStarted, Note, Planned, RecordDone
-from robustbench_ms.leaderboard import tables, to_markdown
 from robustbench_ms.records.record import read_record
+from robustbench_ms.reports.pages import to_markdown
+from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.card import Input
 from robustbench_ms.specs.places import Places
 from robustbench_ms.tasks import classification

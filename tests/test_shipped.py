@@ -10,9 +10,10 @@ import torch
 
 from robustbench_ms.catalog.find import card_names, find_card, find_suite, shipped, suite_names
 from robustbench_ms.corruptions.table import COMMON
-from robustbench_ms.leaderboard import page, tables, to_markdown
 from robustbench_ms.records.record import read_record, records_in
 from robustbench_ms.records.summary import SUMMARIES
+from robustbench_ms.reports.pages import page, to_markdown
+from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.conditions import conditions, key
 from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.subjects.identity import digest

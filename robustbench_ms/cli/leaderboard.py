@@ -24,8 +24,10 @@ def command(
     """Print the leaderboard of a suite: Markdown, CSV or JSON."""
     from robustbench_ms.errors import UserError, suggest
     from robustbench_ms.files import replacing
-    from robustbench_ms.leaderboard import page, tables, to_csv, to_json, to_markdown
     from robustbench_ms.records.record import records_in
+    from robustbench_ms.reports.exports import to_csv, to_json
+    from robustbench_ms.reports.pages import page, to_markdown
+    from robustbench_ms.reports.tables import tables
     from robustbench_ms.specs.places import Places
 
     folder = Places.find(results=results).results

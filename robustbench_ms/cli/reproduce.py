@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Measure again from nothing and say of each number: equal, within its interval, or outside (exit 1)."""
     from robustbench_ms.cli.drawing import draw
-    from robustbench_ms.reproduce import describe, reproduce
+    from robustbench_ms.gating.reproduce import describe, reproduce
     from robustbench_ms.specs.places import Places
 
     def watch(events: Any) -> Any:

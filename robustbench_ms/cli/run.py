@@ -57,7 +57,9 @@ def command(
 
     from robustbench_ms.cli.drawing import draw
     from robustbench_ms.events import RecordDone, Trouble
-    from robustbench_ms.leaderboard import tables, to_json, to_markdown
+    from robustbench_ms.reports.exports import to_json
+    from robustbench_ms.reports.pages import to_markdown
+    from robustbench_ms.reports.tables import tables
     from robustbench_ms.runner import run
 
     places = Places.find(data, results, cache)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from robustbench_ms.errors import UserError
+from robustbench_ms.gating.rules import Rule
 from robustbench_ms.records.comparison import CellLoss, Comparison, Loss, Side
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.summary import SUMMARIES
-from robustbench_ms.rules import Rule
 from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.statistics.stats import Interval, holm
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from robustbench_ms.catalog.find import find_suite, suite_names
 from robustbench_ms.errors import UserError
 from robustbench_ms.events import Event, RecordDone, Trouble
-from robustbench_ms.gate import Case, Judgement, Verdict, check, judge_all
+from robustbench_ms.gating.gate import Case, Judgement, Verdict, check, judge_all
+from robustbench_ms.gating.reference import Found, References
+from robustbench_ms.gating.rules import Rule, parse_rules
 from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.record import Record, read_record
-from robustbench_ms.reference import Found, References
-from robustbench_ms.rules import Rule, parse_rules
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
