@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.runner import run
+from robustbench_ms.evaluation.run import run
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.suite import Suite
 

@@ -9,7 +9,7 @@ import torch
 import robustbench_ms as rbms
 from robustbench_ms.catalog import find
 from robustbench_ms.errors import UnknownName, UserError
-from robustbench_ms.events import Event, Planned, RecordDone, Trouble
+from robustbench_ms.evaluation.events import Event, Planned, RecordDone, Trouble
 from robustbench_ms.records.record import read_record
 from tests import fakes
 

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustbench_ms.environment import describe_environment
+from robustbench_ms.evaluation.environment import describe_environment
 from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.conditions import CLEAN, conditions, key, plan
 from robustbench_ms.specs.suite import Suite

@@ -13,11 +13,12 @@ import torch
 
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.events import BatchDone, CellDone, CellStarted, Planned, RecordDone, Trouble
+from robustbench_ms.evaluation.events import BatchDone, CellDone, CellStarted, Planned, RecordDone, Trouble
+from robustbench_ms.evaluation.run import run
+from robustbench_ms.evaluation.work import _made
 from robustbench_ms.records.record import read_record, records_in
 from robustbench_ms.records.summary import summarise
 from robustbench_ms.reports.tables import tables
-from robustbench_ms.runner import _made, run
 from robustbench_ms.specs.places import Places
 from tests import fakes
 from tests.running import KEYS, card_of, measure, only
@@ -183,7 +184,7 @@ def test_each_batch_is_corrupted_once_for_all_cards(tiny, places, corrupted):
 def test_many_small_images_are_corrupted_together_and_answered_in_batches(
     tiny, places, monkeypatch, corrupted
 ):
-    monkeypatch.setattr("robustbench_ms.runner._batch_size", lambda *_: 16)
+    monkeypatch.setattr("robustbench_ms.evaluation.run.fitting_batch", lambda *_: 16)
     watcher = fakes.Watcher()
 
     measure(tiny, [card_of(watcher)], places)

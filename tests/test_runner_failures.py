@@ -10,7 +10,7 @@ import torch
 
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import DeviceLost, UserError
-from robustbench_ms.events import CellDone, CellStarted, Note, Planned, RecordDone
+from robustbench_ms.evaluation.events import CellDone, CellStarted, Note, Planned, RecordDone
 from robustbench_ms.records.record import read_record
 from robustbench_ms.reports.pages import to_markdown
 from robustbench_ms.reports.tables import tables

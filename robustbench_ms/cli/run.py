@@ -56,11 +56,11 @@ def command(
     cards = find_cards(model or [], weights, name, mean, std, size)
 
     from robustbench_ms.cli.drawing import draw
-    from robustbench_ms.events import RecordDone, Trouble
+    from robustbench_ms.evaluation.events import RecordDone, Trouble
+    from robustbench_ms.evaluation.run import run
     from robustbench_ms.reports.exports import to_json
     from robustbench_ms.reports.pages import to_markdown
     from robustbench_ms.reports.tables import tables
-    from robustbench_ms.runner import run
 
     places = Places.find(data, results, cache)
     records, stopped = [], []

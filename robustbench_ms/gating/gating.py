@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robustbench_ms.catalog.find import find_suite, suite_names
 from robustbench_ms.errors import UserError
-from robustbench_ms.events import Event, RecordDone, Trouble
+from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
 from robustbench_ms.gating.gate import Case, Judgement, Verdict, check, judge_all
 from robustbench_ms.gating.reference import Found, References
 from robustbench_ms.gating.rules import Rule, parse_rules
@@ -96,7 +96,7 @@ def gate_models(
         records: dict[str, Record] = {}
         stopped: dict[str, str] = {}
         if wanted:
-            from robustbench_ms.runner import run
+            from robustbench_ms.evaluation.run import run
 
             kept = replace(places, results=Path(scratch))
             for event in watch(run(suite, wanted, kept, device=device, batch_size=batch_size)):

@@ -16,7 +16,7 @@ import numpy as np
 
 from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.errors import UnknownName, UserError
-from robustbench_ms.events import RecordDone, Trouble
+from robustbench_ms.evaluation.events import RecordDone, Trouble
 from robustbench_ms.gating.gating import Watch
 from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.records.record import Measurement, Record, read_record, records_in
@@ -237,7 +237,7 @@ def _measure(
     batch_size: int | None,
     watch: Watch,
 ) -> tuple[dict[str, Record], dict[str, str]]:
-    from robustbench_ms.runner import run
+    from robustbench_ms.evaluation.run import run
 
     empty = replace(places, results=Path(scratch) / "results", cache=Path(scratch) / "cache")
     records, stopped = {}, {}

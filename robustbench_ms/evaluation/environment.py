@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from robustbench_ms import __version__
 from robustbench_ms.records.record import Environment
 
 __all__ = ["describe_environment"]
@@ -32,7 +31,7 @@ def describe_environment(device: torch.device) -> Environment:
     """The environment of this process and the device it measures on."""
     commit, dirty = _commit()
     return Environment(
-        version=__version__,
+        version=_version("robustbench-ms") or "unknown",
         commit=commit,
         dirty=dirty,
         python=platform.python_version(),
@@ -55,7 +54,7 @@ def _version(package: str) -> str | None:
 @lru_cache(maxsize=1)
 def _commit() -> tuple[str | None, bool | None]:
     """This package's commit and whether its checkout has changes; None where it was installed without one."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parent.parent.parent
 
     def git(*words: str) -> str:
         return subprocess.run(  # noqa: S603 - fixed words

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_ms.cells import FinishedCell
 from robustbench_ms.corruptions.table import COMMON
-from robustbench_ms.environment import describe_environment
+from robustbench_ms.evaluation.cells import FinishedCell
+from robustbench_ms.evaluation.environment import describe_environment
 from robustbench_ms.records.record import Measurement, Record
 from robustbench_ms.records.samples import Samples
 from robustbench_ms.specs.conditions import Condition, key
