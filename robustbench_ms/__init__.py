@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robustbench_ms.api import run
-    from robustbench_ms.catalog import find_card, find_suite, register
+    from robustbench_ms.catalog.find import find_card, find_suite, register
     from robustbench_ms.corruptions import Corrupt, corrupt
     from robustbench_ms.errors import UserError
-    from robustbench_ms.record import Record, read_record
-    from robustbench_ms.spec import Card, Input, Suite
+    from robustbench_ms.records.record import Record, read_record
+    from robustbench_ms.specs.card import Card, Input
+    from robustbench_ms.specs.suite import Suite
 
 __version__ = "0.1.0.dev0"
 
@@ -39,17 +40,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Card": "spec",
+    "Card": "specs.card",
     "Corrupt": "corruptions",
-    "Input": "spec",
-    "Record": "record",
-    "Suite": "spec",
+    "Input": "specs.card",
+    "Record": "records.record",
+    "Suite": "specs.suite",
     "UserError": "errors",
     "corrupt": "corruptions",
-    "find_card": "catalog",
-    "find_suite": "catalog",
-    "read_record": "record",
-    "register": "catalog",
+    "find_card": "catalog.find",
+    "find_suite": "catalog.find",
+    "read_record": "records.record",
+    "register": "catalog.find",
     "run": "api",
 }
 

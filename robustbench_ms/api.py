@@ -11,13 +11,14 @@ from typing import Any
 
 from torch import nn
 
-from robustbench_ms.catalog import find_card, find_suite
+from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.errors import UserError
-from robustbench_ms.events import Event, RecordDone, Trouble
-from robustbench_ms.places import Places
-from robustbench_ms.record import Record
-from robustbench_ms.runner import run as events_of
-from robustbench_ms.spec import Card, Input, Suite
+from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
+from robustbench_ms.evaluation.run import run as events_of
+from robustbench_ms.records.record import Record
+from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.suite import Suite
 
 __all__ = ["as_card", "modes_kept", "run"]
 

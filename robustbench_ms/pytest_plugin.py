@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from robustbench_ms.gate import Judgement
+    from robustbench_ms.gating.gate import Judgement
 
 __all__ = ["rbms_gate"]
 
@@ -56,11 +56,11 @@ def rbms_gate(request: pytest.FixtureRequest) -> Callable[..., list[Judgement]]:
         from dataclasses import replace
 
         from robustbench_ms.api import as_card, modes_kept
-        from robustbench_ms.catalog import find_suite
-        from robustbench_ms.gate_report import judged_markdown
-        from robustbench_ms.gating import gate_models
-        from robustbench_ms.places import Places
-        from robustbench_ms.spec import Suite
+        from robustbench_ms.catalog.find import find_suite
+        from robustbench_ms.gating.gating import gate_models
+        from robustbench_ms.reports.verdicts import judged_markdown
+        from robustbench_ms.specs.places import Places
+        from robustbench_ms.specs.suite import Suite
 
         if isinstance(rules, str):
             rules = [rules]  # one alone is meant, not its characters

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustbench_ms.places import Places
+from robustbench_ms.specs.places import Places
 
 TINY = """\
 about = "forty small images"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from robustbench_ms.gate import judge
-from robustbench_ms.markdown import grid
-from robustbench_ms.rules import parse_rules
-from robustbench_ms.summary import CORRUPTED
+from robustbench_ms.gating.gate import judge
+from robustbench_ms.gating.rules import parse_rules
+from robustbench_ms.records.summary import CORRUPTED
+from robustbench_ms.reports.markdown import grid
 from tests.simulated import KEYS, bits, record
 
 PAGE = Path(__file__).parent.parent / "results" / "gate-simulation.md"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from robustbench_ms.gate import judge
-from robustbench_ms.rules import parse_rule, parse_rules
+from robustbench_ms.gating.gate import judge
+from robustbench_ms.gating.rules import parse_rule, parse_rules
 from tests.simulated import KEYS
 
 RULES = parse_rules(["clean_accuracy=4pp", "mean_corruption_accuracy=2pp"])

@@ -12,9 +12,9 @@ import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from robustbench_ms.catalog import find_card
-from robustbench_ms.places import Places
-from robustbench_ms.training import Epoch, rounds
+from robustbench_ms.catalog.find import find_card
+from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.training import Epoch, rounds
 
 SYSTEMS = {"none": "resnet20-fast", "ema": "resnet20-fast-ema", "dmsca": "resnet20-fast-dmsca"}
 RATES = (0.1, 0.2, 0.4)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from robustbench_ms.corruptions.table import COMMON
-from robustbench_ms.record import Environment, Measurement, Record, Samples, write_record
+from robustbench_ms.records.record import Environment, Measurement, Record, write_record
+from robustbench_ms.records.samples import Samples
 
 ENVIRONMENT = Environment("0", None, None, "3.11", "2.11", None, "cpu", "a CPU", "Linux", {})
 

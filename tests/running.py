@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from robustbench_ms.runner import run
-from robustbench_ms.spec import Card, Suite
-from robustbench_ms.toml_files import read_suite
+from robustbench_ms.catalog.suites import read_suite
+from robustbench_ms.evaluation.run import run
+from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.suite import Suite
 
 KEYS = ["clean"] + [f"corruption={c},severity={s}" for c in ("brightness", "contrast") for s in (1, 3)]
 

@@ -16,8 +16,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from robustbench_ms.record import Environment, Measurement, Record, Samples, write_record
-from robustbench_ms.summary import CORRUPTED
+from robustbench_ms.records.record import Environment, Measurement, Record, write_record
+from robustbench_ms.records.samples import Samples
+from robustbench_ms.records.summary import CORRUPTED
 
 KEYS = ("clean", *CORRUPTED)
 IMAGE, OWN = 0.8, 1.0

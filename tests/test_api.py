@@ -7,16 +7,16 @@ import pytest
 import torch
 
 import robustbench_ms as rbms
-from robustbench_ms import catalog
+from robustbench_ms.catalog import find
 from robustbench_ms.errors import UnknownName, UserError
-from robustbench_ms.events import Event, Planned, RecordDone, Trouble
-from robustbench_ms.record import read_record
+from robustbench_ms.evaluation.events import Event, Planned, RecordDone, Trouble
+from robustbench_ms.records.record import read_record
 from tests import fakes
 
 
 @pytest.fixture(autouse=True)
 def nothing_registered(monkeypatch):
-    monkeypatch.setattr(catalog, "_registered", {})
+    monkeypatch.setattr(find, "_registered", {})
 
 
 def test_a_module_is_measured_and_given_back_as_it_was(tiny, tmp_path):
@@ -108,10 +108,10 @@ def test_register_is_for_this_process_and_save_for_good(tiny, tmp_path):
     card = rbms.register("tests.fakes:build", name="mine", input=known, args={"seed": 2})
 
     assert rbms.find_card("mine") is card
-    assert "mine" in catalog.card_names()
+    assert "mine" in find.card_names()
     (first,) = rbms.run(tiny, ["mine"])
     path = card.save(tmp_path / "mine.toml")
-    catalog._registered.clear()
+    find._registered.clear()
     with pytest.raises(UnknownName, match="no model named 'mine'"):
         rbms.find_card("mine")
     seen = []

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustbench_ms.cells import FinishedCell, load_cell, save_cell
-from robustbench_ms.events import CellStarted, Note, RecordDone
-from robustbench_ms.runner import run
-from robustbench_ms.spec import Card
-from robustbench_ms.toml_files import read_suite
+from robustbench_ms.catalog.suites import read_suite
+from robustbench_ms.evaluation.cells import FinishedCell, load_cell, save_cell
+from robustbench_ms.evaluation.events import CellStarted, Note, RecordDone
+from robustbench_ms.evaluation.run import run
+from robustbench_ms.specs.card import Card
 from tests import fakes
 
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from robustbench_ms.catalog import card_names, suite_names
+from robustbench_ms.catalog.find import card_names, suite_names
 from robustbench_ms.corruptions.table import COMMON, EXTRA
-from robustbench_ms.record import read_record
+from robustbench_ms.records.record import read_record
 from tests import fakes
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,7 @@ def test_list(rbms):
 def test_plan_says_what_a_run_costs_and_what_is_measured(rbms, tmp_path):
     from safetensors.torch import load_file
 
-    from robustbench_ms.catalog import find_card
+    from robustbench_ms.catalog.find import find_card
 
     found = rbms("plan", "cifar10-c", "-m", "resnet20", "-m", "resnet32", "--json").json()
     assert (found["cells"], found["images_per_cell"]) == (152, 10_000)
@@ -324,6 +324,6 @@ def test_a_defect_of_ours_keeps_its_traceback(rbms, tiny, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("robustbench_ms.runner.conditions", broken)
+    monkeypatch.setattr("robustbench_ms.evaluation.run.conditions", broken)
     with pytest.raises(ZeroDivisionError, match="ours"):
         rbms("run", tiny, "-m", "tests.fakes:build")

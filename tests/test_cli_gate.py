@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from robustbench_ms.markdown import code, escape
+from robustbench_ms.reports.markdown import code, escape
 from tests.simulated import answers, kept, pair, record, turned_wrong
 
 RULES = ("--rule", "clean_accuracy=4pp", "--rule", "mean_corruption_accuracy=2pp")

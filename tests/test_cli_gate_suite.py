@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robustbench_ms.record import read_record
+from robustbench_ms.records.record import read_record
 from tests.simulated import answers, kept, record
 
 TINY = ("--rule", "accuracy[clean]=60pp", "--rule", "accuracy[corruption=contrast]=60pp")

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from robustbench_ms.catalog import find_card, shipped
+from robustbench_ms.catalog.find import find_card, shipped
 from robustbench_ms.corruptions.table import COMMON
-from robustbench_ms.metrics import COSTS
+from robustbench_ms.specs.metrics import COSTS
 
 
 def test_show(rbms, tiny):

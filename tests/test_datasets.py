@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustbench_ms.catalog import find_suite
+from robustbench_ms.catalog.find import find_suite
+from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.datasets.arrays import open_arrays
 from robustbench_ms.datasets.digits import _enlarge, open_digits
 from robustbench_ms.datasets.images import array_digest, load_array, subset
 from robustbench_ms.errors import BadFile
-from robustbench_ms.toml_files import read_suite
 from tests.running import suite_of
 
 # digits

@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 
-from robustbench_ms.catalog import find_suite
+from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.datasets.cifar import open_cifar, open_cifar_c
 from robustbench_ms.datasets.images import subset
 from robustbench_ms.errors import BadFile, UserError
@@ -102,7 +102,7 @@ def official_archive(folder, images, labels, monkeypatch, kind, served):
 def test_cifar_is_fetched_through_torchvision_and_is_the_same_data_as_plain_arrays(
     tmp_path, places, pictures, monkeypatch, kind, served
 ):
-    from robustbench_ms.places import Places
+    from robustbench_ms.specs.places import Places
 
     official_archive(tmp_path / "official", *pictures, monkeypatch, kind, served)
     plain = Places(tmp_path / "plain", places.results, places.cache)
@@ -185,7 +185,7 @@ def test_what_is_wrong_with_a_published_set_is_named(places, pictures):
 
 
 def test_the_real_cifar_is_the_official_one(places, real_data):
-    from robustbench_ms.places import Places
+    from robustbench_ms.specs.places import Places
 
     found = Places(real_data("cifar10/test_images.npy").parent.parent, places.results, places.cache)
     suite = find_suite("cifar10-c")

@@ -49,7 +49,7 @@ def test_inputs_on_cuda_do_not_depend_on_the_batch(run):
 POISON = """
 import sys
 import torch
-from robustbench_ms.catalog import register
+from robustbench_ms.catalog.find import register
 from robustbench_ms.cli import main
 
 class Poison(torch.nn.Module):

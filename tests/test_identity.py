@@ -15,10 +15,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustbench_ms.environment import describe_environment
-from robustbench_ms.identity import digest
-from robustbench_ms.planning import CLEAN, conditions, key, plan
-from robustbench_ms.spec import Card, Suite, Weights
+from robustbench_ms.evaluation.environment import describe_environment
+from robustbench_ms.specs.card import Card, Weights
+from robustbench_ms.specs.conditions import CLEAN, conditions, key, plan
+from robustbench_ms.specs.suite import Suite
+from robustbench_ms.subjects.identity import digest
 from robustbench_ms.tasks import find_task
 from tests import fakes
 
@@ -93,7 +94,7 @@ def test_the_environment_names_versions_and_no_path_host_or_user():
 
 
 def test_the_source_of_a_model_is_told_apart(tmp_path):
-    from robustbench_ms.identity import _source_digest
+    from robustbench_ms.subjects.identity import _source_digest
 
     assert _source_digest(fakes.build()) == _source_digest(fakes.other())
     assert _source_digest(fakes.build()) != _source_digest(torch.nn.Linear(1, 1))

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_ms.catalog import find_card
-from robustbench_ms.places import Places
-from robustbench_ms.record import read_record, read_samples
-from robustbench_ms.runner import run
-from robustbench_ms.spec import Card
-from robustbench_ms.toml_files import read_suite
+from robustbench_ms.catalog.find import find_card
+from robustbench_ms.catalog.suites import read_suite
+from robustbench_ms.evaluation.run import run
+from robustbench_ms.records.record import read_record
+from robustbench_ms.records.samples import read_samples
+from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.places import Places
 from tests.fakes import build, other
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +60,7 @@ def measure(suite, places, fatal, told):
 def processes():
     """Processes that have torch imported already."""
     context = multiprocessing.get_context("forkserver")
-    homes = ["runner", "tasks.classification", "corruptions.weather", "corruptions.digital"]
+    homes = ["evaluation.run", "tasks.classification", "corruptions.weather", "corruptions.digital"]
     context.set_forkserver_preload([*(f"robustbench_ms.{home}" for home in homes), "tests.fakes"])
     return context
 

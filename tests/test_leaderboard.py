@@ -10,7 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from robustbench_ms.leaderboard import difference, page, tables, to_csv, to_json, to_markdown
+from robustbench_ms.reports.exports import to_csv, to_json
+from robustbench_ms.reports.pages import page, to_markdown
+from robustbench_ms.reports.tables import difference, tables
 from tests.records import keys, record_of
 
 

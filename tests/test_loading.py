@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from robustbench_ms.errors import UserError
-from robustbench_ms.identity import exact_arithmetic
-from robustbench_ms.inputs import Preprocess
-from robustbench_ms.loading import load_model
-from robustbench_ms.spec import Card, Input
-from robustbench_ms.weights import read_weights, state_digest
+from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.subjects.identity import exact_arithmetic
+from robustbench_ms.subjects.inputs import Preprocess
+from robustbench_ms.subjects.loading import load_model
+from robustbench_ms.subjects.weights import read_weights, state_digest
 from tests import fakes
 
 CPU = torch.device("cpu")

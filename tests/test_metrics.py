@@ -12,8 +12,9 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_accuracy_score
 
 from robustbench_ms.errors import UnknownName
-from robustbench_ms.metrics import ECE_BINS, MEASURED, METRICS, ece, ece_with_stderr, mean_with_stderr, metric
+from robustbench_ms.specs.metrics import MEASURED, METRICS, metric
 from robustbench_ms.tasks.classification import Classification
+from robustbench_ms.tasks.scores import ECE_BINS, ece, ece_with_stderr, mean_with_stderr
 
 
 def answers(n, classes, sharpness, seed):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_ms.toml_files import read_card
+from robustbench_ms.catalog.cards import read_card
 
 ROOT = Path(__file__).parent.parent
 
@@ -177,7 +177,7 @@ def test_an_editable_install_sees_an_edited_suite(checkout, tmp_path):
 def test_the_install_at_hand_reads_its_own_suites():
     """In an editable install these are the checkout's, and no copy lies among the installed files."""
     import robustbench_ms
-    from robustbench_ms.catalog import shipped as found
+    from robustbench_ms.catalog.find import shipped as found
 
     package = Path(robustbench_ms.__file__).parent
     assert found("suites") in {package / "suites", package.parent / "suites"}

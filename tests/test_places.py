@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from robustbench_ms.errors import UserError, choose, suggest
-from robustbench_ms.places import Places
+from robustbench_ms.specs.places import Places
 
 
 def test_given_comes_before_the_environment_and_that_before_the_defaults(monkeypatch, tmp_path):

@@ -11,8 +11,10 @@ import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
-from robustbench_ms.leaderboard import tables, to_csv, to_json, to_markdown
-from robustbench_ms.ranking import ranges
+from robustbench_ms.records.ranking import ranges
+from robustbench_ms.reports.exports import to_csv, to_json
+from robustbench_ms.reports.pages import to_markdown
+from robustbench_ms.reports.tables import tables
 from tests.simulated import KEYS, bits, record
 
 METRIC = "mean_corruption_accuracy"

@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustbench_ms import record as module
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.errors import BadFile
-from robustbench_ms.leaderboard import tables
-from robustbench_ms.record import FORMAT, Record, Samples, read_record, records_in, replacing, write_record
-from robustbench_ms.summary import SUMMARIES, summarise
+from robustbench_ms.files import replacing
+from robustbench_ms.records import record as module
+from robustbench_ms.records.record import FORMAT, Record, read_record, records_in, write_record
+from robustbench_ms.records.samples import Samples
+from robustbench_ms.records.summary import SUMMARIES, summarise
+from robustbench_ms.reports.tables import tables
 
 KEPT = Path(__file__).parent / "data" / "records"
 """One record of each format that was ever written: these files are never changed."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robustbench_ms.record import read_record
-from robustbench_ms.reproduce import compare_published, compare_records
-from robustbench_ms.spec import Published
+from robustbench_ms.gating.reproduce import compare_published, compare_records
+from robustbench_ms.records.record import read_record
+from robustbench_ms.specs.card import Published
 from tests.simulated import KEYS, record
 
 

@@ -12,15 +12,24 @@ import pytest
 import torch
 from timm.layers import SEModule
 
-from robustbench_ms.catalog import find_card
-from robustbench_ms.events import BatchDone, CellDone, CellStarted, Note, Planned, RecordDone, Trouble
-from robustbench_ms.leaderboard import tables
+from robustbench_ms.catalog.find import find_card
+from robustbench_ms.catalog.suites import read_suite
+from robustbench_ms.evaluation.events import (
+    BatchDone,
+    CellDone,
+    CellStarted,
+    Note,
+    Planned,
+    RecordDone,
+    Trouble,
+)
+from robustbench_ms.evaluation.run import run
+from robustbench_ms.evaluation.work import _made
 from robustbench_ms.models import create_attention
-from robustbench_ms.places import Places
-from robustbench_ms.record import read_record, records_in
-from robustbench_ms.runner import _made, run
-from robustbench_ms.summary import summarise
-from robustbench_ms.toml_files import read_suite
+from robustbench_ms.records.record import read_record, records_in
+from robustbench_ms.records.summary import summarise
+from robustbench_ms.reports.tables import tables
+from robustbench_ms.specs.places import Places
 from tests import fakes
 from tests.running import KEYS, card_of, measure, only
 
@@ -185,7 +194,7 @@ def test_each_batch_is_corrupted_once_for_all_cards(tiny, places, corrupted):
 def test_many_small_images_are_corrupted_together_and_answered_in_batches(
     tiny, places, monkeypatch, corrupted
 ):
-    monkeypatch.setattr("robustbench_ms.runner._batch_size", lambda *_: 16)
+    monkeypatch.setattr("robustbench_ms.evaluation.run.fitting_batch", lambda *_: 16)
     watcher = fakes.Watcher()
 
     measure(tiny, [card_of(watcher)], places)
@@ -280,7 +289,7 @@ def test_a_run_says_that_a_backbone_kept_attention_of_its_own(tiny, places):
 
 
 def test_the_published_resnet20_is_as_right_as_published(real_data, places):
-    from robustbench_ms.catalog import find_suite
+    from robustbench_ms.catalog.find import find_suite
 
     folder = real_data("weights/resnet20-12fca82f.th").parent.parent
     real_data("cifar10/test_images.npy")

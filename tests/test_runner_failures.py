@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_ms.catalog import find_card
+from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import DeviceLost, UserError
-from robustbench_ms.events import CellDone, CellStarted, Note, Planned, RecordDone
-from robustbench_ms.leaderboard import tables, to_markdown
-from robustbench_ms.places import Places
-from robustbench_ms.record import read_record
-from robustbench_ms.spec import Input
+from robustbench_ms.evaluation.events import CellDone, CellStarted, Note, Planned, RecordDone
+from robustbench_ms.records.record import read_record
+from robustbench_ms.reports.pages import to_markdown
+from robustbench_ms.reports.tables import tables
+from robustbench_ms.specs.card import Input
+from robustbench_ms.specs.places import Places
 from robustbench_ms.tasks import classification
 from tests import fakes
 from tests.running import KEYS, card_of, measure, only
@@ -167,7 +168,7 @@ def test_a_nondeterministic_model_is_named_by_what_it_is_made_of(tiny, places):
 
 
 def test_the_weights_are_digested_before_a_model_in_train_mode_changes_them(tiny, places):
-    from robustbench_ms.weights import state_digest
+    from robustbench_ms.subjects.weights import state_digest
 
     model = fakes.StuckNorm()
     before = state_digest(model)

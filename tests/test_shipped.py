@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from robustbench_ms.catalog import card_names, find_card, find_suite, shipped, suite_names
+from robustbench_ms.catalog.find import card_names, find_card, find_suite, shipped, suite_names
 from robustbench_ms.corruptions.table import COMMON
-from robustbench_ms.identity import digest
-from robustbench_ms.leaderboard import page, tables, to_markdown
-from robustbench_ms.loading import build_module
-from robustbench_ms.metrics import METRICS
-from robustbench_ms.planning import conditions, key
-from robustbench_ms.record import read_record, records_in
-from robustbench_ms.summary import SUMMARIES
-from robustbench_ms.training import read_recipe
-from robustbench_ms.weights import file_digest, load_into
+from robustbench_ms.records.record import read_record, records_in
+from robustbench_ms.records.summary import SUMMARIES
+from robustbench_ms.reports.pages import page, to_markdown
+from robustbench_ms.reports.tables import tables
+from robustbench_ms.specs.conditions import conditions, key
+from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.subjects.identity import digest
+from robustbench_ms.subjects.loading import build_module
+from robustbench_ms.subjects.training import read_recipe
+from robustbench_ms.subjects.weights import file_digest, load_into
 
 ROOT = Path(__file__).parent.parent
 RECORDS = sorted((ROOT / "results").glob("*/*.correct.npz"))
@@ -72,7 +73,7 @@ def test_the_weights_stay_small():
 def test_digits_models_are_right_on_most_of_the_test_split(name):
     """Far above chance and far below a promise: the records hold the figures."""
     from robustbench_ms.datasets.digits import open_digits
-    from robustbench_ms.inputs import Preprocess
+    from robustbench_ms.subjects.inputs import Preprocess
 
     card = find_card(name)
     data = open_digits(find_suite("quick"), None, ())

@@ -15,8 +15,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from robustbench_ms.metrics import ece
-from robustbench_ms.paired import (
+from robustbench_ms.statistics.paired import (
     Exact,
     Resampled,
     Student,
@@ -26,7 +25,15 @@ from robustbench_ms.paired import (
     rank_ranges,
     welch,
 )
-from robustbench_ms.stats import binomial_bound, binomial_tail, bootstrap_means, holm, t_quantile, t_tail
+from robustbench_ms.statistics.stats import (
+    binomial_bound,
+    binomial_tail,
+    bootstrap_means,
+    holm,
+    t_quantile,
+    t_tail,
+)
+from robustbench_ms.tasks.scores import ece
 
 
 def normal(seed, n, mean=0.0):

@@ -10,11 +10,12 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustbench_ms.catalog import find_card, find_suite, suite_names
+from robustbench_ms.catalog.cards import read_card, write_card
+from robustbench_ms.catalog.find import find_card, find_suite, suite_names
+from robustbench_ms.catalog.suites import COLUMNS, read_suite
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.spec import Card, Input, Published, Weights
-from robustbench_ms.summary import SUMMARIES
-from robustbench_ms.toml_files import COLUMNS, read_card, read_suite, write_card
+from robustbench_ms.records.summary import SUMMARIES
+from robustbench_ms.specs.card import Card, Input, Published, Weights
 
 SUITE_MISTAKES = {
     'dataset = "cifra10"': ("cifra10", "did you mean 'cifar10'"),

@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import load_file
 
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.places import Places
-from robustbench_ms.spec import Card, Input
-from robustbench_ms.training import Busy, checkpoints, loop, train
-from robustbench_ms.training.checkpoints import training_folder
-from robustbench_ms.training.split import held_out_rows, open_training_split
-from robustbench_ms.weights import file_digest, load_into
+from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.training import Busy, checkpoints, loop, train
+from robustbench_ms.subjects.training.checkpoints import training_folder
+from robustbench_ms.subjects.training.split import held_out_rows, open_training_split
+from robustbench_ms.subjects.weights import file_digest, load_into
 from tests import fakes
 
 RECIPE = {"dataset": "digits", "epochs": 4, "batch_size": 200, "lr": 0.05, "warmup_epochs": 1}
@@ -235,7 +235,7 @@ def test_only_the_training_split_is_opened(tmp_path, monkeypatch, places):
     trained(card_of(epochs=1), tmp_path / "net.safetensors", places)
 
     (data,) = seen
-    from robustbench_ms.catalog import find_suite
+    from robustbench_ms.catalog.find import find_suite
     from robustbench_ms.datasets.digits import open_digits
 
     test = open_digits(find_suite("quick"), places, ())

@@ -9,13 +9,13 @@ import json
 import pytest
 import torch
 
-from robustbench_ms.catalog import card_names, find_card, shipped
+from robustbench_ms.catalog.find import card_names, find_card, shipped
 from robustbench_ms.errors import UserError
-from robustbench_ms.spec import Card
-from robustbench_ms.training import augment, read_recipe, train
-from robustbench_ms.training.augmentation import turns
-from robustbench_ms.training.recipe import as_told
-from robustbench_ms.weights import told_of
+from robustbench_ms.specs.card import Card
+from robustbench_ms.subjects.training import augment, read_recipe, train
+from robustbench_ms.subjects.training.augmentation import turns
+from robustbench_ms.subjects.training.recipe import as_told
+from robustbench_ms.subjects.weights import told_of
 
 RECIPE = {"dataset": "digits", "epochs": 12, "batch_size": 200, "lr": 0.05, "warmup_epochs": 1}
 STEPS = {**RECIPE, "schedule": "multistep", "steps": [4, 8], "factor": 0.2}

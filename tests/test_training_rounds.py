@@ -7,10 +7,11 @@ import tomllib
 
 import pytest
 
-from robustbench_ms.catalog import find_card
+from robustbench_ms.catalog.cards import write_weights
+from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import UserError
-from robustbench_ms.training import Finished, Left, rounds, train, write_weights
-from robustbench_ms.weights import file_digest
+from robustbench_ms.subjects.training import Finished, Left, rounds, train
+from robustbench_ms.subjects.weights import file_digest
 
 CARD = """\
 build = "tests.{build}" # where it is from

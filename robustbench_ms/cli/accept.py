@@ -21,9 +21,9 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Make a record the reference that rbms gate compares with; the first reference is kept for total: rules."""
-    from robustbench_ms.gate_report import compared_markdown
-    from robustbench_ms.places import Places
-    from robustbench_ms.reference import accept
+    from robustbench_ms.gating.reference import accept
+    from robustbench_ms.reports.comparisons import compared_markdown
+    from robustbench_ms.specs.places import Places
 
     done = accept(record, Places.find(results=results).results, restart=restart)
     if as_json:

@@ -34,7 +34,7 @@ def command(
 
     from robustbench_ms.corruptions.table import NAMES
     from robustbench_ms.corruptions.transform import Corrupt, contact_sheet
-    from robustbench_ms.record import replacing
+    from robustbench_ms.files import replacing
 
     if grid == (name is not None):
         raise UserError(f"give --name, one of {', '.join(NAMES)}, or --grid for all of them")

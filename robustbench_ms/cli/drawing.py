@@ -13,7 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from robustbench_ms.events import BatchDone, CellStarted, Event, Note, Planned, Trouble
+from robustbench_ms.evaluation.events import BatchDone, CellStarted, Event, Note, Planned, Trouble
 
 __all__ = ["draw"]
 

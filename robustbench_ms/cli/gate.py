@@ -64,9 +64,10 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Judge a model against its reference: exit 0 where every rule holds, 1 where one does not or is unsure."""
-    from robustbench_ms.gate_report import annotation_lines, judged_json, judged_markdown
-    from robustbench_ms.gating import gate_record
-    from robustbench_ms.places import Places
+    from robustbench_ms.gating.gating import gate_record
+    from robustbench_ms.reports.annotations import annotation_lines
+    from robustbench_ms.reports.verdicts import judged_json, judged_markdown
+    from robustbench_ms.specs.places import Places
 
     if as_json and annotate:
         raise UserError("--json and --annotate both print to the same place; give one of them")
@@ -82,7 +83,7 @@ def command(
             raise UserError(f"{', '.join(given)} speak of what is measured, and a record is judged as it is")
         judged = [gate_record(Path(target), against, results=places.results, **shared)]
     else:
-        from robustbench_ms.catalog import find_suite
+        from robustbench_ms.catalog.find import find_suite
         from robustbench_ms.cli.run import find_cards
 
         suite = find_suite(target).limited(limit, seed)
@@ -104,7 +105,7 @@ def command(
 
 def _measured(suite: Any, cards: list[Any], against: str | None, places: Any, **options: Any) -> list[Any]:
     from robustbench_ms.cli.drawing import draw
-    from robustbench_ms.gating import gate_models
+    from robustbench_ms.gating.gating import gate_models
 
     def watch(events: Any) -> Any:
         return draw(events, title=suite.label)

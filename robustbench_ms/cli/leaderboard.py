@@ -23,9 +23,12 @@ def command(
 ) -> None:
     """Print the leaderboard of a suite: Markdown, CSV or JSON."""
     from robustbench_ms.errors import UserError, suggest
-    from robustbench_ms.leaderboard import page, tables, to_csv, to_json, to_markdown
-    from robustbench_ms.places import Places
-    from robustbench_ms.record import records_in, replacing
+    from robustbench_ms.files import replacing
+    from robustbench_ms.records.record import records_in
+    from robustbench_ms.reports.exports import to_csv, to_json
+    from robustbench_ms.reports.pages import page, to_markdown
+    from robustbench_ms.reports.tables import tables
+    from robustbench_ms.specs.places import Places
 
     folder = Places.find(results=results).results
     with_records = sorted(

@@ -9,9 +9,9 @@ __all__ = ["command"]
 
 def command(as_json: Json = False) -> None:
     """List the suites, models and corruptions that are there."""
-    from robustbench_ms.catalog import card_names, find_card, find_suite, suite_names
+    from robustbench_ms.catalog.find import card_names, find_card, find_suite, suite_names
     from robustbench_ms.corruptions.table import COMMON, EXTRA
-    from robustbench_ms.planning import conditions
+    from robustbench_ms.specs.conditions import conditions
 
     suites = [find_suite(name) for name in suite_names()]
     cards = [find_card(name) for name in card_names()]

@@ -21,10 +21,11 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Show the cells and images of a run, and what is measured already."""
-    from robustbench_ms.catalog import find_card, find_suite
+    from robustbench_ms.catalog.find import find_card, find_suite
     from robustbench_ms.datasets import DATASETS
-    from robustbench_ms.places import Places
-    from robustbench_ms.planning import conditions, key, measured, plan
+    from robustbench_ms.evaluation.measured import measured
+    from robustbench_ms.specs.conditions import conditions, key, plan
+    from robustbench_ms.specs.places import Places
 
     chosen = find_suite(suite).limited(limit, seed)
     cards = [find_card(name) for name in model or []]

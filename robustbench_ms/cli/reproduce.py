@@ -36,8 +36,8 @@ def command(
 ) -> None:
     """Measure again from nothing and say of each number: equal, within its interval, or outside (exit 1)."""
     from robustbench_ms.cli.drawing import draw
-    from robustbench_ms.places import Places
-    from robustbench_ms.reproduce import describe, reproduce
+    from robustbench_ms.gating.reproduce import describe, reproduce
+    from robustbench_ms.specs.places import Places
 
     def watch(events: Any) -> Any:
         return draw(events, title=Path(target).stem)

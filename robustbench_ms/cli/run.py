@@ -26,7 +26,7 @@ from robustbench_ms.cli.options import (
     print_json,
 )
 from robustbench_ms.errors import UserError
-from robustbench_ms.spec import Card, Weights
+from robustbench_ms.specs.card import Card, Weights
 
 __all__ = ["command", "find_cards"]
 
@@ -49,16 +49,18 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
-    from robustbench_ms.catalog import find_suite
-    from robustbench_ms.places import Places
+    from robustbench_ms.catalog.find import find_suite
+    from robustbench_ms.specs.places import Places
 
     chosen = find_suite(suite).limited(limit, seed)
     cards = find_cards(model or [], weights, name, mean, std, size)
 
     from robustbench_ms.cli.drawing import draw
-    from robustbench_ms.events import RecordDone, Trouble
-    from robustbench_ms.leaderboard import tables, to_json, to_markdown
-    from robustbench_ms.runner import run
+    from robustbench_ms.evaluation.events import RecordDone, Trouble
+    from robustbench_ms.evaluation.run import run
+    from robustbench_ms.reports.exports import to_json
+    from robustbench_ms.reports.pages import to_markdown
+    from robustbench_ms.reports.tables import tables
 
     places = Places.find(data, results, cache)
     records, stopped = [], []
@@ -94,7 +96,7 @@ def find_cards(
     size: int | None,
 ) -> list[Card]:
     """The cards of -m, the one of them changed by the options that speak of one model."""
-    from robustbench_ms.catalog import find_card
+    from robustbench_ms.catalog.find import find_card
 
     cards = [find_card(spelling) for spelling in spellings]
     options = {"--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size}

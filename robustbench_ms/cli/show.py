@@ -12,8 +12,9 @@ import typer
 
 from robustbench_ms.cli.options import Json, print_json
 from robustbench_ms.errors import UserError
-from robustbench_ms.metrics import COSTS
-from robustbench_ms.spec import Card, Published, Suite
+from robustbench_ms.specs.card import Card, Published
+from robustbench_ms.specs.metrics import COSTS
+from robustbench_ms.specs.suite import Suite
 
 __all__ = ["command"]
 
@@ -48,10 +49,10 @@ def _costs(found: Suite | Card, measure: bool) -> Mapping[str, Any] | None:
             raise UserError(f"--measure counts what a model costs, and {found.name} is a suite")
         return None
     if measure:
-        from robustbench_ms.models.costs import card_costs
+        from robustbench_ms.subjects.costs import card_costs
 
         return card_costs(found)
-    from robustbench_ms.catalog import shipped
+    from robustbench_ms.catalog.find import shipped
 
     folder = shipped("baselines")
     if found.folder != folder:  # a stranger's card of the same name
@@ -76,9 +77,9 @@ def _cost_lines(costs: Mapping[str, Any], published: Sequence[Published]) -> Ite
 
 
 def _find(name: str) -> Suite | Card:
-    from robustbench_ms.catalog import card_names, find_card, find_suite, suite_names
+    from robustbench_ms.catalog.find import card_names, find_card, find_suite, suite_names
+    from robustbench_ms.catalog.table import read_toml
     from robustbench_ms.errors import UnknownName, suggest
-    from robustbench_ms.toml_reader import read_toml
 
     if name in suite_names():
         return find_suite(name)

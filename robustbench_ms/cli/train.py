@@ -16,7 +16,7 @@ from robustbench_ms.cli.options import Cache, Data, Device, Json
 from robustbench_ms.errors import UserError
 
 if TYPE_CHECKING:
-    from robustbench_ms.training import Epoch, Finished, Left
+    from robustbench_ms.subjects.training import Epoch, Finished, Left
 
 __all__ = ["command"]
 
@@ -45,9 +45,10 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Train cards by their recipes and write their weights; stopped at any moment, the same command goes on."""
-    from robustbench_ms.catalog import find_card
-    from robustbench_ms.places import Places
-    from robustbench_ms.training import Finished, Left, rounds, train, write_weights
+    from robustbench_ms.catalog.cards import write_weights
+    from robustbench_ms.catalog.find import find_card
+    from robustbench_ms.specs.places import Places
+    from robustbench_ms.subjects.training import Finished, Left, rounds, train
 
     found, places = [find_card(card) for card in cards], Places.find(data, cache=cache)
     several = len(found) > 1 or seeds is not None
@@ -96,9 +97,14 @@ def _bar() -> Iterator[Callable[[str, int, int, int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
-    ) as bar:
+    bar = Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # into a file it goes by itself
+        disable=not console.is_terminal,
+    )
+    with bar:
         shown = bar.add_task("opening the data", total=None)
 
         def draw(card: str, seed: int, done: int, of: int) -> None:
@@ -108,8 +114,8 @@ def _bar() -> Iterator[Callable[[str, int, int, int], None]]:
 
 
 def _and_its_file(epochs: Iterable[Epoch], output: Path) -> Iterator[Epoch | Finished]:
-    from robustbench_ms.training import Finished
-    from robustbench_ms.weights import file_digest, told_of
+    from robustbench_ms.subjects.training import Finished
+    from robustbench_ms.subjects.weights import file_digest, told_of
 
     yield from epochs
     told = told_of(output)["training"]
@@ -129,7 +135,7 @@ def _drawn(events: Iterable[Epoch | Finished | Left], *, as_json: bool) -> Itera
 
 
 def _line(event: Any) -> str:
-    from robustbench_ms.training import Epoch, Left
+    from robustbench_ms.subjects.training import Epoch, Left
 
     name = f"{event.card}-{event.seed}"
     if isinstance(event, Epoch):

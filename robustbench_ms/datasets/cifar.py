@@ -24,9 +24,9 @@ from robustbench_ms.datasets.images import (
     pair_digest,
 )
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.places import Places
-from robustbench_ms.planning import Condition
-from robustbench_ms.spec import Suite
+from robustbench_ms.specs.conditions import Condition
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.suite import Suite
 
 __all__ = ["open_cifar", "open_cifar_c"]
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.datasets.images import Images, array_digest, check_digest, pair_digest
-from robustbench_ms.places import Places
-from robustbench_ms.planning import Condition
-from robustbench_ms.spec import Suite
+from robustbench_ms.specs.conditions import Condition
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.suite import Suite
 
 __all__ = ["open_digits"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.record import replacing
+from robustbench_ms.files import replacing
 
 __all__ = ["Images", "array_digest", "load_array", "subset"]
 

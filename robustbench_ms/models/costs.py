@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,12 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from torch.utils.module_tracker import ModuleTracker
 
-from robustbench_ms.errors import UserError
 from robustbench_ms.models.insertion import attention_blocks, own_attention
 from robustbench_ms.models.tracing import input_size_of, meta_copy, run
-from robustbench_ms.spec import Card
 
-__all__ = ["card_costs", "costs", "input_of", "parameters"]
+__all__ = ["costs", "parameters"]
 
 _CONV_LINEAR = (
     nn.Conv1d,
@@ -86,40 +83,6 @@ def costs(model: nn.Module, input_size: Sequence[int] | None = None) -> dict[str
             "activations": sum(activations[name] for name in names),
         },
     }
-
-
-def card_costs(card: Card, classes: int = 1000) -> dict[str, Any]:
-    """The `costs` of a card's network at the size that it is shown; `classes` only where its args do not say.
-
-    Its weights are not read. UserError as in `costs`, and where the network cannot be built.
-    """
-    from robustbench_ms.loading import build_module
-
-    bare = replace(card, weights=(), untrained=True)  # a library would fetch pretrained weights otherwise
-    try:
-        with torch.device("meta"):
-            module, known = build_module(bare, classes)
-    except (NotImplementedError, RuntimeError):  # some compute numbers while they are built
-        module, known = build_module(bare, classes)
-    if not isinstance(module, nn.Module):
-        raise UserError(
-            f"card {card.name}: {card.build} makes no torch module, so its costs cannot be counted"
-        )
-    return costs(module, input_of(known, module))
-
-
-def input_of(card: Card, module: nn.Module) -> tuple[int, ...]:
-    """The shape of one sample that a card's network is shown.
-
-    The card's input size; without one, 32 x 32 images as the digits and CIFAR have them, or for a network
-    of another number of axes its own `sample_size`, if it has that attribute.
-    """
-    own = getattr(module, "sample_size", None)
-    if own is not None:
-        return tuple(own)
-    channels = next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)), 3)
-    side = card.input.size or 32
-    return (channels, side, side)
 
 
 def _distinct(modules: Iterable[nn.Module]) -> int:

@@ -16,11 +16,11 @@ from robustbench_ms.corruptions.table import PROTOCOL
 from robustbench_ms.datasets import DATASETS
 from robustbench_ms.datasets.images import Images, subset
 from robustbench_ms.errors import UserError
-from robustbench_ms.metrics import ece_with_stderr, mean_with_stderr
-from robustbench_ms.places import Places
-from robustbench_ms.planning import Condition
-from robustbench_ms.spec import Suite
-from robustbench_ms.tasks import Batch, Data
+from robustbench_ms.specs.conditions import Condition
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.suite import Suite
+from robustbench_ms.tasks.protocol import Batch, Data
+from robustbench_ms.tasks.scores import ece_with_stderr, mean_with_stderr
 
 __all__ = ["Classification"]
 

@@ -13,9 +13,9 @@ import sys
 
 import pytest
 
-from robustbench_ms.gate import judge
-from robustbench_ms.record import read_record, write_record
-from robustbench_ms.rules import parse_rules
+from robustbench_ms.gating.gate import judge
+from robustbench_ms.gating.rules import parse_rules
+from robustbench_ms.records.record import read_record, write_record
 from tests.simulated import pair
 
 RULES = ("clean_accuracy=1pp", "mean_corruption_accuracy=0.5pp")

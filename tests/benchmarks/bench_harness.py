@@ -17,14 +17,15 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_ms.catalog import find_card, find_suite
+from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.corruptions import SIDES, corrupt
-from robustbench_ms.events import CellDone
-from robustbench_ms.identity import exact_arithmetic
-from robustbench_ms.loading import load_model
-from robustbench_ms.places import Places
-from robustbench_ms.planning import CLEAN
-from robustbench_ms.runner import _batch_size, run
+from robustbench_ms.evaluation.events import CellDone
+from robustbench_ms.evaluation.jobs import fitting_batch
+from robustbench_ms.evaluation.run import run
+from robustbench_ms.specs.conditions import CLEAN
+from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.identity import exact_arithmetic
+from robustbench_ms.subjects.loading import load_model
 from robustbench_ms.tasks import find_task
 
 LIMIT = int(os.environ.get("RBMS_BENCH_LIMIT", "1000"))
@@ -51,7 +52,7 @@ def bare_passes(suite, card, places, device):
     task = find_task(suite.task)
     data = task.open(suite, places, CLEAN)
     model = load_model(card, classes=data.classes, channels=data.shape[0], device=where, places=places)
-    step = _batch_size(data.shape, where)
+    step = fitting_batch(data.shape, where)
     batches = [task.load(data, i, min(i + step, len(data)), where).samples for i in range(0, len(data), step)]
 
     def passes():

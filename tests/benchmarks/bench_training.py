@@ -18,9 +18,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from robustbench_ms.catalog import find_card
-from robustbench_ms.places import Places
-from robustbench_ms.training.loop import _Training, read_recipe
+from robustbench_ms.catalog.find import find_card
+from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.training.loop import _Training, read_recipe
 
 STEPS = int(os.environ.get("RBMS_BENCH_STEPS", "12"))
 TURNS = 5

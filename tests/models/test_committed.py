@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from robustbench_ms.catalog import shipped
+from robustbench_ms.catalog.find import shipped
 from tests.models.committed import COMMITTED, FILES, facts_of
 
 

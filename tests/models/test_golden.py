@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from robustbench_ms.catalog import find_card
+from robustbench_ms.catalog.find import find_card
 from tests.models.golden import CARDS, COSTS, GOLDEN, answers_of, cost_of
 
 FRESH = "python -m tests.models.golden writes it anew"

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from robustbench_ms import models
-from robustbench_ms.catalog import find_card
+from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import UserError
 from robustbench_ms.models import (
     LGSA,
@@ -21,7 +21,7 @@ from robustbench_ms.models import (
     BasicBlock,
     resnet_cifar,
 )
-from robustbench_ms.weights import load_into
+from robustbench_ms.subjects.weights import load_into
 from tests.models.probes import INPUTS, count, har, maps
 
 DATA = Path(os.environ.get("RBMS_DATA", "/nonexistent"))

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from robustbench_ms.catalog import find_card
+from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import UserError
-from robustbench_ms.loading import build_module
 from robustbench_ms.models import attention_blocks, backbone, insert, resnet_cifar
+from robustbench_ms.subjects.loading import build_module
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,216 @@
+"""Read cards from TOML, checked key by key, and write them; imports nothing heavy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
+from robustbench_ms.errors import BadFile, UserError, choose
+from robustbench_ms.files import replacing
+from robustbench_ms.specs.card import Card, Input, Published, Weights
+from robustbench_ms.specs.metrics import COSTS, METRICS
+from robustbench_ms.tasks import TASKS
+
+__all__ = ["read_card", "read_input", "write_card", "write_weights"]
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+FITS = ("resize", "crop", "letterbox")
+PRECISIONS = ("fp32", "bf16", "fp16")
+MEMORY_FORMATS = ("contiguous", "channels_last")
+
+
+def read_card(path: Path) -> Card:
+    """The card in a TOML file; its name is the file's name."""
+    table = read_toml(path)
+    build = table.take("build", str, required=True)
+    if not re.fullmatch(r"(timm|torchvision):[\w./-]+|[\w.]+:[\w.]+", build):
+        raise UserError(
+            f"{path}: build must be 'package.module:function', 'timm:NAME' or 'torchvision:NAME', not {build!r}"
+        )
+    card = Card(
+        name=path.stem,
+        build=build,
+        tasks=tuple(
+            choose(t, TASKS, "task", f"{path}: tasks") for t in table.strings("tasks", ("classification",))
+        ),
+        args=table.table("args").rest(),
+        input=read_input(table.table("input")),
+        weights=_weights(table.tables("weights"), path),
+        untrained=table.take("untrained", bool, default=False),
+        precision=table.word("precision", PRECISIONS, "precision", default="fp32"),
+        memory_format=table.word("memory_format", MEMORY_FORMATS, "memory format", default="contiguous"),
+        recipe=table.table("recipe").rest(),
+        published=tuple(_published(row) for row in table.tables("published")),
+        about=table.take("about", str, ""),
+        source=table.take("source", str, ""),
+        licence=table.take("licence", str, ""),
+        folder=path.parent,
+    )
+    table.done()
+    if card.untrained and card.weights:
+        raise UserError(f"{path}: untrained = true and [weights] exclude each other")
+    return card
+
+
+def read_input(table: Table) -> Input:
+    """The [input] table of a card; where it is absent or empty, the run assumes and says so."""
+    if not table:
+        return Input(assumed=True)
+    size = table.take("size", int)
+    table.check("size", size, lambda s: s is None or s > 0, "positive")
+    crop = table.check("crop", table.take("crop", float, 1.0), lambda c: 0 < c <= 1, "above 0 and at most 1")
+    bounds = table.numbers("range", (0.0, 1.0))
+    table.check("range", bounds, lambda r: len(r) == 2 and r[0] < r[1], "two numbers, the smaller first")
+    mean, std = table.numbers("mean", (0.0, 0.0, 0.0)), table.numbers("std", (1.0, 1.0, 1.0))
+    table.check("mean", mean, lambda m: len(m) in {1, 3}, "one number a channel (1 or 3)")
+    table.check(
+        "std",
+        std,
+        lambda s: len(s) == len(mean) and all(v > 0 for v in s),
+        "as many positive numbers as mean",
+    )
+    made = Input(
+        size=size,
+        fit=table.word("fit", FITS, "fit", default="resize"),
+        crop=crop,
+        interpolation=table.word("interpolation", INTERPOLATIONS, "interpolation", default="bilinear"),
+        range=(bounds[0], bounds[1]),
+        mean=mean,
+        std=std,
+        channels=table.word("channels", ("RGB", "BGR", "L"), "channel order", default="RGB"),
+    )
+    table.done()
+    return made
+
+
+def _weights(rows: list[Table], path: Path) -> tuple[Weights, ...]:
+    found = []
+    for row in rows:
+        digest = row.take("sha256", str)
+        found.append(
+            Weights(
+                file=inside(row.take("file", str, required=True), f"{row.place} file"),
+                sha256=None if digest is None else sha256(digest, f"{row.place} sha256"),
+                seed=row.take("seed", int),
+                url=row.take("url", str),
+            )
+        )
+        row.done()
+    seeds = [w.seed for w in found]
+    if len(found) > 1 and (None in seeds or len(set(seeds)) < len(seeds)):
+        raise UserError(f"{path}: several [[weights]] need a seed each, all different, not {seeds}")
+    return tuple(found)
+
+
+def _published(row: Table) -> Published:
+    name = row.take("metric", str, required=True)
+    published = Published(
+        metric=choose(name, [*METRICS, *COSTS], "metric", f"{row.place} metric"),
+        value=row.take("value", float, required=True),
+        on=row.take("on", str, required=True),
+        source=row.take("source", str, required=True),
+    )
+    row.done()
+    return published
+
+
+def write_card(card: Card, path: Path) -> Path:
+    """Write a card as TOML, only what differs from the defaults.
+
+    UserError where no other process could build it, or where reading it again would give another card.
+    """
+    if not isinstance(card.build, str):
+        raise UserError(
+            f"card {card.name}: its build target cannot be imported by another process, so it cannot be saved; "
+            'register it as "package.module:function"'
+        )
+    tables: dict[str, Any] = {"build": card.build, **_changed(card, Card(name=card.name, build=card.build))}
+    for key in ("name", "folder"):
+        tables.pop(key, None)
+    if not card.input.assumed:
+        # An input that is all defaults is told by one of them: an empty table would be taken as not known.
+        tables["input"] = _changed(card.input, Input()) or {"range": card.input.range}
+    else:
+        tables.pop("input", None)
+    try:
+        text = tomli_w.dumps(_plain(tables))
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8")
+            _refuse_loss(card, part)
+    except TypeError as error:
+        raise UserError(f"card {card.name}: its args cannot be written as TOML ({error})") from error
+    except OSError as error:
+        raise BadFile(f"{path} cannot be written: {error.strerror}") from error
+    return path
+
+
+def _refuse_loss(card: Card, path: Path) -> None:
+    """What was written is read again: TOML has no None, and a card's file holds no absolute path."""
+    try:
+        again = replace(read_card(path), name=card.name, folder=card.folder)
+    except UserError as error:
+        told = str(error).removeprefix(f"{path}: ")
+        raise UserError(f"card {card.name} cannot be saved: {told}") from error
+    if _plain(asdict(again), none=True) != _plain(asdict(card), none=True):
+        raise UserError(f"card {card.name} cannot be saved: TOML cannot hold its args as they are")
+
+
+def _changed(thing: Card | Input, default: Card | Input) -> dict[str, Any]:
+    before = asdict(default)
+    return {key: value for key, value in asdict(thing).items() if value != before[key]}
+
+
+def _plain(value: Any, *, none: bool = False) -> Any:
+    """Tuples as lists, and no None: TOML has neither."""
+    if isinstance(value, Mapping):
+        return {key: _plain(v, none=none) for key, v in value.items() if none or v is not None}
+    return [_plain(v, none=none) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def write_weights(card: Card, seed: int, path: Path, sha256: str) -> Path:
+    """Put a [[weights]] table for one seed into a card's TOML file, in place of that seed's old one; the file.
+
+    Everything else in the file stays as it is, but for `untrained = true`. UserError where the card has no file of
+    its own or the weights do not lie under its folder.
+    """
+    if card.folder is None:
+        raise UserError(f"card {card.name} has no TOML file to write its weights into")
+    home, weights = card.folder.resolve(), path.resolve()
+    if not weights.is_relative_to(home):
+        raise UserError(
+            f"card {card.name}: a card names weights beside it, and {path} does not lie under {card.folder}; "
+            f"give -o {card.folder / 'weights'}"
+        )
+    file = home / f"{card.name.partition('@')[0]}.toml"
+    table = (
+        f'[[weights]]\nseed = {seed}\nfile = "{weights.relative_to(home).as_posix()}"\nsha256 = "{sha256}"\n'
+    )
+    text = re.sub(r"(?m)^untrained\s*=.*\n", "", file.read_text(encoding="utf-8"))
+    blocks = re.split(r"(?m)^(?=\[)", text)
+    mine = [
+        i
+        for i, b in enumerate(blocks)
+        if b.startswith("[[weights]]") and re.search(rf"(?m)^seed\s*=\s*{seed}\s*$", b)
+    ]
+    if mine:
+        blocks[mine[0]] = table + "\n" * (len(blocks[mine[0]]) - len(blocks[mine[0]].rstrip("\n")) - 1)
+    else:
+        last = [i for i, b in enumerate(blocks) if b.startswith("[[weights]]")]
+        at = last[-1] + 1 if last else len(blocks)
+        blocks[at - 1] = blocks[at - 1].rstrip("\n") + "\n\n"
+        blocks.insert(at, table + ("\n" if at < len(blocks) else ""))
+    with replacing(file) as part:
+        part.write_text("".join(blocks), encoding="utf-8")
+        try:
+            read_card(part)
+        except UserError as error:
+            raise BadFile(
+                f"{file} would be no card with these weights ({error}); it is left as it was"
+            ) from error
+    return file

@@ -1,0 +1,105 @@
+"""Find a suite or a card: by name, by file, by module:function, by timm: or torchvision: name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from robustbench_ms.catalog.cards import read_card
+from robustbench_ms.catalog.suites import read_suite
+from robustbench_ms.errors import UnknownName, UserError, suggest
+from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.suite import Suite
+
+__all__ = ["card_names", "find_card", "find_suite", "register", "shipped", "suite_names"]
+
+_registered: dict[str, Card] = {}
+"""Cards of this process only, by `register`."""
+
+
+def shipped(folder: str) -> Path:
+    """suites/ or baselines/: inside the package where it was installed from a wheel, else beside it."""
+    package = Path(__file__).resolve().parent.parent
+    inside, beside = package / folder, package.parent / folder
+    found = inside if inside.is_dir() else beside
+    if not found.is_dir():
+        raise UserError(f"the installation is not whole: neither {inside} nor {beside} is there")
+    return found
+
+
+def suite_names() -> list[str]:
+    """The shipped suites."""
+    return sorted(path.stem for path in shipped("suites").glob("*.toml"))
+
+
+def card_names() -> list[str]:
+    """The shipped cards and those registered in this process."""
+    return sorted({path.stem for path in shipped("baselines").glob("*.toml")} | set(_registered))
+
+
+def find_suite(spelling: str) -> Suite:
+    """The suite of that name, or in that TOML file."""
+    if _is_file(spelling):
+        return read_suite(Path(spelling))
+    path = shipped("suites") / f"{spelling}.toml"
+    if spelling not in suite_names():
+        raise UnknownName(f"no suite named {spelling!r}{suggest(spelling, suite_names())}")
+    return read_suite(path)
+
+
+def find_card(spelling: str) -> Card:
+    """The card that a spelling means.
+
+    A shipped or registered name, a TOML file, one seed of either ("resnet20-ema@0"), a bare function
+    ("mypkg.nets:build"), "timm:NAME" or "torchvision:NAME". Nothing is imported or opened to find it.
+    """
+    library = re.fullmatch(r"(timm|torchvision):([\w./-]+)", spelling)
+    if library:
+        return Card(name=spelling, build=spelling, input=Input(assumed=True))
+    name, at, seed = spelling.rpartition("@")
+    if at and name.endswith(".toml"):
+        return _one_seed(read_card(Path(name)), seed)
+    if _is_file(spelling):
+        return read_card(Path(spelling))
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spelling):
+        return Card(name=spelling, build=spelling, input=Input(assumed=True))
+    if at:
+        return _one_seed(find_card(name), seed)
+    if spelling in _registered:
+        return _registered[spelling]
+    if spelling not in card_names():
+        raise UnknownName(
+            f"no model named {spelling!r}{suggest(spelling, card_names())} "
+            "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME)"
+        )
+    return read_card(shipped("baselines") / f"{spelling}.toml")
+
+
+def register(build: Callable[..., Any] | str, *, name: str, input: Input | None = None, **facts: Any) -> Card:  # noqa: A002 - the card's word
+    """Make a card known under `name` for this process and return it; `card.save(path)` keeps it for good.
+
+    `build` is a function without required arguments that returns a model, a model, or "package.module:function".
+    `facts` are further fields of Card (args, weights, precision, ...). A shipped name is refused.
+    """
+    if name in {path.stem for path in shipped("baselines").glob("*.toml")}:
+        raise UserError(f"register: {name!r} is a shipped card; choose another name")
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise UserError(f"register: a name may hold letters, digits and . + - _ only, not {name!r}")
+    card = Card(name=name, build=build, input=input or Input(assumed=True), **facts)
+    _registered[name] = card
+    return card
+
+
+def _is_file(spelling: str) -> bool:
+    return spelling.endswith(".toml") or ("/" in spelling and ":" not in spelling)
+
+
+def _one_seed(card: Card, seed: str) -> Card:
+    seeds = [str(w.seed) for w in card.weights if w.seed is not None]
+    if seed not in seeds:
+        raise UnknownName(f"card {card.name} has no weights of seed {seed!r}{suggest(seed, seeds)}")
+    chosen = card.weights[seeds.index(seed)]
+    return replace(card, name=f"{card.name}@{seed}", weights=(chosen,))

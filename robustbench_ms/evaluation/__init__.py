@@ -1,0 +1,1 @@
+"""From a suite and its cards to finished cells and records."""

@@ -1,0 +1,141 @@
+"""From finished cells to a record, in the suite's order, so that it does not matter when each was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date, time
+from typing import Any
+
+import numpy as np
+
+from robustbench_ms.corruptions.table import COMMON
+from robustbench_ms.evaluation.cells import FinishedCell
+from robustbench_ms.evaluation.environment import describe_environment
+from robustbench_ms.records.record import Measurement, Record
+from robustbench_ms.records.samples import Samples
+from robustbench_ms.specs.conditions import Condition, key
+from robustbench_ms.specs.suite import Suite
+from robustbench_ms.subjects.identity import Subject, digest
+from robustbench_ms.subjects.loading import Model
+from robustbench_ms.tasks.protocol import Data, Task
+
+__all__ = ["assemble"]
+
+Rows = Sequence[tuple[Condition, Mapping[str, Any], FinishedCell | None]]
+"""Condition, readable fields of its protocol, and the finished cell if there is one."""
+
+
+def assemble(
+    suite: Suite,
+    model: Model,
+    subject: Subject,
+    rows: Rows,
+    errors: Mapping[Condition, str],
+    started: str,
+    task: Task,
+    data: Data,
+) -> tuple[Record, Samples]:
+    """The record of one card and its per-sample arrays; a cell that is neither finished nor failed is left out."""
+    shared = {
+        name: value
+        for name, value in rows[0][1].items()
+        if all(name in fields and fields[name] == value for _, fields, _ in rows)
+    }
+    measurements = []
+    for condition, fields, cell in rows:
+        # A cell that failed here and was finished elsewhere, by the same subject, is finished.
+        error = errors.get(condition) if cell is None else None
+        if cell is None and error is None:
+            continue
+        measurements.append(
+            Measurement(
+                key=key(condition),
+                protocol=digest(fields),
+                condition={name: value for name, value in fields.items() if name not in shared},
+                values=cell.values if cell else {},
+                n=cell.n if cell else 0,
+                seconds=cell.seconds if cell else {},
+                error=error,
+            )
+        )
+    warnings = list(subject.warnings)
+    clean = next((cell for condition, _, cell in rows if not condition and cell), None)
+    if clean is not None:
+        assumed = f" (input: {model.card.input.describe()})"
+        warnings += [doubt + assumed for doubt in task.doubts(clean.values, data)]
+    record = Record(
+        suite={"name": suite.label, "summary": list(suite.summary), "protocol": shared},
+        card=_card(model),
+        subject={"digest": subject.digest, **subject.fields},
+        health={"warnings": warnings, "nondeterministic": subject.nondeterministic},
+        environment=describe_environment(model.device),
+        started=started,
+        measurements=tuple(measurements),
+    )
+    return record, _samples(rows)
+
+
+def _card(model: Model) -> dict[str, Any]:
+    card = model.card
+    build = card.build if isinstance(card.build, str) else _spelled(card.build)
+    weights = card.weights[0] if card.weights else None
+    told = {
+        "name": card.name,
+        "build": build,
+        "args": dict(card.args),
+        "input": asdict(card.input),
+        "precision": card.precision,
+        "memory_format": card.memory_format,
+        "untrained": card.untrained,
+        "weights": None
+        if weights is None
+        else {"file": weights.file.rpartition("/")[2], "sha256": model.weights_sha256, "seed": weights.seed},
+        "published": [asdict(p) for p in card.published],
+        "source": card.source,
+        "licence": card.licence,
+    }
+    plain: dict[str, Any] = _plain(told)
+    return plain
+
+
+def _spelled(build: Any) -> str:
+    kind = build if hasattr(build, "__qualname__") else type(build)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _plain(value: Any) -> Any:
+    """As JSON will have it, so that a record equals itself after a round trip; what JSON has no word for is spelled.
+
+    Arguments may be anything: a date from TOML, a class or a function from Python. None may stop a run at its end.
+    """
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value) if isinstance(value, (float, date, time)) else _spelled(value)
+
+
+def _samples(rows: Rows) -> Samples:
+    """One bit a sample and cell; NLL and Brier score clean, and averaged over the common corruptions' cells."""
+    done = [(condition, cell) for condition, _, cell in rows if cell is not None]
+    if not done:
+        return Samples((), np.zeros((0, 0), dtype=bool), {})
+    correct = np.stack([cell.outcomes["correct"] for _, cell in done])
+    groups = {
+        "clean": [cell for condition, cell in done if not condition],
+        "corrupted": [cell for condition, cell in done if dict(condition).get("corruption") in COMMON],
+    }
+    scores = {}
+    for group, cells in groups.items():
+        for name in ("nll", "brier") if cells else ():
+            total = np.zeros(correct.shape[1])
+            for cell in cells:
+                total += cell.outcomes[name]
+            scores[f"{name}_{group}"] = (total / len(cells)).astype(np.float16)
+    return Samples(tuple(key(condition) for condition, _ in done), correct, scores)

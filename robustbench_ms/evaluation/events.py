@@ -1,0 +1,76 @@
+"""What a run tells while it goes; the command line draws it, `rbms.run(..., on_event=)` passes it on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustbench_ms.records.record import Record
+
+__all__ = ["BatchDone", "CellDone", "CellStarted", "Event", "Note", "Planned", "RecordDone", "Trouble"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The models are loaded and the cache is asked: what is left to do."""
+
+    cells: int
+    """Cells in all, one a card and condition."""
+    reused: int
+    """Cells that are finished already."""
+    answers: int
+    """Samples to answer, one a card and image."""
+
+
+@dataclass(frozen=True)
+class CellStarted:
+    """A condition begins, for the cards that lack it."""
+
+    key: str
+    cards: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BatchDone:
+    """Some samples were answered."""
+
+    key: str
+    answers: int
+
+
+@dataclass(frozen=True)
+class CellDone:
+    """One card finished one condition."""
+
+    key: str
+    card: str
+    values: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to know: what was assumed, a batch that was halved, a warning of the health probe."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A card was stopped; the rest of the plan runs."""
+
+    card: str
+    message: str
+
+
+@dataclass(frozen=True)
+class RecordDone:
+    """A card's record is in its place."""
+
+    record: Record
+    path: Path
+    written: bool
+    """False where the file held these answers already."""
+
+
+Event = Planned | CellStarted | BatchDone | CellDone | Note | Trouble | RecordDone

@@ -1,0 +1,135 @@
+"""The two ways into the gate: a record as it is, or models that are measured first."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from robustbench_ms.catalog.find import find_suite, suite_names
+from robustbench_ms.errors import UserError
+from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
+from robustbench_ms.gating.gate import Case, Judgement, Verdict, check, judge_all
+from robustbench_ms.gating.reference import Found, References
+from robustbench_ms.gating.rules import Rule, parse_rules
+from robustbench_ms.records.comparison import Side
+from robustbench_ms.records.record import Record, read_record
+from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.suite import Suite
+
+__all__ = ["gate_models", "gate_record", "rules_of"]
+
+Watch = Callable[[Iterable[Event]], Iterable[Event]]
+
+
+def rules_of(suite: Suite, texts: Sequence[str] = ()) -> tuple[Rule, ...]:
+    """The rules that were given, else the suite's own; UserError where there is neither."""
+    if not texts and not suite.gate:
+        raise UserError(
+            f"suite {suite.name} has no rules of its own; give one, as --rule clean_accuracy=0.5pp"
+        )
+    try:
+        return parse_rules(texts or suite.gate)
+    except UserError as error:
+        if texts:
+            raise
+        raise type(error)(f"suite {suite.name}: gate: {error}") from error
+
+
+def gate_record(
+    path: Path,
+    against: str | None,
+    *,
+    rules: Sequence[str] = (),
+    alpha: float = 0.05,
+    results: Path,
+) -> Judgement:
+    """Judge a record against a reference; nothing is measured, no torch is loaded."""
+    record = read_record(path)
+    chosen = parse_rules(rules) if rules else _shipped_rules(record)
+    check(chosen, alpha)
+    with References(against, results) as references:
+        found = references.find(str(record.suite["name"]), path.stem, path)
+        return judge_all([_case(record, found)], chosen, alpha=alpha)[0]
+
+
+def gate_models(
+    suite: Suite,
+    cards: Sequence[Card],
+    against: str | None,
+    places: Places,
+    *,
+    rules: Sequence[str] = (),
+    alpha: float = 0.05,
+    device: str | None = None,
+    batch_size: int | None = None,
+    watch: Watch = iter,
+) -> list[Judgement]:
+    """Load models, measure what the cache lacks, and judge each against its reference; writes no results.
+
+    References are read before anything runs, and a model without one is not measured: it has failed already. `watch`
+    passes the run's events on, and may draw them.
+    """
+    chosen = rules_of(suite, rules)
+    check(chosen, alpha)
+    subjects = [replicate for card in cards for replicate in card.replicates()]
+    if not subjects:
+        raise UserError("no model given; name one with -m")
+    with (
+        References(against, places.results) as references,
+        tempfile.TemporaryDirectory(prefix="rbms-gate-") as scratch,
+    ):
+        if references.one_file and len(subjects) > 1:
+            names = ", ".join(card.name for card in subjects)
+            raise UserError(
+                f"--against names one record, and {len(subjects)} are gated ({names}); name a folder"
+            )
+        found = {card.name: references.find(suite.label, card.file_name) for card in subjects}
+        for one in found.values():
+            for record in (one.record, one.first):
+                if record is not None:
+                    Side.of(record)
+        wanted = [card for card in subjects if found[card.name].record is not None]
+        records: dict[str, Record] = {}
+        stopped: dict[str, str] = {}
+        if wanted:
+            from robustbench_ms.evaluation.run import run
+
+            kept = replace(places, results=Path(scratch))
+            for event in watch(run(suite, wanted, kept, device=device, batch_size=batch_size)):
+                if isinstance(event, RecordDone):
+                    records[event.record.name] = event.record
+                elif isinstance(event, Trouble):
+                    stopped[event.card] = event.message
+        cases = [_case(records[name], one) for name, one in found.items() if name in records]
+        judged = {j.name: j for j in judge_all(cases, chosen, alpha=alpha)}
+        why = {name: f"it was stopped: {message}" for name, message in stopped.items()}
+        for name in why.keys() & judged.keys():
+            judged[name] = replace(judged[name], notes=(*judged[name].notes, why[name]))
+        return [
+            judged.get(name) or _without(name, one, chosen, alpha, why.get(name))
+            for name, one in found.items()
+        ]
+
+
+def _case(record: Record, found: Found) -> Case:
+    return Case(record, found.record, found.first, found.where)
+
+
+def _without(name: str, found: Found, rules: Sequence[Rule], alpha: float, why: str | None) -> Judgement:
+    reason = why or f"there is nothing to compare with: {found.where}"
+    verdicts = tuple(Verdict(rule, "missing", reason) for rule in rules)
+    against = "nothing" if found.record is None else found.where
+    return Judgement(name, against, alpha, verdicts, (), ())
+
+
+def _shipped_rules(record: Record) -> tuple[Rule, ...]:
+    name = re.sub(r"(-limit\d+)?(-seed\d+)?$", "", str(record.suite["name"]))
+    if name not in suite_names():
+        raise UserError(
+            f"suite {name!r} of this record is not shipped, so its rules are not known; give them with --rule"
+        )
+    return rules_of(find_suite(name))

@@ -1,0 +1,331 @@
+"""Measure again, and say for each number whether it came out the same."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from robustbench_ms.catalog.find import find_card, find_suite
+from robustbench_ms.errors import UnknownName, UserError
+from robustbench_ms.evaluation.events import RecordDone, Trouble
+from robustbench_ms.gating.gating import Watch
+from robustbench_ms.records.comparison import Comparison
+from robustbench_ms.records.record import Measurement, Record, read_record, records_in
+from robustbench_ms.records.summary import SUMMARIES, Z, summarise
+from robustbench_ms.specs.card import Card, Published
+from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.suite import Suite
+from robustbench_ms.statistics.stats import Interval, proportion_interval
+
+__all__ = ["Number", "Reproduction", "compare_published", "compare_records", "describe", "reproduce"]
+
+State = Literal["equal", "within interval", "outside", "missing", "incomparable"]
+GOOD = ("equal", "within interval")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number, then and now."""
+
+    where: str
+    """The cell, or the source that published it."""
+    metric: str
+    then: float
+    now: float | None
+    interval: Interval | None
+    """The 95 % interval that it is held to: of the record's number, or of ours where a bare number was published."""
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What became of one model's numbers."""
+
+    name: str
+    numbers: tuple[Number, ...]
+    changed: tuple[int, int] | None = None
+    """Answers that are right in one and wrong in the other, and answers in all; None where bits are missing."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many numbers came to each state."""
+        return dict(Counter(number.state for number in self.numbers))
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether every number is equal or within its interval."""
+        return bool(self.numbers) and all(number.state in GOOD for number in self.numbers)
+
+
+def reproduce(
+    target: str,
+    places: Places,
+    *,
+    models: Sequence[str] = (),
+    suite: str | None = None,
+    published: bool = False,
+    limit: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    watch: Watch = iter,
+) -> list[Reproduction]:
+    """Measure a record, or all the records of a suite, again from nothing: no finished cell is reused.
+
+    `models` names the cards where the records' names do not, or picks some of a suite's. `suite` names the suite of a
+    record whose own is not shipped. `published` compares with the figures that the cards cite instead of records.
+    """
+    pairs: list[tuple[Card, Record | None]]
+    if target.endswith(".json"):
+        record = read_record(Path(target))
+        if limit is not None or seed is not None:
+            raise UserError("--limit and --seed are those of the record")
+        chosen = _suite_of(record, suite)
+        if len(models) > 1:
+            raise UserError(f"one record is one model, and {len(models)} are given with -m")
+        pairs = [(_card_of(record, models[0] if models else None), record)]
+    else:
+        if suite is not None:
+            raise UserError("--suite is for a record; the suite is named already")
+        chosen = find_suite(target).limited(limit, seed)
+        pairs = _pairs(models, places.results / chosen.label, published=published)
+    if published:
+        return _published(chosen, [card for card, _ in pairs], places, device, batch_size, watch)
+    with tempfile.TemporaryDirectory(prefix="rbms-reproduce-") as scratch:
+        again, stopped = _measure(
+            chosen, [card for card, _ in pairs], places, scratch, device, batch_size, watch
+        )
+        return [
+            compare_records(record, again[card.name])
+            if record is not None and card.name in again
+            else Reproduction(
+                card.name, (), notes=(f"it was stopped: {stopped.get(card.name, 'no record')}",)
+            )
+            for card, record in pairs
+        ]
+
+
+def compare_records(then: Record, now: Record) -> Reproduction:
+    """Each number of a record against the same number measured again."""
+    pair = Comparison.of(now, then)
+    numbers = [number for m in then.measurements if m.error is None for number in _cell(m, pair)]
+    mine, theirs = pair.candidate.samples, pair.reference.samples
+    changed = None
+    if (
+        mine is not None
+        and theirs is not None
+        and mine.keys == theirs.keys
+        and mine.correct.shape == theirs.correct.shape
+    ):
+        changed = (int(np.count_nonzero(mine.correct != theirs.correct)), mine.correct.size)
+    notes = []
+    if then.subject["digest"] != now.subject["digest"]:
+        same = then.subject.get("weights") == now.subject.get("weights")
+        notes.append("the same weights give other raw answers here" if same else "the weights are others")
+    for name in ("torch", "device", "cpu"):
+        before, after = getattr(then.environment, name), getattr(now.environment, name)
+        if before != after:
+            notes.append(f"{name} is {after}, then {before}")
+    return Reproduction(then.name, tuple(numbers), changed, tuple(notes))
+
+
+def _cell(then: Measurement, pair: Comparison) -> list[Number]:
+    now = pair.candidate.cells.get(then.key)
+    state: State | None = None
+    reason = ""
+    if now is None or now.error is not None:
+        state, reason = "missing", "no such cell" if now is None else str(now.error)
+    elif differing := pair.differing([then.key]):
+        state, reason = "incomparable", "; ".join(differing)
+    numbers = []
+    for metric, value in then.values.items():
+        before = value["mean"]
+        if state is not None or now is None:
+            numbers.append(Number(then.key, metric, before, None, None, state or "missing", reason))
+            continue
+        if metric not in now.values:
+            numbers.append(Number(then.key, metric, before, None, None, "missing", "no such metric"))
+            continue
+        half = Z * value["stderr"]
+        interval = Interval(before, before - half, before + half)
+        if metric.endswith("accuracy"):
+            interval = proportion_interval(round(before * then.n), then.n)
+        numbers.append(_number(then.key, metric, before, now.values[metric]["mean"], interval))
+    return numbers
+
+
+def _number(where: str, metric: str, then: float, now: float, interval: Interval) -> Number:
+    inside = interval.low <= now <= interval.high
+    state: State = "equal" if now == then else "within interval" if inside else "outside"
+    return Number(where, metric, then, now, interval, state)
+
+
+def compare_published(figures: Sequence[Published], now: Record) -> Reproduction:
+    """The figures that a card cites against our own: equal where ours rounds to theirs, else by our 95 % interval."""
+    numbers = []
+    for figure in figures:
+        try:
+            interval = summarise(now, (figure.metric,))[figure.metric]
+        except UserError as error:
+            numbers.append(
+                Number(figure.source, figure.metric, figure.value, None, None, "missing", str(error))
+            )
+            continue
+        # 0.9 may have been 0.900: what ends in zeros is held to three digits.
+        digits = max(3, -int(Decimal(repr(figure.value)).as_tuple().exponent))
+        rounded = math.isclose(round(interval.mean, digits), figure.value, abs_tol=1e-12)
+        state: State = (
+            "equal"
+            if rounded
+            else "within interval"
+            if interval.low <= figure.value <= interval.high
+            else "outside"
+        )
+        numbers.append(Number(figure.source, figure.metric, figure.value, interval.mean, interval, state))
+    return Reproduction(now.name, tuple(numbers))
+
+
+def _published(
+    suite: Suite,
+    cards: Sequence[Card],
+    places: Places,
+    device: str | None,
+    batch_size: int | None,
+    watch: Watch,
+) -> list[Reproduction]:
+    told = {card.name: [p for p in card.published if p.on in {suite.name, suite.dataset}] for card in cards}
+    told = {
+        name: [p for p in figures if p.metric in SUMMARIES and _covers(suite, p.metric)]
+        for name, figures in told.items()
+    }
+    wanted = [card for card in cards if told[card.name]]
+    if not wanted:
+        names = ", ".join(card.name for card in cards)
+        raise UserError(f"{names}: no published figure is about suite {suite.name}")
+    with tempfile.TemporaryDirectory(prefix="rbms-reproduce-") as scratch:
+        again, stopped = _measure(suite, wanted, places, scratch, device, batch_size, watch)
+        return [
+            compare_published(told[card.name], again[card.name])
+            if card.name in again
+            else Reproduction(card.name, (), notes=(f"it was stopped: {stopped.get(card.name)}",))
+            for card in wanted
+        ]
+
+
+def _covers(suite: Suite, metric: str) -> bool:
+    return bool(suite.matrix) or set(SUMMARIES[metric][0]) <= set(suite.also)
+
+
+def _measure(
+    suite: Suite,
+    cards: Sequence[Card],
+    places: Places,
+    scratch: str,
+    device: str | None,
+    batch_size: int | None,
+    watch: Watch,
+) -> tuple[dict[str, Record], dict[str, str]]:
+    from robustbench_ms.evaluation.run import run
+
+    empty = replace(places, results=Path(scratch) / "results", cache=Path(scratch) / "cache")
+    records, stopped = {}, {}
+    for event in watch(run(suite, cards, empty, device=device, batch_size=batch_size)):
+        if isinstance(event, RecordDone):
+            records[event.record.name] = event.record
+        elif isinstance(event, Trouble):
+            stopped[event.card] = event.message
+    return records, stopped
+
+
+def _pairs(models: Sequence[str], folder: Path, *, published: bool) -> list[tuple[Card, Record | None]]:
+    if published:
+        if not models:
+            raise UserError("--published needs a model whose card cites figures; name it with -m")
+        return [(one, None) for name in models for one in find_card(name).replicates()]
+    if not models:
+        found = [(_card_of(record, None), record) for record in records_in(folder)]
+        if not found:
+            raise UserError(f"there are no records in {folder} to reproduce")
+        return list(found)
+    pairs: list[tuple[Card, Record | None]] = []
+    for card in (one for name in models for one in find_card(name).replicates()):
+        path = folder / f"{card.file_name}.json"
+        if not path.is_file():
+            raise UserError(f"there is no record {path} to reproduce")
+        pairs.append((card, read_record(path)))
+    return pairs
+
+
+def _card_of(record: Record, spelling: str | None) -> Card:
+    try:
+        card = find_card(spelling or record.name)
+    except UnknownName as error:
+        if spelling is not None:
+            raise
+        raise UserError(
+            f"the record's model {record.name!r} is no name that is known here; say with -m what it is"
+        ) from error
+    many = card.replicates()
+    if len(many) > 1:
+        seeds = ", ".join(one.name for one in many)
+        raise UserError(
+            f"card {card.name} is {len(many)} models ({seeds}); say with -m which one the record is of"
+        )
+    return replace(many[0], name=record.name)
+
+
+def _suite_of(record: Record, spelling: str | None) -> Suite:
+    shape = re.fullmatch(r"(.+?)(?:-limit(\d+))?(?:-seed(\d+))?", str(record.suite["name"]))
+    assert shape is not None  # every name has this shape
+    name = shape[1]
+    limit, seed = (None if number is None else int(number) for number in shape.groups()[1:])
+    try:
+        return find_suite(spelling or name).limited(limit, seed)
+    except UnknownName as error:
+        if spelling is not None:
+            raise
+        raise UserError(f"the record's suite {name!r} is not shipped; give its file with --suite") from error
+
+
+def describe(one: Reproduction, *, most: int = 10) -> str:
+    """A few lines for people: how many came to each state, and those that did not come out."""
+    total = len(one.numbers)
+    told = ", ".join(f"{one.counts[state]:,} {state}" for state in _ORDER if state in one.counts)
+    lines = [f"{one.name}: {total:,} numbers{f': {told}' if told else ''}"]
+    if one.changed is not None:
+        lines[0] += f"; {one.changed[0]:,} of {one.changed[1]:,} answers changed"
+    bad = [number for number in one.numbers if number.state not in GOOD]
+    lines += [f"  {_line(number)}" for number in bad[:most]]
+    if len(bad) > most:
+        lines.append(f"  and {len(bad) - most:,} more")
+    if total <= most:
+        lines += [f"  {_line(number)}" for number in one.numbers if number.state in GOOD]
+    lines += [f"  note: {note}" for note in one.notes]
+    return "\n".join(lines)
+
+
+_ORDER: tuple[State, ...] = ("equal", "within interval", "outside", "missing", "incomparable")
+
+
+def _line(number: Number) -> str:
+    metric = METRICS[number.metric]
+    head = f"{number.where}: {metric.name} {metric.show(number.then)}"
+    if number.now is None:
+        return f"{head}: {number.state} ({number.reason})"
+    shown = ""
+    if number.interval is not None:
+        low, high = (f"{end * metric.scale:.{metric.digits}f}" for end in number.interval[1:])
+        shown = f" ({low} to {high})"
+    return f"{head}, now {metric.show(number.now)}: {number.state}{shown}"

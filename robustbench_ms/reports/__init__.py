@@ -1,0 +1,1 @@
+"""Records, verdicts and comparisons for people and programs."""

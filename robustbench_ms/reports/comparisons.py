@@ -1,0 +1,148 @@
+"""Two records side by side for people and programs: Markdown and JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from robustbench_ms.records.comparison import Comparison, Loss
+from robustbench_ms.records.summary import SUMMARIES
+from robustbench_ms.reports.markdown import code, escape, grid
+from robustbench_ms.specs.metrics import METRICS
+
+__all__ = ["SHOWN_CELLS", "compared_json", "compared_markdown", "points"]
+
+SHOWN_CELLS = 10
+
+
+def points(loss: float) -> str:
+    """A loss of accuracy as people see it: "-1.2 pp"."""
+    return f"{-100 * loss:+.1f} pp"
+
+
+def _metrics_of(pair: Comparison) -> list[str]:
+    """The summaries of both records' suites that can be compared."""
+    wanted = dict.fromkeys([*pair.reference.record.suite["summary"], *pair.candidate.record.suite["summary"]])
+    found = []
+    for metric in wanted:
+        keys = SUMMARIES[metric][0] if metric in SUMMARIES else ()
+        if (
+            keys
+            and not pair.missing(keys)
+            and not pair.differing(keys)
+            and pair.candidate.cells[keys[0]].n > 1
+        ):
+            values = [side.value(metric, keys) for side in (pair.reference, pair.candidate)]
+            if all(map(math.isfinite, values)):
+                found.append(metric)
+    return found
+
+
+def _compared(pair: Comparison) -> list[tuple[str, float, float, Loss | None]]:
+    """Metric, reference, candidate, loss; None for calibration errors, which have no test."""
+    rows = []
+    for metric in _metrics_of(pair):
+        keys = SUMMARIES[metric][0]
+        reference, candidate = (side.value(metric, keys) for side in (pair.reference, pair.candidate))
+        loss = None if metric.endswith("ece") else pair.loss(metric, keys)
+        rows.append((metric, reference, candidate, loss))
+    return rows
+
+
+def compared_markdown(pair: Comparison, alpha: float) -> str:
+    """The table of a gate without a verdict: the first record, the second, what the second loses."""
+    one, other = pair.reference.record, pair.candidate.record
+    head = ["", code(one.name), code(other.name), "loss", "at least", "at most", "changed", "detectable"]
+    rows = [head]
+    for metric, reference, candidate, loss in _compared(pair):
+        told = METRICS[metric]
+        values = [told.show(reference), told.show(candidate)]
+        if loss is None:
+            rows.append(
+                [told.label, *values, f"{(candidate - reference) * told.scale:.{told.digits}f}", *[""] * 4]
+            )
+            continue
+        found = loss.difference
+        shown = (found.mean, found.lower(alpha / 2), found.upper(alpha / 2))
+        rows.append(
+            [
+                told.label,
+                *values,
+                *(_in_unit(metric, value) for value in shown),
+                "" if loss.changed is None else f"{loss.changed:,}",
+                _in_unit(metric, found.detectable(alpha / 2)),
+            ]
+        )
+    lines = [*grid(rows, left={0}), ""] if len(rows) > 1 else []
+    cells = pair.cells()
+    apart = sorted((c for c in cells if c.p_differs <= alpha), key=lambda c: -abs(c.difference.mean))
+    told_cells = "; ".join(f"{c.key} {points(c.difference.mean)}" for c in apart[:SHOWN_CELLS])
+    more = f"; and {len(apart) - SHOWN_CELLS} more" if len(apart) > SHOWN_CELLS else ""
+    lines.append(
+        f"- Accuracy differs beyond chance in {len(apart)} of {len(cells)} cells"
+        + (f": {told_cells}{more}" if apart else "")
+    )
+    lines.append(
+        f"- A loss above 0 means that the second is worse; {100 * (1 - alpha):g} % intervals over the same images, "
+        "which do not cover training seeds; calibration errors have no test"
+    )
+    lines += [f"- Not compared: {escape(told)}" for told in _apart(pair)]
+    return "\n".join(lines) + "\n"
+
+
+def compared_json(pair: Comparison, alpha: float) -> dict[str, Any]:
+    """Plain data: fractions, not rounded."""
+    return {
+        "reference": pair.reference.record.name,
+        "candidate": pair.candidate.record.name,
+        "alpha": alpha,
+        "metrics": [
+            {
+                "metric": metric,
+                "reference": reference,
+                "candidate": candidate,
+                **(
+                    {}
+                    if loss is None
+                    else {
+                        "loss": loss.difference.mean,
+                        "low": loss.difference.lower(alpha / 2),
+                        "high": loss.difference.upper(alpha / 2),
+                        "p": loss.difference.p_differs,
+                        "changed": loss.changed,
+                        "detectable": loss.difference.detectable(alpha / 2),
+                        "method": loss.difference.method,
+                    }
+                ),
+            }
+            for metric, reference, candidate, loss in _compared(pair)
+        ],
+        "cells": [
+            {
+                "cell": c.key,
+                "reference": c.reference,
+                "candidate": c.candidate,
+                "loss": c.difference.mean,
+                "p": c.p_differs,
+            }
+            for c in pair.cells()
+        ],
+        "not_compared": _apart(pair),
+    }
+
+
+def _apart(pair: Comparison) -> list[str]:
+    """Why cells were left out of a comparison."""
+    every = list(dict.fromkeys([*pair.reference.cells, *pair.candidate.cells]))
+    missing = pair.missing(every)
+    both = [key for key in every if not pair.missing([key])]
+    told = [f"{line}" for line in missing[:3]] + (
+        [f"and {len(missing) - 3} more cells"] if len(missing) > 3 else []
+    )
+    return told + pair.differing(both)
+
+
+def _in_unit(metric: str, value: float) -> str:
+    told = METRICS[metric]
+    unit = "pp" if told.unit == "%" else told.unit
+    return f"{value * told.scale:.{told.digits}f} {unit}".rstrip()

@@ -1,0 +1,67 @@
+"""Tables as CSV and JSON, for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from robustbench_ms.reports.tables import Table
+
+__all__ = ["to_csv", "to_json"]
+
+
+def to_csv(found: Sequence[Table]) -> str:
+    """One line a card and table: fractions and their interval's ends, not rounded; `protocol` tells tables apart.
+
+    A line of headings comes first, and again only where the columns change.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    before: tuple[str, ...] = ()
+    for table in found:
+        ends = [f"{column}{end}" for column in table.columns for end in ("", "_low", "_high")]
+        if table.columns != before:
+            writer.writerow(
+                ["suite", "protocol", "rank", "rank_low", "rank_high", "card", "seeds", "n", "device", *ends]
+            )
+            before = table.columns
+        for row in table.rows:
+            numbers = [x for c in table.columns for x in row.values[c]]
+            rank = [row.rank, *(row.ranks or (None, None))]
+            facts = [table.suite, table.protocol, *rank, row.card, row.seeds, row.n, row.device]
+            writer.writerow([*facts, *numbers])
+    return out.getvalue()
+
+
+def to_json(found: Sequence[Table]) -> list[dict[str, Any]]:
+    """Plain data: fractions, not rounded; an interval that is not known is null."""
+    return [
+        {
+            "suite": table.suite,
+            "protocol_difference": table.protocol or None,
+            "left_out": list(table.left_out),
+            "rows": [
+                {
+                    "rank": row.rank,
+                    "ranks": None if row.ranks is None else list(row.ranks),
+                    "card": row.card,
+                    "seeds": row.seeds,
+                    "n": row.n,
+                    "device": row.device,
+                    "warnings": list(row.warnings),
+                    "values": {
+                        c: {
+                            k: None if math.isnan(x) else x
+                            for k, x in zip(("mean", "low", "high"), v, strict=True)
+                        }
+                        for c, v in row.values.items()
+                    },
+                }
+                for row in table.rows
+            ],
+        }
+        for table in found
+    ]

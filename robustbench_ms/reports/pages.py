@@ -1,0 +1,90 @@
+"""Tables as Markdown, alone or as the leaderboard's page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from robustbench_ms.reports.markdown import escape, grid
+from robustbench_ms.reports.tables import Table
+from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.statistics.stats import Interval
+
+__all__ = ["page", "to_markdown"]
+
+
+def page(suites: Mapping[str, Sequence[Table]]) -> str:
+    """The tables of several suites as one Markdown page."""
+    parts = [f"## {name}\n\n{to_markdown(found)}" for name, found in suites.items()]
+    return (
+        "\n\n".join(["# Leaderboard", "Made from the records beside it by `rbms leaderboard -o`.", *parts])
+        + "\n"
+    )
+
+
+def to_markdown(found: Sequence[Table]) -> str:
+    """Aligned Markdown: readable in a terminal, rendered on a forge."""
+    parts = []
+    for table in found:
+        lines = []
+        if table.protocol:
+            lines += [f"Another protocol, not to be compared with the above ({table.protocol}):", ""]
+        if table.rows:
+            lines += [*_grid(table), "", *_footnotes(table)]
+        lines += [f"Left out: {line}" for line in table.left_out]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _cells(table: Table) -> list[list[str]]:
+    ranks = any(row.ranks for row in table.rows)
+    seeds = any(row.seeds > 1 for row in table.rows)
+    head = ["#", *(["ranks"] if ranks else []), "model", *(_heading(c) for c in table.columns)]
+    body = []
+    for row in table.rows:
+        cells = ["" if row.rank is None else str(row.rank)]
+        if ranks:
+            cells.append("" if row.ranks is None else "-".join(map(str, sorted(set(row.ranks)))))
+        cells.append(escape(row.card) + ("*" if row.warnings else ""))
+        cells += [_number(METRICS[c].scale, METRICS[c].digits, row.values[c]) for c in table.columns]
+        body.append(cells + ([str(row.seeds)] if seeds else []))
+    return [head + (["seeds"] if seeds else []), *body]
+
+
+def _grid(table: Table) -> list[str]:
+    cells = _cells(table)
+    return grid(cells, left={cells[0].index("model")})
+
+
+def _heading(column: str) -> str:
+    metric = METRICS[column]
+    arrow = "↑" if metric.better == "higher" else "↓"
+    return f"{metric.label}{f', {metric.unit}' if metric.unit else ''} {arrow}"
+
+
+def _number(scale: float, digits: int, value: Interval) -> str:
+    text = f"{value.mean * scale:.{digits}f}"
+    return text if math.isnan(value.half_width) else f"{text} ± {value.half_width * scale:.{digits}f}"
+
+
+def _footnotes(table: Table) -> list[str]:
+    ns, devices = sorted({row.n for row in table.rows}), sorted({row.device for row in table.rows})
+    notes = [
+        f"Suite {table.suite}; n = {', '.join(f'{n:,}' for n in ns)} images a cell; measured on {', '.join(devices)}.",
+    ]
+    if any(column.startswith("mean_corruption") for column in table.columns):
+        notes.append("Corrupted, NLL, Brier and ECE: means over 15 corruptions x 5 severities.")
+    if any(row.seeds == 1 for row in table.rows):
+        notes.append("± is half a 95 % interval over the test images; it does not cover training seeds.")
+    if any(row.seeds > 1 for row in table.rows):
+        notes.append(
+            "Of several seeds the mean is shown, and ± is half a 95 % interval over the seeds (Student's t)."
+        )
+    if any(row.ranks for row in table.rows):
+        notes.append(
+            f"ranks: the best and the worst that each model can have by {METRICS[table.columns[0]].label}, as far as "
+            "these images (of models of several seeds: the seeds) can tell; two-sided at 0.05, Holm over all pairs."
+        )
+    notes += [f"* {escape(row.card)}: {escape(w)}" for row in table.rows for w in row.warnings]
+    # Two spaces end a line in Markdown.
+    return [f"{note}  " for note in notes[:-1]] + notes[-1:]

@@ -1,0 +1,137 @@
+"""Records to tables: rows that answer the same question, ranked, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.records.ranking import ranges
+from robustbench_ms.records.record import Record
+from robustbench_ms.records.summary import SUMMARIES, summarise
+from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.statistics.stats import Interval, mean_interval
+
+__all__ = ["Row", "Table", "difference", "tables"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One card."""
+
+    card: str
+    values: dict[str, Interval]
+    seeds: int
+    """How many replicates stand behind it; their mean is shown, and their spread is the interval."""
+    rank: int | None
+    """1 is best; None for a card that is not trained, or that the first column cannot judge."""
+    n: int
+    device: str
+    warnings: tuple[str, ...]
+    ranks: tuple[int, int] | None = None
+    """From the best to the worst rank that it can have, as far as images and seeds can tell; None where unranked."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows whose cells were measured under one protocol."""
+
+    suite: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    protocol: str
+    """How the protocol differs from the first table's; empty for the first."""
+    left_out: tuple[str, ...]
+    """Records that could not be summarised, and why."""
+
+
+def tables(records: Iterable[Record]) -> list[Table]:
+    """One table for each protocol among the records of a suite, the one with most rows first."""
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    left_out: list[str] = []
+    for record in records:
+        columns = tuple(record.suite["summary"])
+        try:
+            summarise(record, columns)
+        except BadFile:
+            raise
+        except UserError as error:  # cells that are missing, a column that has no meaning here
+            left_out.append(str(error))
+            continue
+        groups.setdefault((columns, *_question(record, columns)), []).append(record)
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    return [
+        _table(
+            group,
+            "" if group is ordered[0] else difference(ordered[0][0], group[0]),
+            left_out if i == 0 else [],
+        )
+        for i, group in enumerate(ordered)
+    ] or ([Table("", (), (), "", tuple(left_out))] if left_out else [])
+
+
+def difference(one: Record, other: Record) -> str:
+    """The readable fields in which two records' protocols differ, over the cells that both have."""
+    # Fields that all cells of a record share stand apart in it, so a cell's own are not all that fix its question.
+    mine = {m.key: {**one.suite["protocol"], **m.condition} for m in one.measurements}
+    found: dict[str, tuple[Any, Any]] = {}
+    for m in other.measurements:
+        if m.key in mine:
+            theirs = {**other.suite["protocol"], **m.condition}
+            for name in {*theirs, *mine[m.key]}:
+                pair = theirs.get(name), mine[m.key].get(name)
+                if pair[0] != pair[1]:
+                    found.setdefault(name, pair)
+    told = (f"{name}: {_short(a)} instead of {_short(b)}" for name, (a, b) in sorted(found.items()))
+    return "; ".join(told) or "other columns"
+
+
+def _short(value: Any) -> str:
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) > 32 else str(value)
+
+
+def _question(record: Record, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    needed = {key for column in columns for key in SUMMARIES[column][0]}
+    return tuple(sorted((m.key, m.protocol) for m in record.measurements if m.key in needed))
+
+
+def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) -> Table:
+    columns = tuple(records[0].suite["summary"])
+    cards: dict[str, list[Record]] = {}
+    for record in records:
+        cards.setdefault(record.group, []).append(record)
+    made = [(_row(card, group, columns), group) for card, group in cards.items()]
+    sign = -1 if METRICS[columns[0]].better == "higher" else 1
+    made.sort(
+        key=lambda m: (m[0].rank is None, sign * np.nan_to_num(m[0].values[columns[0]].mean), m[0].card)
+    )
+    judged = [group for row, group in made if row.rank is not None]
+    found = ranges(judged, columns[0]) if len(judged) > 1 else None
+    rows = [
+        row if row.rank is None else replace(row, rank=i + 1, ranks=None if found is None else found[i])
+        for i, (row, _) in enumerate(made)
+    ]
+    return Table(str(records[0].suite["name"]), columns, tuple(rows), protocol, tuple(left_out))
+
+
+def _row(card: str, records: Sequence[Record], columns: tuple[str, ...]) -> Row:
+    summaries = [summarise(record, columns) for record in records]
+    values = summaries[0]
+    if len(summaries) > 1:
+        values = {c: mean_interval(np.array([s[c].mean for s in summaries])) for c in columns}
+    warnings = sorted({str(w) for record in records for w in record.health.get("warnings", ())})
+    untrained = any(record.card.get("untrained") for record in records)
+    name = card if len(records) > 1 else records[0].name
+    return Row(
+        card=f"{name} (untrained)" if untrained else name,
+        values=values,
+        seeds=len(records),
+        rank=None if untrained or math.isnan(values[columns[0]].mean) else 0,
+        n=min(m.n for record in records for m in record.measurements if m.error is None),
+        device=", ".join(sorted({record.environment.device for record in records})),
+        warnings=tuple(warnings),
+    )

@@ -1,0 +1,110 @@
+"""Verdicts of a gate for people and programs: Markdown and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from robustbench_ms.gating.gate import Judgement, Verdict, amount
+from robustbench_ms.reports.comparisons import SHOWN_CELLS, points
+from robustbench_ms.reports.markdown import code, escape, grid
+from robustbench_ms.specs.metrics import METRICS
+
+__all__ = ["judged_json", "judged_markdown"]
+
+
+def judged_markdown(judged: Sequence[Judgement]) -> str:
+    """One table a candidate, readable in a terminal and rendered in a pull request."""
+    return "\n\n".join(_judged(one) for one in judged) + "\n"
+
+
+def _judged(one: Judgement) -> str:
+    head = ["rule", "reference", "candidate", "loss", "at least", "at most", "changed", "verdict"]
+    rows = [head, *(_row(v) for v in one.verdicts)]
+    lines = [
+        f"**{one.state}**: {code(one.name)} against {code(one.against)}",
+        "",
+        *grid(rows, left={0, 7}),
+        "",
+    ]
+    lines += [f"- {code(str(v.rule))} {v.state}: {escape(v.reason)}" for v in one.verdicts]
+    worse = one.worse_cells
+    if worse:
+        told = "; ".join(f"{c.key} {points(c.difference.mean)}" for c in worse[:SHOWN_CELLS])
+        more = f"; and {len(worse) - SHOWN_CELLS} more" if len(worse) > SHOWN_CELLS else ""
+        lines.append(f"- Accuracy lost beyond chance in {len(worse)} of {len(one.cells)} cells: {told}{more}")
+    elif one.cells:
+        lines.append(f"- Accuracy lost beyond chance in none of {len(one.cells)} cells")
+    lines += [f"- Note: {escape(note)}" for note in one.notes]
+    tested = [v for v in one.verdicts if v.n is not None]
+    if tested:
+        samples = ", ".join(sorted({f"{v.n:,}" for v in tested}))
+        shown = ", ".join(f"{code(v.rule.target)} {amount(v.rule, v.detectable or 0.0)}" for v in tested)
+        lines.append(
+            f"- n = {samples} samples a cell; bounds are one-sided at alpha = {one.alpha:g}, the lower ones "
+            f"Holm-adjusted over the rules; noticed four times in five where the loss exceeds its tolerance by: {shown}"
+        )
+        lines.append("- Bounds cover the sampling of images and not of training seeds")
+    return "\n".join(lines)
+
+
+def _row(verdict: Verdict) -> list[str]:
+    rule, metric = verdict.rule, METRICS[verdict.rule.metric]
+    if verdict.interval is None:
+        return [code(str(rule)), "", "", "", "", "", "", verdict.state]
+    interval = verdict.interval
+    return [
+        code(str(rule)),
+        metric.show(verdict.reference or 0.0),
+        metric.show(verdict.candidate or 0.0),
+        *(amount(rule, value) for value in (interval.mean, interval.low, interval.high)),
+        "" if verdict.changed is None else f"{verdict.changed:,}",
+        verdict.state,
+    ]
+
+
+def judged_json(judged: Sequence[Judgement], *, lenient: bool) -> dict[str, Any]:
+    """Plain data: fractions, not rounded."""
+    return {
+        "passed": all(one.passed(lenient=lenient) for one in judged),
+        "lenient": lenient,
+        "candidates": [
+            {
+                "name": one.name,
+                "against": one.against,
+                "state": one.state,
+                "alpha": one.alpha,
+                "notes": list(one.notes),
+                "rules": [
+                    {
+                        "rule": str(v.rule),
+                        "state": v.state,
+                        "reason": v.reason,
+                        "reference": v.reference,
+                        "candidate": v.candidate,
+                        "loss": v.loss,
+                        "lower": None if v.interval is None else v.interval.low,
+                        "upper": None if v.interval is None else v.interval.high,
+                        "tolerated": v.margin,
+                        "method": v.method or None,
+                        "n": v.n,
+                        "changed": v.changed,
+                        "detectable": v.detectable,
+                        "needed": v.needed,
+                    }
+                    for v in one.verdicts
+                ],
+                "worse_cells": [
+                    {
+                        "cell": c.key,
+                        "reference": c.reference,
+                        "candidate": c.candidate,
+                        "loss": c.difference.mean,
+                        "p": c.p_lost,
+                    }
+                    for c in one.worse_cells
+                ],
+            }
+            for one in judged
+        ],
+    }

@@ -1,0 +1,109 @@
+"""Cards: on whom is measured. Frozen facts; the catalog reads and writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Card", "Input", "Published", "Weights"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a model wants to be shown, applied on the device after the corruption."""
+
+    size: int | None = None
+    """Side in pixels; None takes the canvas as it is."""
+    fit: str = "resize"
+    """"resize" to size x size; "crop" resizes the shorter side to size / crop and takes the centre; "letterbox"."""
+    crop: float = 1.0
+    interpolation: str = "bilinear"
+    range: tuple[float, float] = (0.0, 1.0)
+    """What 0 and 255 become before mean and std."""
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    channels: str = "RGB"
+    assumed: bool = False
+    """Nobody said what the model wants; the run prints what was assumed."""
+
+    def describe(self) -> str:
+        """One line for people."""
+        shown = (
+            f"{self.channels} in {self.range[0]:g}..{self.range[1]:g}, mean {_numbers(self.mean)}, "
+            f"std {_numbers(self.std)}, {f'{self.size} px ({self.fit})' if self.size else 'canvas size'}"
+        )
+        return shown + (", assumed" if self.assumed else "")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One file of weights."""
+
+    file: str
+    """Relative to the card's folder, or to weights/ in the data folder; absolute only from the command line."""
+    sha256: str | None = None
+    seed: int | None = None
+    """Which replicate this is, where a card has several."""
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number that others published for this model, shown beside the measured ones and never ranked."""
+
+    metric: str
+    value: float
+    on: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A build target, its arguments, its input, its weights."""
+
+    name: str
+    build: str | Callable[..., Any]
+    """"package.module:function", "timm:NAME", "torchvision:NAME", or in this process a callable or a module."""
+    tasks: tuple[str, ...] = ("classification",)
+    args: Mapping[str, Any] = field(default_factory=dict)
+    input: Input = field(default_factory=Input)
+    weights: tuple[Weights, ...] = ()
+    untrained: bool = False
+    """Weights are random on purpose: costs may be shown, accuracy is never ranked."""
+    precision: str = "fp32"
+    memory_format: str = "contiguous"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
+    about: str = ""
+    source: str = ""
+    licence: str = ""
+    folder: Path | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The name, with what a file name cannot hold replaced."""
+        return re.sub(r"[^\w.@+-]+", "-", self.name).strip("-.")
+
+    def replicates(self) -> tuple[Card, ...]:
+        """One card a subject: weights of several seeds become name@seed."""
+        if len(self.weights) < 2:
+            return (self,)
+        return tuple(replace(self, name=f"{self.name}@{w.seed}", weights=(w,)) for w in self.weights)
+
+    @property
+    def group(self) -> str:
+        """The card whose replicate this is."""
+        return self.name.partition("@")[0]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the card as TOML, for good; a build target that no other process can import is refused."""
+        from robustbench_ms.catalog.cards import write_card
+
+        return write_card(self, Path(path))
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{v:g}" for v in values)

@@ -1,0 +1,61 @@
+"""Suites: what is measured. Frozen facts; the catalog reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from robustbench_ms.errors import UserError
+
+__all__ = ["Suite"]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A task, a data set, a canvas and a matrix of conditions."""
+
+    name: str
+    task: str
+    dataset: str
+    split: str = "test"
+    about: str = ""
+    canvas: str = "stored"
+    """The geometry up to the corruption: "stored" shows each image as the data set has it."""
+    profile: str | None = None
+    """Whose corruption protocol is followed; None where the data set brings its corrupted images."""
+    encode: str | None = None
+    """"jpeg-85": each corrupted image goes through JPEG of that quality."""
+    matrix: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    also: tuple[str, ...] = ("clean",)
+    """Cells beside the product."""
+    summary: tuple[str, ...] = ("clean_accuracy",)
+    """The columns of its tables, best first: the first one ranks."""
+    seed: int = 0
+    limit: int | None = None
+    """A fixed, keyed subset of that many samples."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """For the data set "arrays": images and labels, relative to the suite's folder or the data folder."""
+    classes: int | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """Expected digests of the data's arrays."""
+    gate: tuple[str, ...] = ()
+    folder: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """The name under which its records lie: a limit or another seed is another suite to a reader."""
+        return (
+            self.name
+            + (f"-limit{self.limit}" if self.limit else "")
+            + (f"-seed{self.seed}" if self.seed else "")
+        )
+
+    def limited(self, limit: int | None = None, seed: int | None = None) -> Suite:
+        """This suite on a keyed subset, or with another seed of the corruptions."""
+        if limit is not None and limit < 1:
+            raise UserError(f"--limit must be 1 or more, not {limit}")
+        return replace(
+            self, limit=self.limit if limit is None else limit, seed=self.seed if seed is None else seed
+        )

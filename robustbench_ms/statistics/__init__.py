@@ -1,0 +1,1 @@
+"""Intervals and differences, and how sure they are; pure functions on numpy arrays."""

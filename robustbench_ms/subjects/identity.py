@@ -1,0 +1,166 @@
+"""The two halves of identity: `protocol` fixes the question, `subject` fixes who answers.
+
+Numbers are comparable where the protocol is equal; a finished cell is reused where both are. Neither is known
+while planning: the protocol needs the data's digest, the subject the very model that is about to run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from robustbench_ms.errors import DeviceLost, UserError
+from robustbench_ms.specs.conditions import Condition
+from robustbench_ms.specs.suite import Suite
+from robustbench_ms.subjects.devices import lost_devices
+from robustbench_ms.subjects.loading import Model
+from robustbench_ms.subjects.weights import state_digest
+from robustbench_ms.tasks.protocol import Data, Task
+
+__all__ = ["Subject", "Unwell", "digest", "exact_arithmetic", "identify", "question"]
+
+
+def digest(fields: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits over readable fields, whatever their order."""
+    told = json.dumps(fields, sort_keys=True, default=list, allow_nan=False)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def question(task: Task, suite: Suite, data: Data, condition: Condition) -> dict[str, Any]:
+    """The readable fields of one cell's protocol: all that fixes what is asked, and not the suite's name."""
+    return {
+        "task": suite.task,
+        "task_protocol": task.number,
+        "dataset": suite.dataset,
+        "split": suite.split,
+        "limit": suite.limit,
+        "canvas": suite.canvas,
+        **task.question(suite, data, condition),
+    }
+
+
+class Unwell(Exception):
+    """A model that cannot answer the probe."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who answers."""
+
+    fields: Mapping[str, Any]
+    """What the digest is made of."""
+    warnings: tuple[str, ...]
+    nondeterministic: bool
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits."""
+        return digest(self.fields)
+
+
+def identify(model: Model, task: Task, data: Data, batch: int) -> Subject:
+    """Ask a model the probe and learn who it is, and whether it is well.
+
+    `batch`, how many samples will be shown at once, is part of a subject in less than fp32, where it changes answers.
+
+    Unwell where it raises or answers NaN: such a model is stopped. UserError where it answers another question,
+    for another number of classes.
+    """
+    weights = state_digest(
+        model.module
+    )  # before it is asked: a part that stays in train mode changes with each batch
+    try:
+        with lost_devices(), exact_arithmetic(deterministic=True):
+            probe = task.probe(data).to(model.device)
+            first, second = model(probe), model(probe)
+            halves = torch.cat([model(probe[:1]), model(probe[1:])])
+    except (UserError, DeviceLost):
+        raise
+    except Exception as error:
+        raise Unwell(f"it raises {type(error).__name__} on the probe: {error}") from error
+    if not bool(torch.isfinite(first).all()):
+        raise Unwell("it answers NaN or infinity on the probe")
+    found = task.health(first, data)
+    spread = float(first.std()) or 1.0
+    if float((first - halves).abs().max()) > 1e-2 * spread:
+        found.append("its answer to a sample depends on the batch")
+    if stuck := model.parts_in_train_mode():
+        found.append(f"parts stay in train mode after eval(): {', '.join(stuck[:3])}")
+    steady = torch.equal(first, second)
+    fields: dict[str, Any] = {"weights": weights}
+    if model.card.precision != "fp32":
+        fields["batch_size"] = batch
+    if steady:
+        fields["outputs"] = hashlib.sha256(first.cpu().contiguous().numpy().tobytes()).hexdigest()
+    else:
+        found.append("it answers the same question differently each time (nondeterministic)")
+        fields |= {
+            "source": _source_digest(model.module),
+            "device": _device_name(model.device),
+            "precision": model.card.precision,
+            "input": repr(model.card.input),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        }
+    return Subject(fields, tuple(found), nondeterministic=not steady)
+
+
+@contextmanager
+def exact_arithmetic(*, deterministic: bool = False) -> Iterator[None]:
+    """fp32 means fp32 (no TF32); for the probe also deterministic algorithms and no autotuning. Restored at the end."""
+    before = (
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cudnn.benchmark,
+        torch.get_deterministic_debug_mode(),
+    )
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    if deterministic:
+        torch.backends.cudnn.benchmark = False
+        # The same switch as use_deterministic_algorithms, which would import torch's compiler: 1.5 s for nothing.
+        torch.set_deterministic_debug_mode("warn")
+    try:
+        with warnings.catch_warnings():
+            # What has no deterministic form is found by asking twice, not by torch's warning.
+            warnings.filterwarnings("ignore", message=".*deterministic.*")
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
+        torch.backends.cudnn.benchmark = before[2]
+        torch.set_deterministic_debug_mode(before[3])
+
+
+def _source_digest(module: Any) -> str:
+    """Over the source files of the classes that a model is made of, torch's own left out."""
+    kinds: set[Any] = (
+        {type(part) for part in module.modules()} if isinstance(module, nn.Module) else {type(module)}
+    )
+    if inspect.isfunction(module):
+        kinds = {module}
+    files = set()
+    for kind in kinds:
+        name = getattr(kind, "__module__", "")
+        source = getattr(sys.modules.get(name), "__file__", None)
+        if source and not name.startswith("torch."):
+            files.add(source)
+    found = hashlib.sha256()
+    for file in sorted(files):
+        with open(file, "rb") as source:
+            found.update(source.read())
+    return found.hexdigest()
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

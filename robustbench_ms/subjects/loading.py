@@ -1,0 +1,196 @@
+"""From a card to a model that answers: the build target, the weights, the input, the precision, the device."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustbench_ms.errors import BadFile, UserError, suggest
+from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.inputs import Preprocess
+from robustbench_ms.subjects.weights import file_digest, find_weights, load_into
+
+__all__ = ["Model", "blame", "build_module", "load_model", "resolve"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model ready to answer uint8 canvases."""
+
+    card: Card
+    """With its input completed from what the library knows."""
+    module: Callable[[Tensor], Any]
+    preprocess: Preprocess
+    device: torch.device
+    weights_sha256: str | None
+    """Of the file it was loaded from."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Raw outputs (N, classes), float32, of uint8 images (N, C, H, W) on its device."""
+        shown = self.preprocess(images)
+        if self.card.memory_format == "channels_last":
+            shown = shown.contiguous(memory_format=torch.channels_last)
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.card.precision)
+        with torch.inference_mode(), _autocast(self.device, kind):
+            outputs = self.module(shown)
+        if isinstance(outputs, (tuple, list)) and outputs and isinstance(outputs[0], Tensor):
+            outputs = outputs[0]  # auxiliary heads come after the first
+        if not isinstance(outputs, Tensor):
+            raise UserError(
+                f"model {self.card.name}: it answers with {type(outputs).__name__}, not a tensor of logits"
+            )
+        return outputs.float()
+
+    def kept_attention(self) -> int:
+        """How many attention blocks its backbone kept of its own beside those that were put into it."""
+        from robustbench_ms.models.insertion import attention_blocks, own_attention
+
+        return own_attention(attention_blocks(self.module)) if isinstance(self.module, nn.Module) else 0
+
+    def parts_in_train_mode(self) -> list[str]:
+        """Names of sub-modules that stayed in train mode after eval()."""
+        if not isinstance(self.module, nn.Module):
+            return []
+        return [name or type(part).__name__ for name, part in self.module.named_modules() if part.training]
+
+
+def load_model(card: Card, *, classes: int, channels: int, device: torch.device, places: Places) -> Model:
+    """Build a card's model, load its one set of weights, and put it on the device in eval mode."""
+    weights = card.weights[0] if card.weights else None
+    with blame(card):
+        module, card = build_module(card, classes)
+        sha256 = None
+        if weights is not None:
+            path = find_weights(weights, card, places)
+            sha256 = file_digest(path)
+            if weights.sha256 not in {None, sha256}:
+                raise BadFile(
+                    f"{path}: its SHA-256 is {sha256[:12]}..., not {str(weights.sha256)[:12]}... as the card says"
+                )
+            load_into(module, path)
+        if isinstance(module, nn.Module):
+            module = module.to(device).eval()
+            if card.memory_format == "channels_last":
+                module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return Model(card, module, Preprocess(card.input, channels, device), device, sha256)
+
+
+@contextlib.contextmanager
+def blame(card: Card) -> Iterator[None]:
+    """Say of which model a UserError speaks."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"model {card.name}: {error}") from error
+
+
+def build_module(card: Card, classes: int) -> tuple[Any, Card]:
+    """What a card's build target makes, without weights, and the card with its input completed."""
+    build = card.build
+    if isinstance(build, nn.Module):
+        return build, _completed(card, build)
+    if isinstance(build, str) and build.startswith(("timm:", "torchvision:")):
+        return _from_library(card, build, classes)
+    function = resolve(build) if isinstance(build, str) else build
+    try:
+        inspect.signature(function).bind(**card.args)
+    except TypeError as error:
+        raise UserError(f"{build} cannot be called with the card's args: {error}") from error
+    made = function(**card.args)
+    if not callable(made):
+        raise UserError(f"{build} returned {type(made).__name__}, which cannot be called")
+    return made, _completed(card, made)
+
+
+def _from_library(card: Card, build: str, classes: int) -> tuple[nn.Module, Card]:
+    library, _, name = build.partition(":")
+    import timm
+    from torchvision import models
+
+    # Of torchvision the classifiers alone: detectors and segmenters answer otherwise.
+    known = timm.list_models() if library == "timm" else models.list_models(module=models)
+    if name.partition(".")[0] not in known:
+        raise UserError(f"{library} has no model named {name!r}{suggest(name.partition('.')[0], known)}")
+    pretrained = not card.weights and not card.untrained
+    # Weights of one's own go with the suite's number of classes; the library's keep theirs.
+    arguments = {**({} if pretrained else {"num_classes": classes}), **card.args}
+    try:
+        if library == "timm":
+            module = timm.create_model(name, pretrained=pretrained, **arguments)
+        else:
+            module = models.get_model(name, weights="DEFAULT" if pretrained else None, **arguments)
+    except Exception as error:
+        raise UserError(
+            f"{build} could not be made ({type(error).__name__}: {error}); "
+            "without the network, give its weights with --weights"
+        ) from error
+    if library == "torchvision" and card.input.assumed:
+        wanted = _torchvision_input(models.get_model_weights(name).DEFAULT.transforms())
+        return module, replace(card, input=replace(wanted, size=card.input.size or wanted.size))
+    return module, _completed(card, module)
+
+
+def _completed(card: Card, module: Any) -> Card:
+    """What the model wants, from its own pretrained_cfg (timm's convention), where nobody said it."""
+    known = getattr(module, "pretrained_cfg", None)
+    if not card.input.assumed or not isinstance(known, Mapping) or "mean" not in known:
+        return card
+    made = Input(
+        size=card.input.size or known.get("input_size", (3, None, None))[-1],
+        fit="crop",
+        crop=float(known.get("crop_pct") or 1.0),
+        interpolation=_interpolation(known.get("interpolation")),
+        mean=tuple(known["mean"]),
+        std=tuple(known["std"]),
+    )
+    return replace(card, input=made)
+
+
+def _torchvision_input(known: Any) -> Input:
+    return Input(
+        size=known.crop_size[0],
+        fit="crop",
+        crop=known.crop_size[0] / known.resize_size[0],
+        interpolation=_interpolation(known.interpolation.value),
+        mean=tuple(known.mean),
+        std=tuple(known.std),
+    )
+
+
+def _interpolation(name: object) -> str:
+    return str(name) if name in {"nearest", "bilinear", "bicubic"} else "bilinear"
+
+
+def resolve(target: str) -> Any:
+    """The object at "package.module:name"; UserError names the part that is not there."""
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and not (module_name + ".").startswith(error.name + "."):
+            raise UserError(
+                f"{module_name} needs the package {error.name!r}, which is not installed"
+            ) from error
+        raise UserError(
+            f"no module named {module_name!r} in {target!r} (looked in the working folder and sys.path)"
+        ) from error
+    found: Any = module
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            public = [n for n in dir(found) if not n.startswith("_")]
+            raise UserError(f"{module_name} has no {part!r}{suggest(part, public)}") from None
+    return found
+
+
+def _autocast(device: torch.device, kind: torch.dtype | None) -> Any:
+    return contextlib.nullcontext() if kind is None else torch.autocast(device.type, dtype=kind)
