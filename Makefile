@@ -6,7 +6,7 @@ DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca 
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow lint format bench leaderboard clean
+.PHONY: demo test test-slow lint format bench leaderboard train-gpu clean
 
 demo: .venv/installed
 	$(BIN)/rbms run quick $(addprefix -m ,$(DEMO_MODELS)) --results $(DEMO)/results --cache $(DEMO)/cache
@@ -31,6 +31,16 @@ bench: .venv/installed-dev # make bench FILE=tests/benchmarks/bench_corruptions.
 
 leaderboard: .venv/installed
 	$(BIN)/rbms leaderboard --results results -o results/LEADERBOARD.md
+
+# Small networks leave a GPU idle: AT_ONCE processes share the list, each taking what no other has.
+CARDS ?= resnet20-fast $(addprefix resnet20-fast-,cbam coord ema dmsca)
+SEEDS ?= 0,1,2
+AT_ONCE ?= 4
+WEIGHTS ?= build/weights
+train-gpu: .venv/installed
+	@status=0; pids=; for i in $$(seq $(AT_ONCE)); do \
+	  OMP_NUM_THREADS=1 $(BIN)/rbms train $(CARDS) --seeds $(SEEDS) -o $(WEIGHTS) --device cuda & pids="$$pids $$!"; done; \
+	for pid in $$pids; do wait $$pid || status=1; done; exit $$status
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

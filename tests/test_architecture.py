@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "tasks": {"errors", "specs", "corruptions", "datasets"},
     "catalog": {"errors", "files", "specs", "corruptions", "datasets", "tasks"},
     "models": {"errors"},
-    "subjects": {"errors", "files", "specs", "datasets", "tasks", "models"},
+    "subjects": {"errors", "files", "specs", "datasets", "tasks", "catalog", "models"},
     "records": {"errors", "files", "specs", "statistics", "corruptions", "datasets"},
     "evaluation": {"errors", "files", "specs", "corruptions", "tasks", "subjects", "records"},
     "gating": {"errors", "files", "specs", "statistics", "corruptions", "catalog", "records", "evaluation"},

@@ -61,6 +61,23 @@ def test_a_strangers_model_is_measured(rbms):
     )
 
 
+def test_a_backbone_that_keeps_attention_of_its_own_says_so(rbms, tmp_path):
+    text = (
+        'build = "robustbench_ms.models:backbone"\nuntrained = true\n[args]\nname = "timm:seresnet18"\n'
+        'attention = "simam"\nposition = "{}"\n'
+    )
+    kept, replaced = tmp_path / "kept.toml", tmp_path / "replaced.toml"
+    kept.write_text(text.format("stage"))
+    replaced.write_text(text.format("slot"))
+
+    told = rbms("show", kept, "--measure").out
+    assert (
+        "of its 12 attention blocks:\n    its backbone keeps 8 of its own beside the 4 that were put in\n"
+        in told
+    )
+    assert "of its own" not in rbms("show", replaced, "--measure").out
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -10,12 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from timm.layers import SEModule
 
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.evaluation.events import BatchDone, CellDone, CellStarted, Planned, RecordDone, Trouble
+from robustbench_ms.evaluation.events import (
+    BatchDone,
+    CellDone,
+    CellStarted,
+    Note,
+    Planned,
+    RecordDone,
+    Trouble,
+)
 from robustbench_ms.evaluation.run import run
 from robustbench_ms.evaluation.work import _made
+from robustbench_ms.models import create_attention
 from robustbench_ms.records.record import read_record, records_in
 from robustbench_ms.records.summary import summarise
 from robustbench_ms.reports.tables import tables
@@ -265,6 +275,17 @@ def test_weights_of_several_seeds_are_several_records_and_one_row(tiny, places, 
     one = measure(full, [find_card(f"{card}@1")], places)
     assert only(one, Planned)[0].reused == 76
     assert json.loads((places.results / "full" / "net@1.json").read_text())["card"]["name"] == "net@1"
+
+
+def test_a_run_says_that_a_backbone_kept_attention_of_its_own(tiny, places):
+    kept, plain = fakes.build(), fakes.other()
+    kept.own, kept.put = SEModule(16), create_attention("se", 16)
+    plain.put = create_attention("se", 16)
+    notes = [e.message for e in only(measure(tiny, [card_of(kept, "a"), card_of(plain, "b")], places), Note)]
+
+    assert [n for n in notes if "its own" in n] == [
+        "model a: its backbone keeps attention of its own (1) beside what was put in"
+    ]
 
 
 def test_the_published_resnet20_is_as_right_as_published(real_data, places):

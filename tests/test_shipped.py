@@ -61,6 +61,14 @@ def test_every_shipped_file_of_weights_is_the_one_that_its_card_names_and_fits(n
     load_into(module, path)
 
 
+def test_the_weights_stay_small():
+    sizes = {p.name: p.stat().st_size for p in (shipped("baselines") / "weights").iterdir()}
+
+    assert max(sizes.values()) < 5_000_000
+    assert sum(size for name, size in sizes.items() if "-fast" in name) < 35_000_000
+    assert sum(sizes.values()) < 60_000_000
+
+
 @pytest.mark.parametrize("name", [n for n in SHIPPED_CARDS if find_card(n).recipe.get("dataset") == "digits"])
 def test_digits_models_are_right_on_most_of_the_test_split(name):
     """Far above chance and far below a promise: the records hold the figures."""

@@ -21,10 +21,7 @@ _registered: dict[str, Card] = {}
 
 
 def shipped(folder: str) -> Path:
-    """suites/ or baselines/: inside the package where it was installed from a wheel, else beside it.
-
-    An editable install leaves a stale copy elsewhere, which the import system does not see; nor do we.
-    """
+    """suites/ or baselines/: inside the package where it was installed from a wheel, else beside it."""
     package = Path(__file__).resolve().parent.parent
     inside, beside = package / folder, package.parent / folder
     found = inside if inside.is_dir() else beside

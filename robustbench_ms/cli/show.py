@@ -67,6 +67,8 @@ def _cost_lines(costs: Mapping[str, Any], published: Sequence[Published]) -> Ite
     yield f"costs of one sample of {shape}" + (
         f", and of its {blocks['blocks']} attention blocks:" if blocks["blocks"] else ":"
     )
+    if own := blocks.get("own"):
+        yield f"  its backbone keeps {own} of its own beside the {blocks['blocks'] - own} that were put in"
     for key, title in COSTS.items():
         whole, part = costs[key], blocks[key]
         share = f"{part:15,} {part / whole:6.1%}" if blocks["blocks"] and whole else ""

@@ -127,5 +127,9 @@ def _notes(model: Model, subject: Subject) -> Iterator[Note]:
         yield Note(
             f"model {model.card.name}: nobody said what it wants to be shown; {model.card.input.describe()}"
         )
+    if own := model.kept_attention():
+        yield Note(
+            f"model {model.card.name}: its backbone keeps attention of its own ({own}) beside what was put in"
+        )
     for warning in subject.warnings:
         yield Note(f"model {model.card.name}: {warning}")

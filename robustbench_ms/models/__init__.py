@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from robustbench_ms.models.cct import cct_2, cct_4, cct_6, cct_7, cct_14
     from robustbench_ms.models.cifar_resnet import BasicBlock, CifarResNet, resnet_cifar
     from robustbench_ms.models.dmsca import DMSCA
+    from robustbench_ms.models.ela import ELA
     from robustbench_ms.models.ema import EMA
     from robustbench_ms.models.hybrid_har import HybridHAR, ResidualChannelAttention
     from robustbench_ms.models.insertion import attention_blocks, insert
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BAM",
     "DMSCA",
+    "ELA",
     "EMA",
     "HMRAB",
     "LGSA",
@@ -67,6 +69,7 @@ _HOME = {
     "BasicBlock": "cifar_resnet",
     "CifarResNet": "cifar_resnet",
     "DMSCA": "dmsca",
+    "ELA": "ela",
     "EMA": "ema",
     "HMRAB": "amsra_net",
     "HybridHAR": "hybrid_har",

@@ -25,7 +25,7 @@ ATTENTIONS: dict[str, tuple[str, str]] = {
     "coord": ("timm_blocks", "coord"),
     "dmsca": ("dmsca", "DMSCA"),
     "eca": ("timm_blocks", "eca"),
-    "ela": ("timm_blocks", "ela"),
+    "ela": ("ela", "ELA"),
     "ema": ("ema", "EMA"),
     "gc": ("timm_blocks", "gc"),
     "ge": ("timm_blocks", "ge"),

@@ -9,8 +9,7 @@ from torch import nn
 
 from robustbench_ms.errors import UserError, choose, suggest
 from robustbench_ms.models.arguments import natural
-from robustbench_ms.models.attention import attention_layer
-from robustbench_ms.models.insertion import insert
+from robustbench_ms.models.insertion import check_wish, insert
 
 __all__ = ["backbone", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
@@ -36,9 +35,7 @@ def backbone(
         raise UserError(f"name must be timm:NAME or torchvision:NAME, not {name!r}")
     natural("classes", classes)
     natural("in_channels", in_channels)
-    attention_layer(attention, **attention_args)  # a wrong word is found before the network is built
-    if attention is None and position is not None:
-        raise UserError("position: given without an attention to put there")
+    check_wish(attention, position, attention_args)
     model = _made(library, model_name, classes, in_channels, dict(model_args or {}))
     if attention is None:
         return model
@@ -77,9 +74,7 @@ def _resnet(
     arguments: dict[str, Any],
 ) -> nn.Module:
     choose(stem, ("imagenet", "cifar"), "stem", "stem")
-    attention_layer(attention, **arguments)
-    if attention is None and position is not None:
-        raise UserError("position: given without an attention to put there")
+    check_wish(attention, position, arguments)
     model = backbone(f"timm:resnet{depth}", classes, in_channels)
     size = None
     if stem == "cifar":

@@ -7,6 +7,7 @@ those of the widely used public checkpoints for CIFAR-10, which load as they are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.models.arguments import natural, rank
 from robustbench_ms.models.attention import attention_layer
+from robustbench_ms.models.insertion import check_wish, insert, usual_position
 
 __all__ = ["BasicBlock", "CifarResNet", "resnet_cifar"]
 
@@ -39,6 +41,8 @@ class BasicBlock(nn.Module):
     (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride)). `attention` is a
     callable that takes the number of channels, or None.
     """
+
+    attention_slots = ("attention",)  # for `insert`
 
     def __init__(
         self,
@@ -113,15 +117,18 @@ def resnet_cifar(
     in_channels: int = 3,
     shortcut: Literal["A", "B"] = "A",
     attention: str | None = None,
+    position: str | Sequence[str] | None = None,
     **attention_args: Any,
 ) -> CifarResNet:
     """The CIFAR ResNet of `depth` layers: (B, in_channels, H, W) in any float range -> logits (B, classes).
 
     `depth` is 6n + 2 (8, 14, 20, 32, 44, 56, 110, ...); `width` the channels of the first stage (16 in the
     paper); `shortcut` "A" subsamples and pads with zeros (no parameters: ResNet-20 has 269,722), "B"
-    projects (272,474). `attention` names a block (`create_attention`) for every residual branch, and
-    `attention_args` are its arguments: with 16 channels at first, EMA takes factor=8 and SE reduction=16
-    leaves one hidden unit. Weights start as in He et al., "Delving deep into rectifiers" (ICCV 2015).
+    projects (272,474). `attention` names a block (`create_attention`) and `attention_args` are its
+    arguments: with 16 channels at first, EMA takes factor=8 and SE reduction=16 leaves one hidden unit.
+    `position` None or "slot" is the end of every residual branch, after its last norm and before the
+    addition; for the others see `insert`: "layer*.*.conv2" is SimAM's own place, and None means "between"
+    for BAM. Weights start as in He et al., "Delving deep into rectifiers" (ICCV 2015).
     """
     natural("depth", depth, least=8)
     if (depth - 2) % 6:
@@ -130,9 +137,14 @@ def resnet_cifar(
     for name, value in (("width", width), ("classes", classes), ("in_channels", in_channels)):
         natural(name, value)
     choose(shortcut, ("A", "B"), "shortcut", "shortcut")
-    layer = attention_layer(attention, **attention_args)
+    check_wish(attention, position, attention_args)
+    if attention is not None and position is None:
+        position = usual_position(attention)
+    layer = attention_layer(attention, **attention_args) if position == "slot" else None
     model = CifarResNet((depth - 2) // 6, width, classes, in_channels, shortcut, layer)
     _initialize(model)
+    if attention is not None and layer is None:
+        insert(model, attention, position, input_size=(in_channels, 32, 32), **attention_args)
     return model
 
 

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from torch.utils.module_tracker import ModuleTracker
 
-from robustbench_ms.models.insertion import attention_blocks
+from robustbench_ms.models.insertion import attention_blocks, own_attention
 from robustbench_ms.models.tracing import input_size_of, meta_copy, run
 
 __all__ = ["costs", "parameters"]
@@ -47,7 +47,8 @@ def costs(model: nn.Module, input_size: Sequence[int] | None = None) -> dict[str
     - macs: multiply-adds of every convolution and matrix product as the equations of each block read;
     - macs_run: the same as our code runs them, less where EMA merges its 3x3 convolution and DMSCA its maps;
     - activations: values that convolutions, linear layers and matrix products put out, as the equations read;
-    - attention: the same of its attention blocks, with `blocks`, their number.
+    - attention: the same of its attention blocks, with `blocks`, their number, and, where it kept blocks of
+      its own beside those put into it, `own`, how many of them.
 
     Torch's FLOP counter is the counter; two FLOPs are one multiply-add. UserError where the network cannot
     take such an input.
@@ -61,6 +62,7 @@ def costs(model: nn.Module, input_size: Sequence[int] | None = None) -> dict[str
         if getattr(part, "folded", False):
             part.folded = False  # type: ignore[assignment]
     macs, activations = _count(probe, size)
+    own = own_attention(blocks)
     share: dict[str, int] = defaultdict(int)
     for block in blocks.values():
         for key, value in parameters(block).items():
@@ -73,6 +75,7 @@ def costs(model: nn.Module, input_size: Sequence[int] | None = None) -> dict[str
         "activations": activations["Global"],
         "attention": {
             "blocks": len(blocks),
+            **({"own": own} if own else {}),
             "parameters": share["parameters"],
             "conv_linear_parameters": share["conv_linear_parameters"],
             "macs": sum(macs[name] for name in names),

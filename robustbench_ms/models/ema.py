@@ -45,8 +45,11 @@ class EMA(nn.Module):
     with 16 channels takes 8. 10 c^2 + 4 c parameters with c = channels / factor, under the names of the
     published module, so that its checkpoints load. Any H, W >= 1.
 
-    With the attribute `folded` set to False, `forward` takes the equations one by one: the same numbers,
-    more work.
+    `cross_spatial` false is the ablation of the last product as we read it: m is the sum of the two
+    branches' channel means, with the same parameters.
+
+    With the attribute `folded` set to False, as it is without `cross_spatial`, `forward` takes the
+    equations one by one: the same numbers, more work.
     """
 
     def __init__(
@@ -54,12 +57,13 @@ class EMA(nn.Module):
         channels: int,
         factor: int = 32,
         *,
+        cross_spatial: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.channels = natural("channels", channels)
-        self.folded = True
+        self.cross_spatial = self.folded = cross_spatial
         self.factor = dividing("factor", factor, channels)
         c = channels // factor
         self.conv1x1 = nn.Conv2d(c, c, 1, device=device, dtype=dtype)
@@ -119,8 +123,12 @@ class EMA(nn.Module):
         )
         h, w = strips.sigmoid().split_with_sizes([H, W], 2)
         x1, x2 = self._norm(g * h * w.transpose(2, 3)), self.conv3x3(g)
+        m: Tensor
+        if not self.cross_spatial:
+            m = x1.mean(1, keepdim=True) + x2.mean(1, keepdim=True)
+            return m
         q1, q2 = (x.mean((2, 3)).softmax(1).unsqueeze(1) for x in (x1, x2))
-        m: Tensor = q1 @ x2.flatten(2) + q2 @ x1.flatten(2)
+        m = q1 @ x2.flatten(2) + q2 @ x1.flatten(2)
         return m.view(-1, 1, H, W)
 
     def _norm(self, t: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 Where a block goes is part of what was measured, so every position has a name:
 
-    slot       the network's own places for attention: timm's `se` and `attn` arguments, whether empty or taken
+    slot       the network's own places for attention, whether empty or taken: timm's `se` and `attn`
+               arguments, `attention` in the blocks of our CIFAR ResNets
     residual   after the last norm of each residual branch, before the addition
     stage      after each stage
     between    after each stage but the last
@@ -11,7 +12,7 @@ Where a block goes is part of what was measured, so every position has a name:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -22,9 +23,17 @@ from robustbench_ms.errors import UserError, suggest
 from robustbench_ms.models.attention import attention_layer
 from robustbench_ms.models.tracing import input_size_of, last_norms, meta_copy, output_shapes, run
 
-__all__ = ["POSITIONS", "Followed", "attention_blocks", "insert"]
+__all__ = [
+    "POSITIONS",
+    "Followed",
+    "attention_blocks",
+    "check_wish",
+    "insert",
+    "own_attention",
+    "usual_position",
+]
 
-_SLOTS = ("se", "attn")
+_SLOTS = ("se", "attn")  # unless a class names its own as `attention_slots`
 POSITIONS = ("slot", "residual", "stage", "between")
 
 # Layers that stand in a slot of timm's and torchvision's networks.
@@ -84,7 +93,7 @@ def insert(
     assert layer is not None
     size = input_size_of(model, input_size)
     if position is None:
-        position = "between" if attention == "bam" else "slot"
+        position = usual_position(attention)
     if position == "slot":
         return _fill_slots(model, layer, size)
     names = _places(model, position, size)
@@ -103,15 +112,37 @@ def insert(
     return model
 
 
+def check_wish(
+    attention: str | None, position: str | Sequence[str] | None, arguments: Mapping[str, Any]
+) -> None:
+    """Refuse what is wrong whatever the network, before one is built: a misspelt word, a place for nothing."""
+    attention_layer(attention, **arguments)
+    if attention is None and position is not None:
+        raise UserError("position: given without an attention to put there")
+
+
+def usual_position(attention: str) -> str:
+    """Where a block goes when nobody says: BAM between the stages, as in its paper, all others into slots."""
+    return "between" if attention == "bam" else "slot"
+
+
 def attention_blocks(model: nn.Module) -> dict[str, nn.Module]:
     """The outermost attention blocks of a network by name, whoever put them there."""
     found: dict[str, nn.Module] = {}
     for name, part in model.named_modules():
-        if (_is_librarys(part) or getattr(part, "is_attention", False)) and not any(
-            name.startswith(f"{outer}.") for outer in found
-        ):
+        if (_is_librarys(part) or _is_ours(part)) and not any(name.startswith(f"{o}.") for o in found):
             found[name] = part
     return found
+
+
+def own_attention(blocks: Mapping[str, nn.Module]) -> int:
+    """How many of the `attention_blocks` the network came with, beside those put into it; 0 without both kinds."""
+    own = sum(not _is_ours(block) for block in blocks.values())
+    return own if own < len(blocks) else 0
+
+
+def _is_ours(part: nn.Module) -> bool:
+    return bool(getattr(part, "is_attention", False))
 
 
 def _is_librarys(part: nn.Module) -> bool:
@@ -166,10 +197,16 @@ def _slots(model: nn.Module) -> list[str]:
     found = []
     for name, part in model.named_modules():
         prefix = f"{name}." if name else ""
+        slots = getattr(part, "attention_slots", _SLOTS)
         # timm keeps an empty slot as None or as an identity.
-        found += [f"{prefix}{slot}" for slot in _SLOTS if getattr(part, slot, part) is None]
+        found += [f"{prefix}{slot}" for slot in slots if getattr(part, slot, part) is None]
         for child_name, child in part.named_children():
-            if (child_name in _SLOTS and isinstance(child, nn.Identity)) or _is_librarys(child):
+            ours = _is_ours(child)
+            if child_name in slots:
+                free = ours or isinstance(child, nn.Identity) or _is_librarys(child)
+            else:  # what was put elsewhere on purpose stays there
+                free = _is_librarys(child) and not ours
+            if free:
                 found.append(f"{prefix}{child_name}")
     return found
 
@@ -200,9 +237,10 @@ def _places(model: nn.Module, position: str | Sequence[str], size: Sequence[int]
     if position == "residual":
         found = last_norms(meta_copy(model), size)
         if not found:
+            slot = "'slot', " if _slots(model) else ""
             raise UserError(
                 f"position 'residual': no norm of {type(model).__name__} is followed by a residual addition; "
-                "position may be 'stage' or the name of a module"
+                f"position may be {slot}'stage' or the name of a module"
             )
         return found
     if isinstance(position, str) and position in {"stage", "between"}:

@@ -6,10 +6,10 @@ depend on them. The defaults here give the counts of the papers' official code; 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from timm.layers.cbam import CbamModule
-from timm.layers.coord_attn import CoordAttn, EfficientLocalAttn
+from timm.layers.coord_attn import CoordAttn
 from timm.layers.eca import EcaModule
 from timm.layers.gather_excite import GatherExcite
 from timm.layers.global_context import GlobalContext
@@ -17,10 +17,10 @@ from timm.layers.selective_kernel import SelectiveKernel
 from timm.layers.squeeze_excite import SEModule
 from torch import Tensor, nn
 
-from robustbench_ms.errors import UserError
-from robustbench_ms.models.arguments import natural, odd, rank, reduced
+from robustbench_ms.errors import UserError, choose
+from robustbench_ms.models.arguments import dividing, natural, odd, rank, reduced
 
-__all__ = ["cbam", "coord", "eca", "ela", "gc", "ge", "se", "sk"]
+__all__ = ["cbam", "coord", "eca", "gc", "ge", "se", "sk"]
 
 
 def _expect_maps(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -31,6 +31,11 @@ def _checked(block: nn.Module) -> nn.Module:
     """Give timm's layer our answer to an input of the wrong rank; the names of its parameters stay."""
     block.register_forward_pre_hook(_expect_maps)
     return block
+
+
+def _zero(tensor: Tensor | None) -> None:
+    if tensor is not None:
+        nn.init.zeros_(tensor)
 
 
 def se(channels: int, *, reduction: int = 16, bias: bool = True, **factory: Any) -> nn.Module:
@@ -46,7 +51,8 @@ def se(channels: int, *, reduction: int = 16, bias: bool = True, **factory: Any)
 def eca(channels: int, *, gamma: float = 2, beta: float = 1, **factory: Any) -> nn.Module:
     """Efficient channel attention (Wang et al., CVPR 2020).
 
-    k parameters, k = |log2(C) + beta| / gamma made odd and at least 3.
+    k parameters, k = |log2(C) + beta| / gamma made odd and at least 3. The published ResNets have other
+    kernels than the paper's rule gives: ResNet-50's 3, 5, 5, 7, which gamma=1 and beta=-5 are.
     """
     return _checked(EcaModule(channels, gamma=gamma, beta=beta, **factory))
 
@@ -54,29 +60,43 @@ def eca(channels: int, *, gamma: float = 2, beta: float = 1, **factory: Any) -> 
 def cbam(
     channels: int, *, reduction: int = 16, kernel_size: int = 7, bias: bool = True, **factory: Any
 ) -> nn.Module:
-    """Convolutional block attention module (Woo et al., ECCV 2018), with the official code's biases.
+    """Convolutional block attention module (Woo et al., ECCV 2018), with the official code's biases and start.
 
     2 C^2/r + C/r + C parameters for the channels and 2 k^2 + 2 for the map. The two input channels of
-    the k x k convolution are (mean, max); the official code has (max, mean).
+    the k x k convolution are (mean, max); the official code has (max, mean). The biases start at zero, and
+    so does the scale of the map's batch norm, whose momentum is .01: at first that gate is 1/2 everywhere.
     """
-    hidden = reduced("reduction", reduction, channels)
-    return _checked(
-        CbamModule(
-            channels,
-            rd_channels=hidden,
-            spatial_kernel_size=odd("kernel_size", kernel_size),
-            mlp_bias=bias,
-            **factory,
-        )
+    block = CbamModule(
+        channels,
+        rd_channels=reduced("reduction", reduction, channels),
+        spatial_kernel_size=odd("kernel_size", kernel_size),
+        mlp_bias=bias,
+        **factory,
     )
+    for layer in (block.channel.fc1, block.channel.fc2):
+        _zero(layer.bias)
+    norm: Any = block.spatial.conv.bn
+    _zero(norm.weight)
+    norm.momentum = 0.01
+    return _checked(block)
 
 
-def gc(channels: int, *, reduction: int = 16, **factory: Any) -> nn.Module:
-    """Global context (Cao et al., ICCVW 2019), fused by scaling; d = C/r.
+def gc(
+    channels: int, *, reduction: int = 16, fusion: Literal["scale", "add"] = "scale", **factory: Any
+) -> nn.Module:
+    """Global context (Cao et al., ICCVW 2019): x * sigmoid(t), or x + t with `fusion` "add", the paper's.
 
-    2 C d + 3 d + 2 C + 1 parameters.
+    t is a perceptron of hidden width d = C/r over the attended mean; 2 C d + 3 d + 2 C + 1 parameters. Its
+    last layer starts at zero, where scaling halves and adding is the identity.
     """
-    return _checked(GlobalContext(channels, rd_channels=reduced("reduction", reduction, channels), **factory))
+    choose(fusion, ("scale", "add"), "fusion", "fusion")
+    hidden = reduced("reduction", reduction, channels)
+    add = fusion == "add"
+    block = GlobalContext(channels, rd_channels=hidden, fuse_add=add, fuse_scale=not add, **factory)
+    last: Any = (block.mlp_add if add else block.mlp_scale).fc2
+    _zero(last.weight)
+    _zero(last.bias)
+    return _checked(block)
 
 
 def coord(channels: int, *, reduction: int = 32, bias: bool = True, **factory: Any) -> nn.Module:
@@ -92,8 +112,20 @@ def ge(channels: int, *, extent: int = 0, **factory: Any) -> nn.Module:
     return _checked(GatherExcite(channels, extent=extent, use_mlp=False, **factory))
 
 
-def sk(channels: int, *, reduction: int = 16, split_input: bool = True, **factory: Any) -> nn.Module:
+def sk(
+    channels: int,
+    *,
+    reduction: int = 16,
+    split_input: bool = True,
+    groups: int = 1,
+    hidden: int | None = None,
+    **factory: Any,
+) -> nn.Module:
     """Selective kernel (Li et al., CVPR 2019), timm's form: a 3x3 and a dilated 3x3 path, softly selected.
+
+    The paper's is groups=32, hidden=max(C/16, 32) and split_input=False: two paths that see all C channels,
+    18 C^2/32 + 4 C + 3 C d + 2 d parameters with d = hidden. By default each path sees half of the channels
+    in one group, and d is C // reduction, rounded to a multiple of 8.
 
     It convolves all channels, so after a bottleneck it is dear; timm's own SKNets (`timm:skresnet50`) put
     it in the place of the 3x3 convolution.
@@ -102,10 +134,17 @@ def sk(channels: int, *, reduction: int = 16, split_input: bool = True, **factor
         raise UserError(
             f"sk splits its channels into two paths, which {channels} do not allow; split_input=false"
         )
-    reduced("reduction", reduction, channels)
-    return _checked(SelectiveKernel(channels, rd_ratio=1 / reduction, split_input=split_input, **factory))
-
-
-def ela(channels: int, *, kernel_size: int = 7, **factory: Any) -> nn.Module:
-    """Efficient local attention (Xu and Wan, arXiv 2403.01123): 2 C k + 4 C parameters."""
-    return _checked(EfficientLocalAttn(channels, kernel_size=odd("kernel_size", kernel_size), **factory))
+    if hidden is None:
+        reduced("reduction", reduction, channels)
+    dividing("groups", groups, channels // 2 if split_input else channels)
+    width = None if hidden is None else natural("hidden", hidden)
+    return _checked(
+        SelectiveKernel(
+            channels,
+            rd_ratio=1 / reduction,
+            rd_channels=width,
+            split_input=split_input,
+            groups=groups,
+            **factory,
+        )
+    )

@@ -49,6 +49,12 @@ class Model:
             )
         return outputs.float()
 
+    def kept_attention(self) -> int:
+        """How many attention blocks its backbone kept of its own beside those that were put into it."""
+        from robustbench_ms.models.insertion import attention_blocks, own_attention
+
+        return own_attention(attention_blocks(self.module)) if isinstance(self.module, nn.Module) else 0
+
     def parts_in_train_mode(self) -> list[str]:
         """Names of sub-modules that stayed in train mode after eval()."""
         if not isinstance(self.module, nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.places import Places
 
-__all__ = ["file_digest", "find_weights", "load_into", "read_weights", "state_digest"]
+__all__ = ["file_digest", "find_weights", "load_into", "read_weights", "state_digest", "told_of"]
 
 
 def find_weights(weights: Weights, card: Card, places: Places) -> Path:
@@ -39,6 +40,25 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def told_of(path: Path) -> dict[str, Any]:
+    """What a .safetensors file says of itself beside its tensors, decoded from JSON where it is JSON."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            told: dict[str, str] = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise BadFile(f"{path} is damaged or no file of weights ({error})".splitlines()[0]) from error
+    return {key: _decoded(value) for key, value in told.items()}
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema")

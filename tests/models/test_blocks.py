@@ -1,4 +1,4 @@
-"""One contract over every attention block, and each one's own definition."""
+"""One contract over every attention block, and each one's number of parameters."""
 
 from __future__ import annotations
 
@@ -7,25 +7,13 @@ import io
 
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.models import create_attention
 from robustbench_ms.models.attention import ATTENTIONS
+from tests.models.probes import C, block_of, maps
 
-C = 64
-ARGS = {"ema": {"factor": 8}, "sa": {"groups": 8}}
 NAMES = sorted(ATTENTIONS)
-
-
-def block_of(name, *, channels=C, seed=0, **arguments):
-    torch.manual_seed(seed)
-    return create_attention(name, channels, **{**ARGS.get(name, {}), **arguments})
-
-
-def maps(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -178,7 +166,7 @@ FORMULAS = {
     "ge": lambda c: 0,
     "triplet": lambda c: 300,
     "gc": lambda c: 2 * c * (c // 16) + 3 * (c // 16) + 2 * c + 1,
-    "ela": lambda c: 2 * 7 * c + 4 * c,
+    "ela": lambda c: 9 * c,
     "ema": lambda c: 10 * (c // 32) ** 2 + 4 * (c // 32),
     "bam": lambda c: 2 * c * (d := c // 16) + 3 * d + c + c * d + 3 * d + 2 * (9 * d * d + 3 * d) + d + 1,
 }
@@ -192,133 +180,6 @@ def test_the_number_of_parameters_is_the_papers(name, channels):
     block = create_attention(name, channels, device="meta")
 
     assert sum(p.numel() for p in block.parameters()) == FORMULAS[name](channels)
-
-
-# Definitions, each against another's code or the formula of its paper.
-
-
-def test_se_is_torchvisions():
-    from torchvision.ops import SqueezeExcitation
-
-    ours, theirs, x = block_of("se"), SqueezeExcitation(C, C // 16), maps(2, C, 7, 9)
-    theirs.load_state_dict(ours.state_dict())
-
-    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=0)
-
-
-def test_cbam_is_its_definition():
-    """Woo et al., equations 2 and 3: sigmoid(MLP(mean) + MLP(max)), then sigmoid(f7x7([mean; max]))."""
-    block, x = block_of("cbam").eval(), maps(2, C, 9, 11)
-    fc1, fc2, conv = block.channel.fc1, block.channel.fc2, block.spatial.conv.conv
-
-    def mlp(z):
-        return F.linear(F.linear(z, fc1.weight.flatten(1), fc1.bias).relu(), fc2.weight.flatten(1), fc2.bias)
-
-    y = x * torch.sigmoid(mlp(x.mean((2, 3))) + mlp(x.amax((2, 3))))[:, :, None, None]
-    both = torch.stack([y.mean(1), y.amax(1)], 1)
-    y = y * block.spatial.conv.bn(F.conv2d(both, conv.weight, padding=3)).sigmoid()
-
-    torch.testing.assert_close(block(x), y, rtol=1e-5, atol=1e-6)
-
-
-def test_eca_is_its_definition():
-    """Wang et al., equation 8: a convolution along the channels of the mean."""
-    block, x = block_of("eca"), maps(2, C, 7, 9)
-    padded = F.pad(x.mean((2, 3)), (1, 1))
-    weights = padded.unfold(1, 3, 1) @ block.conv.weight.flatten()
-
-    torch.testing.assert_close(block(x), x * weights.sigmoid()[:, :, None, None], rtol=1e-5, atol=1e-6)
-
-
-def test_simam_is_its_definition():
-    """Yang et al., equation 5: the inverse of the minimal energy, one pixel at a time."""
-    x, lam = maps(2, 3, 4, 5).double(), 1e-4
-    found = block_of("simam", channels=3)(x)
-    for b in range(2):
-        for c in range(3):
-            m, n = x[b, c], 20
-            mu, var = m.mean(), m.var(correction=1)
-            energy = 4 * (var + lam) / ((m - mu) ** 2 + 2 * var + 2 * lam)
-            torch.testing.assert_close(found[b, c], m * torch.sigmoid(1 / energy), rtol=1e-10, atol=1e-12)
-            assert n == m.numel()
-
-
-def test_nam_is_its_definition_and_no_gradient_flows_through_the_ratio():
-    block, x = block_of("nam", channels=4), maps(5, 4, 3, 3).double()
-    block.double()
-    with torch.no_grad():
-        block.norm.weight.copy_(torch.tensor([1.0, -2.0, 0.5, 0.5]))
-    normed = (x - x.mean((0, 2, 3), keepdim=True)) / (
-        x.var((0, 2, 3), correction=0, keepdim=True) + 1e-5
-    ).sqrt()
-    share = torch.tensor([0.25, 0.5, 0.125, 0.125]).double().view(1, 4, 1, 1)
-    gamma = block.norm.weight.detach().clone().view(1, 4, 1, 1).requires_grad_()
-    expected = x * torch.sigmoid(normed * gamma * share)
-    found = block(x)
-    found.sum().backward()
-    expected.sum().backward()
-
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(block.norm.weight.grad, gamma.grad.flatten(), rtol=1e-8, atol=1e-10)
-
-
-def test_shuffle_attention_is_its_definition():
-    """Zhang and Yang, section 3: one group at a time, then the halves interleaved."""
-    block, x = block_of("sa", channels=12, groups=3), maps(2, 12, 5, 4)
-    with torch.no_grad():
-        for tensor in block.parameters():
-            tensor.normal_()
-    parts = []
-    for g in x.split(4, 1):
-        a, b = g.split(2, 1)
-        gate = block.channel_weight * a.mean((2, 3), keepdim=True) + block.channel_bias
-        normed = (b - b.mean((2, 3), keepdim=True)) / (
-            b.var((2, 3), correction=0, keepdim=True) + 1e-5
-        ).sqrt()
-        normed = normed * block.gn.weight[:, None, None] + block.gn.bias[:, None, None]
-        parts += [a * gate.sigmoid(), b * (block.spatial_weight * normed + block.spatial_bias).sigmoid()]
-    joined = torch.cat(parts, 1)
-    shuffled = torch.cat([joined[:, [i, i + 6]] for i in range(6)], 1)
-
-    torch.testing.assert_close(block(x), shuffled, rtol=1e-5, atol=1e-5)
-
-
-def test_triplet_is_its_definition():
-    """Misra et al., section 3: rotate, pool, gate, rotate back, and average the three."""
-    block, x = block_of("triplet", channels=6).eval(), maps(2, 6, 5, 4)
-
-    def gated(gate, y):
-        pooled = torch.cat([y.amax(1, keepdim=True), y.mean(1, keepdim=True)], 1)
-        return y * gate(pooled)
-
-    by_height = gated(block.height, x.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)
-    by_width = gated(block.width, x.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
-    expected = (by_height + by_width + gated(block.channel, x)) / 3
-
-    torch.testing.assert_close(block(x), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_bam_is_its_definition():
-    """x (1 + sigmoid(channel * spatial)), with all of it gone when the last layers are zero."""
-    block, x = block_of("bam").eval(), maps(2, C, 9, 9)
-    gate = (block(x) / x) - 1
-    channel, spatial = block.channel(x.mean((2, 3))), block.spatial(x)
-
-    torch.testing.assert_close(gate, (channel[:, :, None, None] * spatial).sigmoid(), rtol=1e-3, atol=1e-4)
-    nn.init.zeros_(block.channel[-1].weight)
-    nn.init.zeros_(block.channel[-1].bias)
-    torch.testing.assert_close(block(x), 1.5 * x)
-
-
-def test_ge_is_its_definition():
-    """Hu et al., GE-theta-minus: sigmoid of the pooled map, repeated to size; globally the channel's mean."""
-    x = maps(2, 4, 8, 8)
-
-    torch.testing.assert_close(block_of("ge", channels=4)(x), x * x.mean((2, 3), keepdim=True).sigmoid())
-    pooled = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
-    torch.testing.assert_close(
-        block_of("ge", channels=4, extent=2)(x), x * F.interpolate(pooled, size=(8, 8)).sigmoid()
-    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -351,6 +212,11 @@ def test_an_input_of_the_wrong_rank_is_refused(name, shape):
         ("cbam", 64, {"kernel_size": 6}, "kernel_size must be odd, not 6; 5 and 7 are near"),
         ("triplet", 64, {"kernel_size": 4}, "kernel_size must be odd, not 4"),
         ("ela", 64, {"kernel_size": 8}, "kernel_size must be odd, not 8"),
+        ("ela", 12, {}, "groups=16 does not divide 12 channels; groups may be 1, 2, 3, 4, 6, 12"),
+        ("gc", 64, {"fusion": "ad"}, "no fusion named 'ad'; did you mean 'add'?"),
+        ("sk", 48, {"groups": 32, "split_input": False}, "groups=32 does not divide 48 channels"),
+        ("sk", 64, {"groups": 64}, "groups=64 does not divide 32 channels"),
+        ("sk", 64, {"hidden": 0}, "hidden must be an integer of at least 1, not 0"),
         ("sa", 64, {}, "groups=64: twice that does not divide 64 channels; groups may be 1, 2, 4, 8, 16, 32"),
         ("sa", 63, {}, "shuffle attention needs an even number"),
         ("sk", 63, {}, "two paths"),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robustbench_ms.errors import UserError
-from robustbench_ms.models import AMSRANet, HybridHAR, create_attention, resnet50, resnet_cifar
+from robustbench_ms.models import AMSRANet, HybridHAR, backbone, create_attention, resnet50, resnet_cifar
 from robustbench_ms.models.costs import costs
 
 
@@ -96,6 +96,25 @@ def test_the_share_is_of_the_outermost_blocks():
 
     assert found["blocks"] == 16
     assert found["parameters"] == 28_089_624 - 25_557_032
+
+
+@pytest.mark.parametrize(
+    ("name", "position", "blocks", "own"),
+    [
+        ("timm:seresnet18", "stage", 12, 8),
+        ("timm:seresnet18", "slot", 8, None),
+        ("timm:seresnet18", None, 8, None),
+        ("timm:resnet18", "residual", 8, None),
+        ("timm:efficientnet_b0", "residual", 25, 16),
+        ("torchvision:efficientnet_b0", "residual", 25, 16),
+    ],
+)
+def test_a_backbones_own_blocks_are_told_beside_those_put_in(name, position, blocks, own):
+    put = {} if position is None else {"attention": "simam", "position": position}
+    with torch.device("meta"):
+        found = costs(backbone(name, **put))["attention"]
+
+    assert (found["blocks"], found.get("own")) == (blocks, own)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from tests.models import literal
 SIZES = [(7, 9), (16, 16), (1, 1), (1, 6), (6, 1), (2, 2), (33, 5)]
 
 
-def random_ema(channels, factor, *, seed=0, dtype=torch.float32):
+def random_ema(channels, factor, *, seed=0, dtype=torch.float32, **arguments):
     """With every parameter away from its start: unit norms and zero biases would hide mistakes."""
     torch.manual_seed(seed)
-    block = EMA(channels, factor, dtype=dtype)
+    block = EMA(channels, factor, dtype=dtype, **arguments)
     with torch.no_grad():
         block.gn.weight.normal_(1, 0.5)
         block.gn.bias.normal_()
@@ -39,6 +39,20 @@ def test_it_equals_the_literal_equations(channels, factor, size, gradients):
 
     # A single pixel has no variance: the norm enlarges its rounding error 1 / sqrt(eps) = 316 times.
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-5 if size == (1, 1) else 1e-6)
+
+
+@pytest.mark.parametrize("size", [(7, 9), (40, 40), (1, 6)])
+def test_without_the_cross_spatial_product_the_branches_are_averaged(size):
+    """The same parameters, another map, and no folding: nothing there is constant or needed only once."""
+    block, x = random_ema(64, 8, dtype=torch.float64, cross_spatial=False), maps(2, 64, *size).double()
+    whole = random_ema(64, 8, dtype=torch.float64)
+
+    assert not block.folded
+    assert {n: p.shape for n, p in block.named_parameters()} == {
+        n: p.shape for n, p in whole.named_parameters()
+    }
+    torch.testing.assert_close(block(x), literal.ema(block, x), rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(block(x), whole(x), atol=1e-3)
 
 
 @pytest.mark.parametrize("gradients", [False, True], ids=["inference", "training"])

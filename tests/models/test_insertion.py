@@ -11,7 +11,14 @@ import torchvision
 from torch import nn
 
 from robustbench_ms.errors import UserError
-from robustbench_ms.models import attention_blocks, backbone, insert, resnet18, resnet50, resnet101
+from robustbench_ms.models import (
+    attention_blocks,
+    backbone,
+    insert,
+    resnet18,
+    resnet50,
+    resnet101,
+)
 from robustbench_ms.models.costs import parameters
 from robustbench_ms.models.tracing import last_norms, meta_copy
 
@@ -40,6 +47,7 @@ def weightless():
         ({"attention": "gc"}, 28_105_032),
         ({"attention": "gc", "reduction": 8}, 30_622_808),
         ({"attention": "eca"}, 25_557_032 + 86),
+        ({"attention": "eca", "gamma": 1, "beta": -5}, 25_557_032 + 80),
         ({"attention": "sa"}, 25_557_740),
         ({"attention": "nam"}, 25_557_032 + 30_208),
         ({"attention": "triplet"}, 25_557_032 + 16 * 300),
@@ -278,7 +286,12 @@ def test_a_network_of_another_input():
         (
             "torchvision:convnext_tiny",
             {"attention": "se", "position": "residual"},
-            "no norm of ConvNeXt is followed",
+            "no norm of ConvNeXt is followed by a residual addition; position may be 'stage'",
+        ),
+        (
+            "timm:seresnet18",  # its own blocks stand between
+            {"attention": "se", "position": "residual"},
+            "no norm of ResNet is followed by a residual addition; position may be 'slot', 'stage'",
         ),
         ("torchvision:vgg11", {"attention": "se", "position": "stage"}, "the stages of VGG are not known"),
         ("timm:vit_tiny_patch16_224", {"attention": "se"}, "VisionTransformer has no slots"),

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from robustbench_ms import models
+from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import UserError
 from robustbench_ms.models import (
     LGSA,
@@ -54,6 +55,7 @@ def test_no_module_takes_the_name_of_what_it_holds():
         ({"depth": 56, "shortcut": "B"}, 855_770),
         ({"depth": 110, "shortcut": "B"}, 1_730_714),
         ({"depth": 20, "shortcut": "B", "attention": "se"}, 274_847),
+        ({"depth": 20, "shortcut": "B", "attention": "se", "reduction": 16}, 274_847),
         ({"depth": 56, "shortcut": "B", "attention": "se"}, 862_889),
         ({"depth": 110, "shortcut": "B", "attention": "se"}, 1_744_952),
         ({"depth": 20, "attention": "ema", "factor": 8}, 269_722 + 3 * (48 + 176 + 672)),
@@ -144,7 +146,29 @@ def test_what_a_cifar_resnet_cannot_be_is_refused(arguments, message):
 def test_amsra_net_is_the_documented_reading():
     with torch.device("meta"):
         assert count(AMSRANet()) == 4_733_246
+        assert count(AMSRANet(multi_scale=False)) == 6_038_846
+        assert count(AMSRANet(kernel_sizes=(3, 3, 3, 3))) == 3_688_766
+        assert count(AMSRANet(kernel_sizes=(5, 5, 5, 5))) == 5_081_406
         assert count(AMSRANet()) < count(models.resnet18(10, stem="cifar")) == 11_173_962
+
+
+def test_the_single_scale_cards_stand_on_both_sides_of_the_net():
+    """One has fewer parameters and one more, so that a fall of both is not one of size."""
+    sizes = {k: find_card(f"amsra-net-single-scale-{k}").args["kernel_sizes"] for k in (3, 5)}
+
+    assert {k: list(s) for k, s in sizes.items()} == {k: [k] * 4 for k in (3, 5)}
+    with torch.device("meta"):
+        assert (
+            count(AMSRANet(kernel_sizes=sizes[3]))
+            < count(AMSRANet())
+            < count(AMSRANet(kernel_sizes=sizes[5]))
+        )
+
+
+@pytest.mark.parametrize("name", ["se", "cbam", "coord", "dmsca"])
+def test_resnet20s_cards_write_their_reduction(name):
+    """Sixteen leaves one hidden unit of 16 channels; it stays the default, as SE-20's published count has it."""
+    assert find_card(f"resnet20-{name}").args["reduction"] == 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Writes what the committed networks are: `python -m tests.models.committed`.
+
+committed.json beside this module has one line for each file of weights: the digest of the names, types
+and shapes that it holds, and what the network of its card answers with it. Neither may move, whatever
+becomes a block's default: a change here is a change of results that are published already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+
+from robustbench_ms.catalog.find import find_card
+from robustbench_ms.subjects.costs import input_of
+from robustbench_ms.subjects.loading import build_module
+from robustbench_ms.subjects.weights import load_into
+from tests.models.golden import CARDS, written
+
+COMMITTED = Path(__file__).with_name("committed.json")
+FILES = {Path(w.file).stem: name for name in CARDS for w in find_card(name).weights if w.url is None}
+
+
+def network_of(stem):
+    """The network of a file of weights, with them, and the shape of one sample."""
+    card = find_card(FILES[stem])
+    module, card = build_module(card, 10)
+    load_into(module, card.folder / "weights" / f"{stem}.safetensors")
+    return module.eval(), input_of(card, module)
+
+
+def facts_of(stem):
+    """The digest of what its state is called and shaped, and the ten outputs on a wave that covers the input."""
+    module, size = network_of(stem)
+    state = [(name, str(t.dtype), list(t.shape)) for name, t in module.state_dict().items()]
+    x = torch.arange(torch.Size(size).numel(), dtype=torch.float64).mul(0.37).sin().float()
+    with torch.no_grad():
+        outputs = module(x.view(1, *size))
+    return {
+        "state": hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16],
+        "outputs": [float(f"{v:.6g}") for v in outputs.flatten().tolist()],
+    }
+
+
+if __name__ == "__main__":
+    COMMITTED.write_text(written({stem: facts_of(stem) for stem in FILES}), encoding="utf-8")
