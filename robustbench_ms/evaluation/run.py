@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from robustbench_ms.errors import UserError
-from robustbench_ms.evaluation.assembly import assemble
 from robustbench_ms.evaluation.cells import load_cell, save_cell
+from robustbench_ms.evaluation.collect import collect
 from robustbench_ms.evaluation.events import (
     CellDone,
     CellStarted,
@@ -114,7 +114,7 @@ def run(
             (asked.condition, asked.fields, load_cell(folder, asked.protocol, runner.subject.digest)[0])
             for asked in questions
         ]
-        record, samples = assemble(
+        record, samples = collect(
             suite, runner.model, runner.subject, rows, runner.errors, started, task, data
         )
         path = results / f"{runner.model.card.file_name}.json"

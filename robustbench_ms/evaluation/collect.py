@@ -21,13 +21,13 @@ from robustbench_ms.subjects.identity import Subject, digest
 from robustbench_ms.subjects.loading import Model
 from robustbench_ms.tasks.protocol import Data, Task
 
-__all__ = ["assemble"]
+__all__ = ["collect"]
 
 Rows = Sequence[tuple[Condition, Mapping[str, Any], FinishedCell | None]]
 """Condition, readable fields of its protocol, and the finished cell if there is one."""
 
 
-def assemble(
+def collect(
     suite: Suite,
     model: Model,
     subject: Subject,
