@@ -18,7 +18,7 @@ from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.records.summary import CORRUPTED, mce, relative_mce
 from robustbench_ms.specs.conditions import conditions
-from robustbench_ms.statistics.paired import CORRELATION, planned_detectable
+from robustbench_ms.statistics.differences import CORRELATION, planned_detectable
 from tests.judging import FOG, RULES, verdict, with_loss
 from tests.simulated import KEYS, answers, bits, pair, record
 

@@ -15,7 +15,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from robustbench_ms.statistics.paired import (
+from robustbench_ms.statistics.differences import (
     Exact,
     Resampled,
     Student,
@@ -25,7 +25,7 @@ from robustbench_ms.statistics.paired import (
     rank_ranges,
     welch,
 )
-from robustbench_ms.statistics.stats import (
+from robustbench_ms.statistics.intervals import (
     binomial_bound,
     binomial_tail,
     bootstrap_means,

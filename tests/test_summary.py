@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from robustbench_ms.errors import Incomparable
 from robustbench_ms.records.summary import CORRUPTED, SUMMARIES, Incomplete, mce, relative_mce, summarise
-from robustbench_ms.statistics.stats import mean_interval, proportion_interval, ratio_interval
+from robustbench_ms.statistics.intervals import mean_interval, proportion_interval, ratio_interval
 from tests.records import keys, record_of, written
 
 ALEXNET = tomllib.loads(files("robustbench_ms.datasets").joinpath("alexnet.toml").read_text())

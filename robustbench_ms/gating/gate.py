@@ -20,7 +20,7 @@ from robustbench_ms.records.comparison import CellLoss, Comparison, Loss, Side
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.summary import SUMMARIES
 from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.statistics.stats import Interval, holm
+from robustbench_ms.statistics.intervals import Interval, holm
 
 __all__ = ["Case", "Judgement", "State", "Verdict", "amount", "check", "judge", "judge_all"]
 

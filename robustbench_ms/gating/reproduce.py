@@ -25,7 +25,7 @@ from robustbench_ms.specs.card import Card, Published
 from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.statistics.stats import Interval, proportion_interval
+from robustbench_ms.statistics.intervals import Interval, proportion_interval
 
 __all__ = ["Number", "Reproduction", "compare_published", "compare_records", "describe", "reproduce"]
 

@@ -22,8 +22,15 @@ from robustbench_ms.records.record import Measurement, Record
 from robustbench_ms.records.samples import Samples
 from robustbench_ms.records.summary import CORRUPTED, SUMMARIES, mce, relative_mce, summarise
 from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.statistics.paired import CORRELATION, Difference, Resampled, Student, of_counts, paired
-from robustbench_ms.statistics.stats import bootstrap_means, holm
+from robustbench_ms.statistics.differences import (
+    CORRELATION,
+    Difference,
+    Resampled,
+    Student,
+    of_counts,
+    paired,
+)
+from robustbench_ms.statistics.intervals import bootstrap_means, holm
 
 __all__ = ["CellLoss", "Comparison", "Loss", "Side"]
 

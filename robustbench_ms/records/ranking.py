@@ -10,7 +10,7 @@ from robustbench_ms.records.comparison import Comparison, Side
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.summary import SUMMARIES
 from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.statistics.paired import Difference, paired, rank_ranges, welch
+from robustbench_ms.statistics.differences import Difference, paired, rank_ranges, welch
 
 __all__ = ["ranges"]
 

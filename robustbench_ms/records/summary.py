@@ -20,7 +20,7 @@ from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from robustbench_ms.errors import Incomparable, UserError, choose
 from robustbench_ms.records.record import Measurement, Record
 from robustbench_ms.records.samples import Samples
-from robustbench_ms.statistics.stats import Interval, mean_interval, proportion_interval, ratio_interval
+from robustbench_ms.statistics.intervals import Interval, mean_interval, proportion_interval, ratio_interval
 
 __all__ = ["CORRUPTED", "SUMMARIES", "Incomplete", "mce", "relative_mce", "summarise"]
 

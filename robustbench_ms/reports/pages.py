@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from robustbench_ms.reports.markdown import escape, grid
 from robustbench_ms.reports.tables import Table
 from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.statistics.stats import Interval
+from robustbench_ms.statistics.intervals import Interval
 
 __all__ = ["page", "to_markdown"]
 

@@ -14,7 +14,7 @@ from robustbench_ms.records.ranking import ranges
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.summary import SUMMARIES, summarise
 from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.statistics.stats import Interval, mean_interval
+from robustbench_ms.statistics.intervals import Interval, mean_interval
 
 __all__ = ["Row", "Table", "difference", "tables"]
 

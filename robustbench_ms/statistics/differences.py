@@ -15,7 +15,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.statistics.stats import binomial_bound, binomial_tail, holm, t_quantile, t_tail
+from robustbench_ms.statistics.intervals import binomial_bound, binomial_tail, holm, t_quantile, t_tail
 
 __all__ = [
     "CORRELATION",
