@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from robustbench_ms.gating.gate import Judgement
+    from robustbench_ms.gating.judge import Judgement
 
 __all__ = ["rbms_gate"]
 
@@ -57,7 +57,7 @@ def rbms_gate(request: pytest.FixtureRequest) -> Callable[..., list[Judgement]]:
 
         from robustbench_ms.api import as_card, modes_kept
         from robustbench_ms.catalog.find import find_suite
-        from robustbench_ms.gating.gating import gate_models
+        from robustbench_ms.gating.run import gate_models
         from robustbench_ms.reports.verdicts import judged_markdown
         from robustbench_ms.specs.places import Places
         from robustbench_ms.specs.suite import Suite

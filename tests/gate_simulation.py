@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robustbench_ms.gating.gate import judge
+from robustbench_ms.gating.judge import judge
 from robustbench_ms.gating.rules import parse_rules
 from robustbench_ms.records.summary import CORRUPTED
 from robustbench_ms.reports.markdown import grid

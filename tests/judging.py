@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from robustbench_ms.gating.gate import judge
+from robustbench_ms.gating.judge import judge
 from robustbench_ms.gating.rules import parse_rule, parse_rules
 from tests.simulated import KEYS
 

@@ -12,7 +12,7 @@ from scipy import stats as scipy_stats
 from robustbench_ms.catalog.find import find_suite, suite_names
 from robustbench_ms.datasets import DATASETS
 from robustbench_ms.errors import BadFile, Incomparable, UserError
-from robustbench_ms.gating.gate import Case, judge, judge_all
+from robustbench_ms.gating.judge import Case, judge, judge_all
 from robustbench_ms.gating.rules import parse_rules
 from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.records.record import read_record, write_record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robustbench_ms.gating.gate import judge
+from robustbench_ms.gating.judge import judge
 from tests.judging import FOG, RULES, verdict
 from tests.simulated import KEYS, answers, record
 

@@ -15,8 +15,8 @@ from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.datasets.digits import open_digits
 from robustbench_ms.datasets.images import subset
-from robustbench_ms.gating.gating import gate_models
 from robustbench_ms.gating.rules import parse_rules
+from robustbench_ms.gating.run import gate_models
 from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.places import Places
 from robustbench_ms.statistics.differences import CORRELATION

@@ -261,7 +261,7 @@ def test_the_action_judges_a_record_with_every_input_given(project):
 
 def test_our_own_workflow_gives_the_action_what_it_knows():
     from robustbench_ms.catalog.find import find_card, find_suite
-    from robustbench_ms.gating.gating import rules_of
+    from robustbench_ms.gating.run import rules_of
 
     action = read_yaml(ROOT / "action.yml")
     (job,) = read_yaml(ROOT / ".github" / "workflows" / "gate.yml")["jobs"].values()

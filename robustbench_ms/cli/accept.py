@@ -21,7 +21,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Make a record the reference that rbms gate compares with; the first reference is kept for total: rules."""
-    from robustbench_ms.gating.reference import accept
+    from robustbench_ms.gating.references import accept
     from robustbench_ms.reports.comparisons import compared_markdown
     from robustbench_ms.specs.places import Places
 

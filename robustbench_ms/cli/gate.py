@@ -64,7 +64,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Judge a model against its reference: exit 0 where every rule holds, 1 where one does not or is unsure."""
-    from robustbench_ms.gating.gating import gate_record
+    from robustbench_ms.gating.run import gate_record
     from robustbench_ms.reports.annotations import annotation_lines
     from robustbench_ms.reports.verdicts import judged_json, judged_markdown
     from robustbench_ms.specs.places import Places
@@ -105,7 +105,7 @@ def command(
 
 def _measured(suite: Any, cards: list[Any], against: str | None, places: Any, **options: Any) -> list[Any]:
     from robustbench_ms.cli.drawing import draw
-    from robustbench_ms.gating.gating import gate_models
+    from robustbench_ms.gating.run import gate_models
 
     def watch(events: Any) -> Any:
         return draw(events, title=suite.label)

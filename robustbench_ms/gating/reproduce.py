@@ -17,7 +17,7 @@ import numpy as np
 from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.evaluation.events import RecordDone, Trouble
-from robustbench_ms.gating.gating import Watch
+from robustbench_ms.gating.run import Watch
 from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.records.record import Measurement, Record, read_record, records_in
 from robustbench_ms.records.summary import SUMMARIES, Z, summarise

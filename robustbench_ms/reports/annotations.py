@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robustbench_ms.gating.gate import Judgement
+from robustbench_ms.gating.judge import Judgement
 
 __all__ = ["annotation_lines"]
 

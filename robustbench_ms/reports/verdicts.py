@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from robustbench_ms.gating.gate import Judgement, Verdict, amount
+from robustbench_ms.gating.judge import Judgement, Verdict, amount
 from robustbench_ms.reports.comparisons import SHOWN_CELLS, points
 from robustbench_ms.reports.markdown import code, escape, grid
 from robustbench_ms.specs.metrics import METRICS

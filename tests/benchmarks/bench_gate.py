@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from robustbench_ms.gating.gate import judge
+from robustbench_ms.gating.judge import judge
 from robustbench_ms.gating.rules import parse_rules
 from robustbench_ms.records.record import read_record, write_record
 from tests.simulated import pair

@@ -11,8 +11,8 @@ from pathlib import Path
 from robustbench_ms.catalog.find import find_suite, suite_names
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
-from robustbench_ms.gating.gate import Case, Judgement, Verdict, check, judge_all
-from robustbench_ms.gating.reference import Found, References
+from robustbench_ms.gating.judge import Case, Judgement, Verdict, check, judge_all
+from robustbench_ms.gating.references import Found, References
 from robustbench_ms.gating.rules import Rule, parse_rules
 from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.record import Record, read_record
