@@ -15,7 +15,7 @@ from torch import Tensor
 from robustbench_ms.errors import UserError, choose
 
 from . import keyed
-from .kernel import Kernel, Setting
+from .corruption import Kernel, Setting
 from .table import NAMES, PROFILES, SEVERITIES, parameters
 
 __all__ = ["SIDES", "corrupt", "kernel_of"]

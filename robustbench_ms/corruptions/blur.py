@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .corruption import Kernel, Setting
 from .defocus import DEFOCUS
 from .glass import GLASS
-from .kernel import Kernel, Setting
 from .motion import MOTION
 from .separable import soften
 from .zoom import ZOOM

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from .keyed import FIRST, GOLDEN, SECOND
+from .splitmix import FIRST, GOLDEN, SECOND
 
 __all__ = ["kernel", "mix", "spread", "unsigned", "word"]
 
@@ -116,7 +116,7 @@ _ONE, _27, _30, _31 = np.uint64(1), np.uint64(27), np.uint64(30), np.uint64(31)
 
 @kernel
 def mix(x: Any) -> Any:
-    """The finaliser of `keyed`, for one uint64."""
+    """The finaliser of `splitmix`, for one uint64."""
     x = (x ^ (x >> _30)) * _FIRST
     x = (x ^ (x >> _27)) * _SECOND
     return x ^ (x >> _31)

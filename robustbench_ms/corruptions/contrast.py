@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .compiled import kernel, spread
-from .kernel import Kernel, Setting
+from .corruption import Kernel, Setting
 from .separable import EDGE
 
 __all__ = ["CONTRAST", "by_torch", "contrast"]

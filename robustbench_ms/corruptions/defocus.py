@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from .compiled import kernel, spread
+from .corruption import Kernel, Setting
 from .cuda import fused_on
-from .kernel import Kernel, Setting
 from .separable import EDGE
 
 __all__ = ["DEFOCUS", "Plan", "disk", "plan", "reflected"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .contrast import CONTRAST
+from .corruption import Kernel
 from .elastic import ELASTIC
 from .hsv import SATURATE
 from .jpeg import JPEG
-from .kernel import Kernel
 from .pixelate import PIXELATE
 
 __all__ = ["KERNELS"]

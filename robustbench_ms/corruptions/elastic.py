@@ -17,9 +17,9 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned
+from .corruption import Kernel, Setting
 from .cuda import fused_on
 from .fields import fill, narrow
-from .kernel import Kernel, Setting
 from .resampling import mapped, moved, packed
 from .separable import gaussian_weights
 from .smoothing import SHIFT, smoothed_by_matrices, smoothed_by_sums

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned
+from .corruption import Kernel, Setting
 from .cuda import fused_on
 from .fields import fill, narrow
-from .kernel import Kernel, Setting
 
 __all__ = ["FOG", "apply", "by_torch", "draw", "fused", "levels", "light", "map_side"]
 

@@ -21,8 +21,8 @@ from robustbench_ms.errors import BadFile
 
 from . import keyed
 from .compiled import kernel, spread
+from .corruption import Kernel, Setting
 from .cuda import fused_on
-from .kernel import Kernel, Setting
 
 __all__ = ["FROST", "PHOTOGRAPHS", "apply", "by_torch", "crops", "draw", "photograph"]
 

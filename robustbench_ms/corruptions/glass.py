@@ -17,8 +17,8 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned, word
+from .corruption import Kernel, Setting
 from .cuda import fused_on
-from .kernel import Kernel, Setting
 from .separable import soften, soften_exactly
 
 __all__ = ["GLASS", "offsets"]

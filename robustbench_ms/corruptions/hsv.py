@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from .compiled import kernel, spread
+from .corruption import Kernel, Setting
 from .cuda import fused_on
-from .kernel import Kernel, Setting
 
 __all__ = ["BRIGHTNESS", "SATURATE", "brightness", "brightness_by_torch", "saturate", "saturate_by_torch"]
 

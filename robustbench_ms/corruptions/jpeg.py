@@ -19,8 +19,8 @@ from torch import Tensor
 from robustbench_ms.errors import UserError
 
 from .compiled import kernel, spread
+from .corruption import Kernel, Setting
 from .dct import transform_blocks, transforms
-from .kernel import Kernel, Setting
 
 __all__ = ["JPEG", "by_torch", "jpeg_compression", "jpeg_round_trip"]
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread
+from .corruption import Kernel, Setting
 from .cuda import fused_on
-from .kernel import Kernel, Setting
 from .separable import EDGE
 
 __all__ = ["MOTION", "angle", "taps"]

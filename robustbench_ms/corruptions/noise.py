@@ -16,8 +16,8 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned, word
+from .corruption import Kernel, Setting
 from .cuda import fused_on
-from .kernel import Kernel, Setting
 
 __all__ = ["KERNELS", "shot_table"]
 

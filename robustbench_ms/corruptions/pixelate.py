@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .compiled import kernel, spread
-from .kernel import Kernel, Setting
+from .corruption import Kernel, Setting
 
 __all__ = ["PIXELATE", "by_torch", "pixelate"]
 

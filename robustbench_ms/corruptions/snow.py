@@ -17,9 +17,9 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned
+from .corruption import Kernel, Setting
 from .cuda import fused_on
 from .fields import fill, narrow
-from .kernel import Kernel, Setting
 from .motion import _add, taps
 from .separable import EDGE
 

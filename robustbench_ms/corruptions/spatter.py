@@ -15,9 +15,9 @@ from torch import Tensor
 
 from . import keyed
 from .compiled import kernel, spread, unsigned
+from .corruption import Kernel, Setting
 from .cuda import fused_on
 from .fields import fill, narrow
-from .kernel import Kernel, Setting
 from .separable import EDGE, _convolve, _grouped, _pass, gaussian_weights
 
 __all__ = ["MUD_FROM", "SPATTER", "apply", "by_torch", "colour_of", "draw", "fused", "water"]

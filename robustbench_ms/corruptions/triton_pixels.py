@@ -8,11 +8,11 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from . import keyed
+from .corruption import Setting
 from .cuda import BLOCK, code, launch, numbers
 from .elastic import affine, smoothed
-from .kernel import Setting
 from .noise import shot_table
+from .splitmix import FIRST, GOLDEN, SECOND
 from .triton_gaussian import greys
 from .triton_tiles import programs, tile
 
@@ -25,7 +25,7 @@ __all__ = ["elastic", "saturate", "shot", "words"]
 def words(keys: Tensor, count: int, bits: int, start: int) -> Tensor:
     """`keyed.words` on CUDA, of 16 or 32 bits: int64 (N,) -> int32 or int64 (N, count)."""
     out = keys.new_empty((len(keys), count), dtype=torch.int32 if bits == 16 else torch.int64)
-    constants = {"GOLDEN": keyed.GOLDEN, "FIRST": keyed.FIRST, "SECOND": keyed.SECOND}
+    constants = {"GOLDEN": GOLDEN, "FIRST": FIRST, "SECOND": SECOND}
     many = programs(len(keys), count)
     launch(_words, many, keys.contiguous(), out, count, start, BITS=bits, BLOCK=BLOCK, **constants)
     return out

@@ -13,8 +13,8 @@ from . import fog as clouds
 from . import frost as ices
 from . import keyed
 from . import spatter as drops
+from .corruption import Setting
 from .cuda import BLOCK, code, launch, numbers
-from .kernel import Setting
 from .separable import EDGE
 from .snow import _BLUE, _GREEN, _RED, _axes, _axis, _streaks
 from .triton_blur import move

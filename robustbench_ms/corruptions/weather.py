@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from .corruption import Kernel
 from .fog import FOG
 from .frost import FROST
 from .hsv import BRIGHTNESS
-from .kernel import Kernel
 from .snow import SNOW
 from .spatter import SPATTER
 

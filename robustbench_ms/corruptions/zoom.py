@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from .compiled import kernel, spread
+from .corruption import Kernel, Setting
 from .cuda import fused_on
-from .kernel import Kernel, Setting
 from .lanes import LANES, add_mixed
 from .separable import EDGE
 

@@ -31,7 +31,7 @@ from robustbench_ms.corruptions import (
     triton_weather,
 )
 from robustbench_ms.corruptions import zoom as zooming
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 
 PREPARED = set()

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from robustbench_ms.corruptions import SIDES, corrupt, defocus, glass, kernel_of, keyed, motion, separable
 from robustbench_ms.corruptions import zoom as zooming
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from tests.oracles.agreement import compare
 from tests.oracles.motion import magick_motion_blur, package_motion_blur

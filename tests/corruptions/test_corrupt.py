@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 import robustbench_ms
 from robustbench_ms.corruptions import SIDES, corrupt, kernel_of, keyed
 from robustbench_ms.corruptions.compiled import spread
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.table import NAMES, PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import UserError
 

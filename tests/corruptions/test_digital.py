@@ -14,8 +14,8 @@ from scipy.ndimage import gaussian_filter
 from skimage.color import hsv2rgb, rgb2hsv
 
 from robustbench_ms.corruptions import contrast, elastic, hsv, jpeg, keyed, pixelate, smoothing
+from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.fields import narrow
-from robustbench_ms.corruptions.kernel import Setting
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import UserError
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from robustbench_ms.corruptions import SIDES, corrupt, cuda, kernel_of, keyed
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.table import SEVERITIES, parameters
 
 pytest.importorskip("triton")

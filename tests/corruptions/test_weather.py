@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, zoom
 
 from robustbench_ms.corruptions import fog, frost, keyed, snow, spatter
+from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.fields import fill, narrow
-from robustbench_ms.corruptions.kernel import Setting
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import BadFile
 
