@@ -40,31 +40,31 @@ def kernel(function: Callable[..., Any] | None = None, *, fastmath: Any = False)
     options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
     try:
         compiled = njit(cache=True, **options)(function)
-    except RuntimeError:  # numba: "cannot cache function: no locator available"
+        # numba says in each function's index what its file was, and takes an index that says something else for
+        # an empty one. It has no public way to have it say more.
+        index = compiled._cache._cache_file  # noqa: SLF001
+        index._source_stamp = (index._source_stamp, _sources())  # noqa: SLF001
+    except (
+        RuntimeError,
+        AttributeError,
+    ):  # nowhere to write, or a numba that keeps its indices in another way
         return njit(**options)(function)
-    _drop_stale(compiled.stats.cache_path)
     return compiled
 
 
 @cache
-def _drop_stale(folder: str) -> None:
-    """Forget the machine code in numba's cache folder unless every source file is as it was.
+def _sources() -> str:
+    """A digest of every source file of the corruptions, whatever folder it lies in.
 
-    numba asks that only of the file that a kernel stands in, and keeps kernels that call a function of another file,
-    or use its constants, when that one changes.
+    Machine code is kept with it: numba itself asks only of the file that a function stands in, and would go on with
+    one that calls a function of another file, or uses its constants, when that one changes. Each index answers for
+    itself, so no process clears away what another has just compiled.
     """
-    sources = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        sources.update(path.read_bytes())
-    note = Path(folder) / "sources.sha256"
-    try:
-        if note.exists() and note.read_text() == sources.hexdigest():
-            return
-        for index in Path(folder).glob("*.nbi"):
-            index.unlink(missing_ok=True)
-        note.write_text(sources.hexdigest())
-    except OSError:
-        pass  # where nothing can be written, numba writes nothing either
+    digest, room = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(room.rglob("*.py")):
+        digest.update(f"{path.relative_to(room)} ".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}
