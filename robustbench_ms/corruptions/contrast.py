@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, spread
 from .corruption import Kernel, Setting
+from .cpu.compile import kernel, spread
 from .separable import EDGE
 
 __all__ = ["CONTRAST", "by_torch", "contrast"]

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, spread
 from .corruption import Kernel, Setting
+from .cpu.compile import kernel, spread
 from .cuda import fused_on
 from .separable import EDGE
 

@@ -23,10 +23,11 @@ import torch
 from torch import Tensor
 
 from . import keyed
-from .compiled import kernel, spread, unsigned
 from .corruption import Kernel, Setting
+from .cpu.compile import kernel, spread
+from .cpu.fields import fill, narrow
+from .cpu.words import unsigned
 from .cuda import fused_on
-from .fields import fill, narrow
 
 __all__ = ["FOG", "apply", "by_torch", "draw", "fused", "levels", "light", "map_side"]
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from robustbench_ms.errors import BadFile
 
 from . import keyed
-from .compiled import kernel, spread
 from .corruption import Kernel, Setting
+from .cpu.compile import kernel, spread
 from .cuda import fused_on
 
 __all__ = ["FROST", "PHOTOGRAPHS", "apply", "by_torch", "crops", "draw", "photograph"]

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from . import keyed
-from .compiled import kernel, spread, unsigned, word
 from .corruption import Kernel, Setting
+from .cpu.compile import kernel, spread
+from .cpu.words import unsigned, word
 from .cuda import fused_on
 from .separable import soften, soften_exactly
 

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, spread
 from .corruption import Kernel, Setting
+from .cpu.compile import kernel, spread
 from .cuda import fused_on
 
 __all__ = ["BRIGHTNESS", "SATURATE", "brightness", "brightness_by_torch", "saturate", "saturate_by_torch"]

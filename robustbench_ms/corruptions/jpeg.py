@@ -18,9 +18,9 @@ from torch import Tensor
 
 from robustbench_ms.errors import UserError
 
-from .compiled import kernel, spread
 from .corruption import Kernel, Setting
-from .dct import transform_blocks, transforms
+from .cpu.compile import kernel, spread
+from .cpu.dct import transform_blocks, transforms
 
 __all__ = ["JPEG", "by_torch", "jpeg_compression", "jpeg_round_trip"]
 

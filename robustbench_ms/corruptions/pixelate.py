@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, spread
 from .corruption import Kernel, Setting
+from .cpu.compile import kernel, spread
 
 __all__ = ["PIXELATE", "by_torch", "pixelate"]
 

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from . import keyed
-from .compiled import kernel, spread, unsigned
 from .corruption import Kernel, Setting
+from .cpu.compile import kernel, spread
+from .cpu.fields import fill, narrow
+from .cpu.smoothing import add_taps
+from .cpu.words import unsigned
 from .cuda import fused_on
-from .fields import fill, narrow
-from .motion import _add, taps
+from .motion import taps
 from .separable import EDGE
 
 __all__ = ["SNOW", "angle", "apply", "by_torch", "draw", "fused"]
@@ -185,7 +187,7 @@ def _streaked(flakes: Any, downs: Any, rights: Any, weights: Any, package: Any, 
     for y in range(0, height, rows):
         many = min(rows, height - y)
         count = (many - 1) * step + width
-        _add(total, padded.ravel(), (y + top) * step + left, down * step + right, weight, count)
+        add_taps(total, padded.ravel(), (y + top) * step + left, down * step + right, weight, count)
         if package:
             for i in range(count):
                 snow[i] = np.uint8(np.int32(np.rint(total[i])))

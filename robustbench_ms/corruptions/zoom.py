@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, spread
 from .corruption import Kernel, Setting
+from .cpu.compile import kernel, spread
+from .cpu.lanes import LANES, add_mixed
 from .cuda import fused_on
-from .lanes import LANES, add_mixed
 from .separable import EDGE
 
 __all__ = ["ZOOM", "line"]

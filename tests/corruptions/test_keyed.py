@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest, norm
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.compiled import mix, unsigned, word
+from robustbench_ms.corruptions.cpu.words import mix, unsigned, word
 from robustbench_ms.corruptions.splitmix import GOLDEN
 from robustbench_ms.corruptions.table import NAMES, SEVERITIES
 

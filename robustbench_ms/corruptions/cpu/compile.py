@@ -20,13 +20,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numba import njit
 
-from .splitmix import FIRST, GOLDEN, SECOND
-
-__all__ = ["kernel", "mix", "spread", "unsigned", "word"]
+__all__ = ["kernel", "spread"]
 
 
 def kernel(function: Callable[..., Any] | None = None, *, fastmath: Any = False) -> Any:
@@ -60,7 +57,7 @@ def _sources() -> str:
     one that calls a function of another file, or uses its constants, when that one changes. Each index answers for
     itself, so no process clears away what another has just compiled.
     """
-    digest, room = hashlib.sha256(), Path(__file__).parent
+    digest, room = hashlib.sha256(), Path(__file__).parents[1]
     for path in sorted(room.rglob("*.py")):
         digest.update(f"{path.relative_to(room)} ".encode())
         digest.update(path.read_bytes())
@@ -103,29 +100,3 @@ def spread(run: Callable[..., Any], items: int, *arguments: Any, grain: int = 1)
     finally:
         for other in others:
             other.result()
-
-
-def unsigned(keys: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """int64 keys (N,) on the CPU as the uint64 array that compiled kernels take."""
-    return keys.contiguous().numpy().view(np.uint64)
-
-
-_GOLDEN, _FIRST, _SECOND = np.uint64(GOLDEN), np.uint64(FIRST), np.uint64(SECOND)
-_ONE, _27, _30, _31 = np.uint64(1), np.uint64(27), np.uint64(30), np.uint64(31)
-
-
-@kernel
-def mix(x: Any) -> Any:
-    """The finaliser of `splitmix`, for one uint64."""
-    x = (x ^ (x >> _30)) * _FIRST
-    x = (x ^ (x >> _27)) * _SECOND
-    return x ^ (x >> _31)
-
-
-@kernel
-def word(key: Any, index: Any) -> Any:
-    """The generator's 64-bit word `index` (from 0) of a key, both uint64.
-
-    Its four 16-bit lanes, low bits first, are words 4 * index ... of `keyed.words`.
-    """
-    return mix(key + (index + _ONE) * _GOLDEN)
