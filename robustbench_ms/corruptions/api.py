@@ -24,7 +24,7 @@ SIDES = {"imagenet": 224, "cifar": 32, "imagenet-64": 64, "imagenet-299": 299}
 """The one size of the published sets: their parameters are pixels of it."""
 
 _HOMES = {
-    "noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
+    "defined.noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
     "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"),
     "weather": ("snow", "frost", "fog", "spatter", "brightness"),
     "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),

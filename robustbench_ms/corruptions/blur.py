@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from .corruption import Kernel, Setting
-from .defocus import DEFOCUS
-from .glass import GLASS
-from .motion import MOTION
-from .separable import soften
-from .zoom import ZOOM
+from .defined.defocus import DEFOCUS
+from .defined.glass import GLASS
+from .defined.motion import MOTION
+from .defined.separable import soften
+from .defined.zoom import ZOOM
 
 __all__ = ["KERNELS"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .contrast import CONTRAST
 from .corruption import Kernel
-from .elastic import ELASTIC
-from .hsv import SATURATE
-from .jpeg import JPEG
-from .pixelate import PIXELATE
+from .defined.contrast import CONTRAST
+from .defined.elastic import ELASTIC
+from .defined.hsv import SATURATE
+from .defined.jpeg import JPEG
+from .defined.pixelate import PIXELATE
 
 __all__ = ["KERNELS"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cuda import fused_on
+from .cuda.launch import fused_on
 from .splitmix import GOLDEN, STREAM, mix, mix_array, shifted, signed
 
 __all__ = ["CODES", "keys", "normal_quantiles", "stream", "uniform", "words"]
@@ -64,9 +64,9 @@ def words(keys: Tensor, count: int, bits: int = 16, start: int = 0) -> Tensor:
     with every bit pattern. `start` skips that many words *of the generator*.
     """
     if bits in {16, 32} and fused_on(keys):
-        from . import triton_pixels
+        from .cuda.words import words as fused
 
-        return triton_pixels.words(keys, count, bits, start)
+        return fused(keys, count, bits, start)
     return words_by_torch(keys, count, bits, start)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .corruption import Kernel
-from .fog import FOG
-from .frost import FROST
-from .hsv import BRIGHTNESS
-from .snow import SNOW
-from .spatter import SPATTER
+from .defined.fog import FOG
+from .defined.frost import FROST
+from .defined.hsv import BRIGHTNESS
+from .defined.snow import SNOW
+from .defined.spatter import SPATTER
 
 __all__ = ["KERNELS"]
 

@@ -316,7 +316,8 @@ def test_machine_code_is_dropped_when_a_file_that_it_draws_on_changes(tmp_path):
         package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
     )
     code = (
-        "import torch; from robustbench_ms.corruptions import corrupt, noise;"
+        "import torch; from robustbench_ms.corruptions import corrupt;"
+        "from robustbench_ms.corruptions.defined import noise;"
         "x = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8);"
         "print(int(corrupt(x, 'impulse_noise', 5).long().sum()), sum(noise._impulse_chunks.stats.cache_hits.values()))"
     )

@@ -13,10 +13,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.color import hsv2rgb, rgb2hsv
 
-from robustbench_ms.corruptions import contrast, elastic, hsv, jpeg, keyed, pixelate
+from robustbench_ms.corruptions import keyed
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.cpu import smoothing
 from robustbench_ms.corruptions.cpu.fields import narrow
+from robustbench_ms.corruptions.defined import contrast, elastic, hsv, jpeg, pixelate
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import UserError
 

@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, zoom
 
-from robustbench_ms.corruptions import fog, frost, keyed, snow, spatter
+from robustbench_ms.corruptions import keyed
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.smoothing import grouped
-from robustbench_ms.corruptions.separable import gaussian_weights
+from robustbench_ms.corruptions.defined import fog, frost, snow, spatter
+from robustbench_ms.corruptions.defined.separable import gaussian_weights
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import BadFile
 

@@ -6,7 +6,7 @@ blur's first pass needs. There the truncated result is moved about and blurred a
 rounding of the source decides which byte goes in (at sigma 1.1 it keeps 160 of the 256 greys and lowers the
 rest by one); an error of one there and another at the end would make two.
 
-Each is defined in torch operations, for any device, and compiled for the CPU and for CUDA (`triton_gaussian`). All
+Each is defined in torch operations, for any device, and compiled for the CPU and for CUDA (`cuda.gaussian`). All
 take the same additions and products in the same order, and none is contracted (numba does that only where
 fastmath asks for it, Triton only where it is not told not to): bytes are equal.
 """
@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cpu.compile import kernel, spread
-from .cpu.smoothing import convolve, grouped
-from .cuda import fused_on
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.smoothing import convolve, grouped
+from robustbench_ms.corruptions.cuda.launch import fused_on
 
 __all__ = ["EDGE", "gaussian_weights", "soften", "soften_exactly"]
 
@@ -63,9 +63,9 @@ def soften(images: Tensor, sigma: float) -> Tensor:
     if images.device.type == "cpu":
         return _compiled(images, grouped(gaussian_weights(sigma)).astype(np.float32), None, 1.0, EDGE)
     if fused_on(images):
-        from . import triton_gaussian
+        from robustbench_ms.corruptions.cuda import gaussian
 
-        return triton_gaussian.soften(images, sigma)
+        return gaussian.soften(images, sigma)
     return soften_by_torch(images, sigma)
 
 
@@ -83,9 +83,9 @@ def soften_exactly(images: Tensor, sigma: float) -> Tensor:
     if images.device.type == "cpu":
         return _compiled(images, grouped(gaussian_weights(sigma)), _GREYS, 255.0, 0.0)
     if fused_on(images):
-        from . import triton_gaussian
+        from robustbench_ms.corruptions.cuda import gaussian
 
-        return triton_gaussian.soften_exactly(images, sigma)
+        return gaussian.soften_exactly(images, sigma)
     return soften_exactly_by_torch(images, sigma)
 
 

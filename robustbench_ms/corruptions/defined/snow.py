@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .corruption import Kernel, Setting
-from .cpu.compile import kernel, spread
-from .cpu.fields import fill, narrow
-from .cpu.smoothing import add_taps
-from .cpu.words import unsigned
-from .cuda import fused_on
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.fields import fill, narrow
+from robustbench_ms.corruptions.cpu.smoothing import add_taps
+from robustbench_ms.corruptions.cpu.words import unsigned
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
 from .motion import taps
 from .separable import EDGE
 
@@ -290,9 +291,9 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if fused_on(images):
-        from . import triton_weather
+        from robustbench_ms.corruptions.cuda import weather
 
-        return triton_weather.snow(images, words, setting)
+        return weather.snow(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)

@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .corruption import Kernel, Setting
-from .cpu.compile import kernel, spread
-from .cpu.fields import fill, narrow
-from .cpu.resampling import mapped, moved, packed
-from .cpu.smoothing import SHIFT, grouped, smoothed_by_sums
-from .cpu.words import unsigned
-from .cuda import fused_on
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.fields import fill, narrow
+from robustbench_ms.corruptions.cpu.resampling import mapped, moved, packed
+from robustbench_ms.corruptions.cpu.smoothing import SHIFT, grouped, smoothed_by_sums
+from robustbench_ms.corruptions.cpu.words import unsigned
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
 from .separable import gaussian_weights
 
 __all__ = ["ELASTIC", "affine", "apply", "by_torch", "displacements", "draw", "fused", "smoothed"]
@@ -352,9 +353,9 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if fused_on(images):
-        from . import triton_pixels
+        from robustbench_ms.corruptions.cuda import pixels
 
-        return triton_pixels.elastic(images, words, setting)
+        return pixels.elastic(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)

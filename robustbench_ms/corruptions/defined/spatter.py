@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .corruption import Kernel, Setting
-from .cpu.compile import kernel, spread
-from .cpu.fields import fill, narrow
-from .cpu.smoothing import convolve, grouped
-from .cpu.words import unsigned
-from .cuda import fused_on
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.fields import fill, narrow
+from robustbench_ms.corruptions.cpu.smoothing import convolve, grouped
+from robustbench_ms.corruptions.cpu.words import unsigned
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
 from .separable import EDGE, _pass, gaussian_weights
 
 __all__ = ["MUD_FROM", "SPATTER", "apply", "by_torch", "colour_of", "draw", "fused", "water"]
@@ -225,9 +226,9 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if fused_on(images):
-        from . import triton_weather
+        from robustbench_ms.corruptions.cuda import weather
 
-        return triton_weather.spatter(images, words, setting)
+        return weather.spatter(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, narrow(words), None, setting)

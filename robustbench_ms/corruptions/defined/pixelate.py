@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .corruption import Kernel, Setting
-from .cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
 
 __all__ = ["PIXELATE", "by_torch", "pixelate"]
 

@@ -16,11 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.dct import transform_blocks, transforms
 from robustbench_ms.errors import UserError
-
-from .corruption import Kernel, Setting
-from .cpu.compile import kernel, spread
-from .cpu.dct import transform_blocks, transforms
 
 __all__ = ["JPEG", "by_torch", "jpeg_compression", "jpeg_round_trip"]
 

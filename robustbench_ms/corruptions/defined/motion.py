@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .corruption import Kernel, Setting
-from .cpu.compile import kernel, spread
-from .cpu.smoothing import add_taps
-from .cuda import fused_on
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.smoothing import add_taps
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
 from .separable import EDGE
 
 __all__ = ["MOTION", "angle", "taps"]
@@ -72,10 +73,10 @@ def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     if images.device.type == "cpu":
         return move_compiled(images, lines, package=package)
     if fused_on(images):
-        from . import triton_blur
+        from robustbench_ms.corruptions.cuda import blur
 
         height, width = images.shape[2:]
-        return triton_blur.move(images, lines, (height, width), "truncated" if package else "quantum")
+        return blur.move(images, lines, (height, width), "truncated" if package else "quantum")
     return move_by_torch(images, lines, package=package)
 
 
