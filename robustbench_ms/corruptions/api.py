@@ -15,7 +15,7 @@ from torch import Tensor
 from robustbench_ms.errors import UserError, choose
 
 from . import keyed
-from .kernel import Kernel, Setting
+from .corruption import Kernel, Setting
 from .table import NAMES, PROFILES, SEVERITIES, parameters
 
 __all__ = ["SIDES", "corrupt", "kernel_of"]
@@ -24,7 +24,7 @@ SIDES = {"imagenet": 224, "cifar": 32, "imagenet-64": 64, "imagenet-299": 299}
 """The one size of the published sets: their parameters are pixels of it."""
 
 _HOMES = {
-    "noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
+    "defined.noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
     "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"),
     "weather": ("snow", "frost", "fog", "spatter", "brightness"),
     "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .defocus import DEFOCUS
-from .glass import GLASS
-from .kernel import Kernel, Setting
-from .motion import MOTION
-from .separable import soften
-from .zoom import ZOOM
+from .corruption import Kernel, Setting
+from .defined.defocus import DEFOCUS
+from .defined.glass import GLASS
+from .defined.motion import MOTION
+from .defined.separable import soften
+from .defined.zoom import ZOOM
 
 __all__ = ["KERNELS"]
 

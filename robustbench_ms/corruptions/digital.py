@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .contrast import CONTRAST
-from .elastic import ELASTIC
-from .hsv import SATURATE
-from .jpeg import JPEG
-from .kernel import Kernel
-from .pixelate import PIXELATE
+from .corruption import Kernel
+from .defined.contrast import CONTRAST
+from .defined.elastic import ELASTIC
+from .defined.hsv import SATURATE
+from .defined.jpeg import JPEG
+from .defined.pixelate import PIXELATE
 
 __all__ = ["KERNELS"]
 

@@ -1,9 +1,5 @@
 """Random integer words from a counter: the same on every device, in any batch, order or process.
 
-The generator is SplitMix64 (Steele, Lea & Flood, OOPSLA 2014) used as a function of a counter: word i of a
-key is mix(key + (i + 1) G). It is integer arithmetic only (int64 that wraps around, shifts whose sign bits
-are masked off), so that torch on any device and the compiled kernels of `compiled` give the same words.
-
 A key is two mixes of (seed, corruption, severity) and the sample's id; a corruption with several
 independent draws (snow: the layer and its angle) gives each a stream number, which is mixed in once more.
 """
@@ -17,17 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cuda import fused_on
+from .cuda.launch import fused_on
+from .splitmix import GOLDEN, STREAM, mix, mix_array, shifted, signed
 
 __all__ = ["CODES", "keys", "normal_quantiles", "stream", "uniform", "words"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-GOLDEN: Final = 0x9E3779B97F4A7C15
-FIRST: Final = 0xBF58476D1CE4E5B9
-SECOND: Final = 0x94D049BB133111EB
-STREAM: Final = 0xD1342543DE82EF95
-"""An odd multiplier that keeps the streams of one key apart before they are mixed."""
 
 CODES: Final[dict[str, int]] = {
     "gaussian_noise": 1, "shot_noise": 2, "impulse_noise": 3,
@@ -39,36 +30,10 @@ CODES: Final[dict[str, int]] = {
 """The number by which a corruption enters its keys. Never reused or changed: a new name takes the next."""
 
 
-def _signed(value: int) -> int:
-    """The int64 with the same 64 bits."""
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >> 63 else value
-
-
-def _shifted(x: Tensor, bits: int) -> Tensor:
-    """A logical shift to the right of int64."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def _mix(x: Tensor) -> Tensor:
-    """The finaliser of SplitMix64: a bijection of 64 bits."""
-    x = (x ^ _shifted(x, 30)) * _signed(FIRST)
-    x = (x ^ _shifted(x, 27)) * _signed(SECOND)
-    return x ^ _shifted(x, 31)
-
-
-def _mix_array(x: Array) -> Array:
-    """`_mix` of uint64: on the CPU a tenth of the time, which counts for small batches."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(FIRST)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(SECOND)
-    x ^= x >> np.uint64(31)
-    return x
-
-
 @lru_cache(maxsize=1024)
 def _base(name: str, severity: int, seed: int) -> int:
     start = (seed + GOLDEN * (8 * CODES[name] + severity)) & (1 << 64) - 1
-    return int(_mix_array(np.array([start], np.uint64))[0])
+    return int(mix_array(np.array([start], np.uint64))[0])
 
 
 def keys(name: str, severity: int, seed: int, ids: Tensor) -> Tensor:
@@ -81,14 +46,14 @@ def keys(name: str, severity: int, seed: int, ids: Tensor) -> Tensor:
     if ids.device.type == "cpu":
         numbers = ids.numpy().view(np.uint64)
         return torch.from_numpy(
-            _mix_array(_mix_array(numbers + np.uint64(GOLDEN)) ^ np.uint64(base)).view(np.int64)
+            mix_array(mix_array(numbers + np.uint64(GOLDEN)) ^ np.uint64(base)).view(np.int64)
         )
-    return _mix(_mix(ids + _signed(GOLDEN)) ^ _signed(base))
+    return mix(mix(ids + signed(GOLDEN)) ^ signed(base))
 
 
 def stream(keys: Tensor, number: int) -> Tensor:
     """The keys of another, independent draw of the same samples; number 0 is `keys` itself."""
-    return _mix(keys ^ _signed(STREAM * number)) if number else keys
+    return mix(keys ^ signed(STREAM * number)) if number else keys
 
 
 def words(keys: Tensor, count: int, bits: int = 16, start: int = 0) -> Tensor:
@@ -99,9 +64,9 @@ def words(keys: Tensor, count: int, bits: int = 16, start: int = 0) -> Tensor:
     with every bit pattern. `start` skips that many words *of the generator*.
     """
     if bits in {16, 32} and fused_on(keys):
-        from . import triton_pixels
+        from .cuda.words import words as fused
 
-        return triton_pixels.words(keys, count, bits, start)
+        return fused(keys, count, bits, start)
     return words_by_torch(keys, count, bits, start)
 
 
@@ -110,11 +75,11 @@ def words_by_torch(keys: Tensor, count: int, bits: int = 16, start: int = 0) -> 
     lanes = {16: 4, 32: 2, 53: 1, 64: 1}[bits]
     blocks = -(-count // lanes)
     counters = torch.arange(start + 1, start + blocks + 1, dtype=torch.int64, device=keys.device)
-    whole = _mix(keys[:, None] + counters * _signed(GOLDEN))
+    whole = mix(keys[:, None] + counters * signed(GOLDEN))
     if bits == 64:
         return whole
     if bits == 53:
-        return _shifted(whole, 11)
+        return shifted(whole, 11)
     lanes16 = whole.view(torch.int16).to(torch.int32) & 0xFFFF
     if bits == 16:
         return lanes16[:, :count].contiguous()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .fog import FOG
-from .frost import FROST
-from .hsv import BRIGHTNESS
-from .kernel import Kernel
-from .snow import SNOW
-from .spatter import SPATTER
+from .corruption import Kernel
+from .defined.fog import FOG
+from .defined.frost import FROST
+from .defined.hsv import BRIGHTNESS
+from .defined.snow import SNOW
+from .defined.spatter import SPATTER
 
 __all__ = ["KERNELS"]
 

@@ -81,7 +81,7 @@ class Classification:
             ids=torch.from_numpy(batch.ids),
         )
         if suite.encode is not None:
-            from robustbench_ms.corruptions.jpeg import jpeg_round_trip
+            from robustbench_ms.corruptions.defined.jpeg import jpeg_round_trip
 
             shown = jpeg_round_trip(shown, int(suite.encode.removeprefix("jpeg-")))
         return replace(batch, samples=shown)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from robustbench_ms.corruptions.noise import shot_table
+from robustbench_ms.corruptions.defined.noise import shot_table
 from tests.oracles.reference import Variant
 from tests.oracles.weather import frost_photograph
 

@@ -12,26 +12,25 @@ import pytest
 import torch
 from triton.runtime import interpreter
 
-from robustbench_ms.corruptions import (
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Setting
+from robustbench_ms.corruptions.cuda import blur, gaussian, pixels, weather
+from robustbench_ms.corruptions.cuda import glass as rounds
+from robustbench_ms.corruptions.cuda import words as numbers
+from robustbench_ms.corruptions.defined import (
     defocus,
     elastic,
     fog,
     frost,
     glass,
     hsv,
-    keyed,
     motion,
     noise,
     separable,
     snow,
     spatter,
-    triton_blur,
-    triton_gaussian,
-    triton_pixels,
-    triton_weather,
 )
-from robustbench_ms.corruptions import zoom as zooming
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions.defined import zoom as zooming
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 
 PREPARED = set()
@@ -76,39 +75,39 @@ def words_for(x, draw, setting):
 # Each: (what the fused kernels make of uint8 (N, C, H, W), what the definition makes of it).
 
 
-def gaussian(x, setting):
+def softened(x, setting):
     sigma = setting.parameters
-    return triton_gaussian.soften(x, sigma), separable.soften_by_torch(x, sigma)
+    return gaussian.soften(x, sigma), separable.soften_by_torch(x, sigma)
 
 
-def exact_gaussian(x, setting):
+def softened_exactly(x, setting):
     """Of glass blur: any grey may come out a level lower, on flat patches too."""
     sigma = setting.parameters[0]
     x[..., : x.shape[-2] // 2, :] = 73 + torch.arange(x.shape[1])[:, None, None].to(torch.uint8)
-    return triton_gaussian.soften_exactly(x, sigma), separable.soften_exactly_by_torch(x, sigma)
+    return gaussian.soften_exactly(x, sigma), separable.soften_exactly_by_torch(x, sigma)
 
 
 def glass_rounds(x, setting):
     words, reach = words_for(x, glass.GLASS.draw, setting), setting.parameters[1]
-    return triton_blur.move_rounds(x, words, reach), glass.move_by_torch(x, words, reach)
+    return rounds.move_rounds(x, words, reach), glass.move_by_torch(x, words, reach)
 
 
 def disk(x, setting):
     plan = defocus.plan(*setting.parameters)
-    return triton_blur.defocus(x, plan), defocus.blur_by_torch(x, plan)
+    return blur.defocus(x, plan), defocus.blur_by_torch(x, plan)
 
 
 def moved(x, setting):
     package = setting.profile == "any-size"
     degrees = torch.tensor([-31.0, 45.0], dtype=torch.float64)[: len(x)]
     lines = motion.taps(degrees, *setting.parameters, x.shape[2:] if package else None)
-    found = triton_blur.move(x, lines, x.shape[2:], "truncated" if package else "quantum")
+    found = blur.move(x, lines, x.shape[2:], "truncated" if package else "quantum")
     return found, motion.move_by_torch(x, lines, package=package)
 
 
 def zoomed(x, setting):
     factors = setting.parameters
-    return triton_blur.zoom(x, factors), zooming.zoom_by_torch(x, factors)
+    return blur.zoom(x, factors), zooming.zoom_by_torch(x, factors)
 
 
 def drawn(fused, module):
@@ -125,28 +124,28 @@ def drawn(fused, module):
 
 def shot(x, setting):
     words, photons = words_for(x, noise.KERNELS["shot_noise"].draw, setting), setting.parameters
-    return triton_pixels.shot(x, words, photons), noise.shot_by_torch(x, words, photons)
+    return pixels.shot(x, words, photons), noise.shot_by_torch(x, words, photons)
 
 
 def saturated(x, setting):
     x = x.expand(-1, 3, -1, -1).contiguous()
-    return triton_pixels.saturate(x, *setting.parameters), hsv.saturate_by_torch(x, setting)
+    return pixels.saturate(x, *setting.parameters), hsv.saturate_by_torch(x, setting)
 
 
 BOTH = {
-    "gaussian": ("gaussian_blur", gaussian),
-    "exact gaussian": ("glass_blur", exact_gaussian),
+    "gaussian": ("gaussian_blur", softened),
+    "exact gaussian": ("glass_blur", softened_exactly),
     "glass": ("glass_blur", glass_rounds),
     "defocus": ("defocus_blur", disk),
     "motion": ("motion_blur", moved),
     "zoom": ("zoom_blur", zoomed),
-    "snow": ("snow", drawn(triton_weather.snow, snow)),
-    "frost": ("frost", drawn(triton_weather.frost, frost)),
-    "fog": ("fog", drawn(triton_weather.fog, fog)),
-    "spatter": ("spatter", drawn(triton_weather.spatter, spatter)),
+    "snow": ("snow", drawn(weather.snow, snow)),
+    "frost": ("frost", drawn(weather.frost, frost)),
+    "fog": ("fog", drawn(weather.fog, fog)),
+    "spatter": ("spatter", drawn(weather.spatter, spatter)),
     "shot": ("shot_noise", shot),
     "saturate": ("saturate", saturated),
-    "elastic": ("elastic_transform", drawn(triton_pixels.elastic, elastic)),
+    "elastic": ("elastic_transform", drawn(pixels.elastic, elastic)),
 }
 """What is compared, with the corruption whose settings it takes."""
 
@@ -190,7 +189,7 @@ def test_a_row_longer_than_a_step_of_the_sums():
 
 def test_tables_of_greys_are_the_divisions():
     x = torch.arange(256, dtype=torch.uint8).view(1, 1, 256, 1).expand(-1, -1, -1, 4).contiguous()
-    found = triton_gaussian.soften_exactly(x, 0.7)
+    found = gaussian.soften_exactly(x, 0.7)
     assert torch.equal(found, separable.soften_exactly_by_torch(x, 0.7))
     x = torch.cartesian_prod(*[torch.arange(0, 256, 51, dtype=torch.uint8)] * 3).T.reshape(1, 3, 6, 36)
     setting = Setting("imagenet", 4, parameters("saturate", "imagenet", 4))
@@ -202,7 +201,7 @@ def test_tables_of_greys_are_the_divisions():
 def test_words(bits):
     keys = torch.tensor([0, -1, 2**63 - 1, -(2**63)])
     for count, start in [(1, 0), (7, 3), (1030, 0)]:
-        found = triton_pixels.words(keys, count, bits, start)
+        found = numbers.words(keys, count, bits, start)
         expected = keyed.words_by_torch(keys, count, bits, start)
         assert found.dtype == expected.dtype
         assert torch.equal(found, expected)

@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, zoom
 
-from robustbench_ms.corruptions import SIDES, corrupt, defocus, glass, kernel_of, keyed, motion, separable
-from robustbench_ms.corruptions import zoom as zooming
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions import SIDES, corrupt, kernel_of, keyed
+from robustbench_ms.corruptions.corruption import Setting
+from robustbench_ms.corruptions.defined import defocus, glass, motion, separable
+from robustbench_ms.corruptions.defined import zoom as zooming
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from tests.oracles.agreement import compare
 from tests.oracles.motion import magick_motion_blur, package_motion_blur

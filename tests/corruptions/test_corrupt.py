@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import robustbench_ms
 from robustbench_ms.corruptions import SIDES, corrupt, kernel_of, keyed
-from robustbench_ms.corruptions.compiled import spread
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions.corruption import Setting
+from robustbench_ms.corruptions.cpu.compile import spread
 from robustbench_ms.corruptions.table import NAMES, PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import UserError
 
@@ -298,8 +298,9 @@ def test_nowhere_to_keep_machine_code():
     """A read-only installation and no writable home: compiled in each process, and the same."""
     code = (
         "from numba.core.caching import CacheImpl; CacheImpl._locator_classes = [];"
-        "import torch; from robustbench_ms.corruptions import corrupt, compiled;"
-        "assert type(compiled.word._cache).__name__ == 'NullCache';"
+        "import torch; from robustbench_ms.corruptions import corrupt;"
+        "from robustbench_ms.corruptions.cpu import words;"
+        "assert type(words.word._cache).__name__ == 'NullCache';"
         "x = torch.arange(3072).remainder(256).to(torch.uint8).view(1, 3, 32, 32);"
         "print(int(corrupt(x, 'impulse_noise', 5).long().sum()))"
     )
@@ -309,13 +310,14 @@ def test_nowhere_to_keep_machine_code():
 
 
 def test_machine_code_is_dropped_when_a_file_that_it_draws_on_changes(tmp_path):
-    """Impulse noise takes its words from another file."""
+    """Impulse noise takes its words from another folder's file."""
     package = Path(robustbench_ms.__file__).parent
     copy = shutil.copytree(
         package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
     )
     code = (
-        "import torch; from robustbench_ms.corruptions import compiled, corrupt, keyed, noise;"
+        "import torch; from robustbench_ms.corruptions import corrupt;"
+        "from robustbench_ms.corruptions.defined import noise;"
         "x = torch.full((1, 3, 32, 32), 128, dtype=torch.uint8);"
         "print(int(corrupt(x, 'impulse_noise', 5).long().sum()), sum(noise._impulse_chunks.stats.cache_hits.values()))"
     )
@@ -331,7 +333,7 @@ def test_machine_code_is_dropped_when_a_file_that_it_draws_on_changes(tmp_path):
     first, hits = run()
     assert hits == "0"
     assert run() == [first, "1"]
-    file = copy / "corruptions" / "compiled.py"
+    file = copy / "corruptions" / "cpu" / "words.py"
     text = file.read_text()
     assert text.count("return mix(key + ") == 1
     file.write_text(text.replace("return mix(key + ", "return mix(key ^ "))

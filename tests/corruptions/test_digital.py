@@ -13,9 +13,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.color import hsv2rgb, rgb2hsv
 
-from robustbench_ms.corruptions import contrast, elastic, hsv, jpeg, keyed, pixelate, smoothing
-from robustbench_ms.corruptions.fields import narrow
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Setting
+from robustbench_ms.corruptions.cpu import smoothing
+from robustbench_ms.corruptions.cpu.fields import narrow
+from robustbench_ms.corruptions.defined import contrast, elastic, hsv, jpeg, pixelate
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import UserError
 
@@ -287,10 +289,10 @@ def test_smoothing_is_exact_and_scipys(height, width, sigma):
         *elastic._halves(elastic._matrix(height, sigma).numpy()),
         *elastic._halves(elastic._matrix(width, sigma).numpy()),
     )
-    down = elastic._grouped(elastic._weights(sigma))
+    down = smoothing.grouped(elastic._weights(sigma))
     for k in range(2):
         out = np.empty(height * width, np.float32)
-        smoothing.smoothed_by_matrices(fields[k], height, width, *halves, elastic._UNIT, out)
+        elastic._smoothed_by_matrices(fields[k], height, width, *halves, elastic._UNIT, out)
         assert np.array_equal(out.reshape(height, width), expected[k])
         if len(down) <= min(height, width) + 1:
             smoothing.smoothed_by_sums(fields[k], height, width, down, down, elastic._UNIT, out)

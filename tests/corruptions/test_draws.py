@@ -16,9 +16,9 @@ import torch
 from scipy.stats import chi2, chisquare, poisson
 
 from robustbench_ms.corruptions import corrupt, kernel_of
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions.corruption import Setting
+from robustbench_ms.corruptions.defined.noise import shot_table
 from robustbench_ms.corruptions.keyed import keys
-from robustbench_ms.corruptions.noise import shot_table
 from robustbench_ms.corruptions.table import NAMES, PROFILES, SEVERITIES, parameters
 from tests.oracles.agreement import TOSS
 from tests.oracles.photographs import crops, imagenet

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest, norm
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.compiled import mix, unsigned, word
+from robustbench_ms.corruptions.cpu.words import mix, unsigned, word
+from robustbench_ms.corruptions.splitmix import GOLDEN
 from robustbench_ms.corruptions.table import NAMES, SEVERITIES
 
 MASK = (1 << 64) - 1
@@ -48,7 +49,7 @@ def test_the_published_sequence():
 @settings(deadline=None)
 @given(int64, st.integers(0, 1 << 40))
 def test_torch_and_compiled_words_are_equal(key, start):
-    expected = splitmix((key + start * keyed.GOLDEN) & MASK)
+    expected = splitmix((key + start * GOLDEN) & MASK)
     keys = torch.tensor([key])
     assert int(keyed.words(keys, 1, 64, start)) & MASK == expected
     assert int(word(unsigned(keys)[0], np.uint64(start))) == expected
@@ -96,14 +97,14 @@ def test_a_key_is_that_of_its_sample_alone(name, severity, seed, number):
 def test_keys_follow_their_definition():
     """Two mixes, in Python's own integers; what the kept images depend on."""
     name, severity, seed, number = "fog", 3, -7, 41
-    base = splitmix_finish((seed + keyed.GOLDEN * (8 * keyed.CODES[name] + severity)) & MASK)
+    base = splitmix_finish((seed + GOLDEN * (8 * keyed.CODES[name] + severity)) & MASK)
     expected = splitmix_finish(splitmix((number) & MASK) ^ base)
     assert int(keyed.keys(name, severity, seed, torch.tensor([number]))) & MASK == expected
     assert int(mix(np.uint64(5))) == splitmix_finish(5)
 
 
 def splitmix_finish(z: int) -> int:
-    return splitmix((z - keyed.GOLDEN) & MASK)
+    return splitmix((z - GOLDEN) & MASK)
 
 
 def test_no_two_keys_meet():

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binom, chisquare, norm
 
 from robustbench_ms.corruptions import corrupt
-from robustbench_ms.corruptions.noise import shot_table
+from robustbench_ms.corruptions.defined.noise import shot_table
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import UserError
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from robustbench_ms.corruptions import corrupt, kernel_of
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.keyed import keys
 from robustbench_ms.corruptions.table import NAMES, PROFILES, SEVERITIES, parameters
 from tests.corruptions.injection import READERS, shot_counts

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from robustbench_ms.corruptions import SIDES, corrupt, cuda, kernel_of, keyed
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions import SIDES, corrupt, kernel_of, keyed
+from robustbench_ms.corruptions.corruption import Setting
+from robustbench_ms.corruptions.cuda import launch
 from robustbench_ms.corruptions.table import SEVERITIES, parameters
 
 pytest.importorskip("triton")
@@ -68,7 +69,7 @@ def compiled(monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
     monkeypatch.setattr(driver, "_active", Absent())
     monkeypatch.setattr(JITFunction, "run", compile_only)
-    monkeypatch.setattr(cuda, "_usable", lambda _: True)
+    monkeypatch.setattr(launch, "_usable", lambda _: True)
     return found
 
 
@@ -103,9 +104,9 @@ def test_kernels_compile_once_and_round_every_product(name, compiled):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_where_the_kernels_fail_the_definitions_run():
     with pytest.warns(UserWarning, match="corruptions run unfused on cuda:0: Triton fails"):
-        assert not cuda._usable.__wrapped__(torch.device("cuda", 0))
-    assert not cuda.fused_on(torch.empty(0))
-    assert not cuda.fused_on(torch.empty(0, device="meta"))
+        assert not launch._usable.__wrapped__(torch.device("cuda", 0))
+    assert not launch.fused_on(torch.empty(0))
+    assert not launch.fused_on(torch.empty(0, device="meta"))
 
 
 # On a device.
@@ -117,7 +118,7 @@ def unfused(monkeypatch):
 
     def run(*arguments, **options):
         with monkeypatch.context() as patch:
-            patch.setattr(cuda, "_usable", lambda _: False)
+            patch.setattr(launch, "_usable", lambda _: False)
             return corrupt(*arguments, **options)
 
     return run
@@ -129,7 +130,7 @@ def unfused(monkeypatch):
 @pytest.mark.parametrize("name", FUSED)
 def test_fused_is_the_definition_on_cuda(name, severity, unfused):
     images = on("cuda", "contrast", severity, 64, SIDES["imagenet"])[0]
-    assert cuda.fused_on(images)
+    assert launch.fused_on(images)
     found = corrupt(images, name, severity, profile="imagenet")
     assert torch.equal(found, unfused(images, name, severity, profile="imagenet"))
     alone = corrupt(images[17:18], name, severity, profile="imagenet", ids=[17])

@@ -15,9 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, zoom
 
-from robustbench_ms.corruptions import fog, frost, keyed, snow, spatter
-from robustbench_ms.corruptions.fields import fill, narrow
-from robustbench_ms.corruptions.kernel import Setting
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Setting
+from robustbench_ms.corruptions.cpu.fields import fill, narrow
+from robustbench_ms.corruptions.cpu.smoothing import grouped
+from robustbench_ms.corruptions.defined import fog, frost, snow, spatter
+from robustbench_ms.corruptions.defined.separable import gaussian_weights
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import BadFile
 
@@ -255,7 +258,7 @@ def test_the_layer_is_scipys_to_the_last_bit(height, width, sigma):
     z = keyed.normal_quantiles()[words[0].numpy()].reshape(height, width)
     expected = gaussian_filter(0.65 + 0.3 * z, sigma, mode="nearest", truncate=4)
     out = np.empty((height, width))
-    weights = spatter._grouped(sigma, np.float64)
+    weights = grouped(gaussian_weights(sigma))
     spatter._layer(narrow(words)[0], keyed.normal_quantiles()[32768:], 0.65, 0.3, weights, out)
     assert np.array_equal(out, expected)
 

@@ -6,7 +6,7 @@ blur's first pass needs. There the truncated result is moved about and blurred a
 rounding of the source decides which byte goes in (at sigma 1.1 it keeps 160 of the 256 greys and lowers the
 rest by one); an error of one there and another at the end would make two.
 
-Each is defined in torch operations, for any device, and compiled for the CPU and for CUDA (`triton_gaussian`). All
+Each is defined in torch operations, for any device, and compiled for the CPU and for CUDA (`cuda.gaussian`). All
 take the same additions and products in the same order, and none is contracted (numba does that only where
 fastmath asks for it, Triton only where it is not told not to): bytes are equal.
 """
@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .compiled import kernel, spread
-from .cuda import fused_on
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.smoothing import convolve, grouped
+from robustbench_ms.corruptions.cuda.launch import fused_on
 
 __all__ = ["EDGE", "gaussian_weights", "soften", "soften_exactly"]
 
@@ -43,14 +44,6 @@ def gaussian_weights(sigma: float, truncate: float = 4.0) -> Array:
     return weights
 
 
-def _grouped(sigma: float, dtype: Any) -> Array:
-    """The weights for the compiled pass, which takes 2 pairs and then 4 at a time: zeros fill the outermost."""
-    weights = gaussian_weights(sigma)
-    pairs = len(weights) - 1
-    missing = pairs % 2 if pairs % 4 in (1, 2) else -pairs % 4
-    return np.append(weights, np.zeros(missing)).astype(dtype)
-
-
 def _pass(x: Tensor, weights: Array, dim: int) -> Tensor:
     """One axis of (N, C, H, W), edges repeated; terms from the outermost pair inwards, after the centre."""
     radius, size = len(weights) - 1, x.shape[dim]
@@ -68,11 +61,11 @@ def _pass(x: Tensor, weights: Array, dim: int) -> Tensor:
 def soften(images: Tensor, sigma: float) -> Tensor:
     """uint8 (N, C, H, W), contiguous -> the same, blurred and truncated."""
     if images.device.type == "cpu":
-        return _compiled(images, _grouped(sigma, np.float32), None, 1.0, EDGE)
+        return _compiled(images, grouped(gaussian_weights(sigma)).astype(np.float32), None, 1.0, EDGE)
     if fused_on(images):
-        from . import triton_gaussian
+        from robustbench_ms.corruptions.cuda import gaussian
 
-        return triton_gaussian.soften(images, sigma)
+        return gaussian.soften(images, sigma)
     return soften_by_torch(images, sigma)
 
 
@@ -88,11 +81,11 @@ def soften_exactly(images: Tensor, sigma: float) -> Tensor:
     if len(gaussian_weights(sigma)) == 1:
         return images  # trunc(x / 255 * 255) is x for every byte
     if images.device.type == "cpu":
-        return _compiled(images, _grouped(sigma, np.float64), _GREYS, 255.0, 0.0)
+        return _compiled(images, grouped(gaussian_weights(sigma)), _GREYS, 255.0, 0.0)
     if fused_on(images):
-        from . import triton_gaussian
+        from robustbench_ms.corruptions.cuda import gaussian
 
-        return triton_gaussian.soften_exactly(images, sigma)
+        return gaussian.soften_exactly(images, sigma)
     return soften_exactly_by_torch(images, sigma)
 
 
@@ -153,59 +146,15 @@ def _planes(
             tall[low : low + width] = middle[(height - 1) * width :]
         for y in range(0, height, rows):
             count = min(rows, height - y)
-            _convolve(blurred, tall, (y + radius) * width, width, weights, count * width)
+            convolve(blurred, tall, (y + radius) * width, width, weights, count * width)
             for k in range(count):
                 row, line = blurred[k * width : (k + 1) * width], wide[k * step : (k + 1) * step]
                 line[:radius] = row[0]
                 line[radius : radius + width] = row
                 line[radius + width :] = row[width - 1]
             whole = count * step - 2 * radius
-            _convolve(total, wide, radius, 1, weights, whole)
+            convolve(total, wide, radius, 1, weights, whole)
             for i in range(whole):
                 greyed[i] = np.uint8(np.int32(total[i] * gain + edge))
             for k in range(count):
                 out[p, y + k] = greyed[k * step : k * step + width]
-
-
-@kernel
-def _convolve(total: Any, x: Any, centre: Any, stride: Any, weights: Any, count: Any) -> None:
-    """total[i] = the weighted sum of x[centre + i +- j stride], from the centre, then outermost inwards."""
-    w0, j = weights[0], len(weights) - 1
-    c = x[centre:]
-    if j == 0:
-        for i in range(count):
-            total[i] = c[i] * w0
-    elif j % 4:
-        w2, w1 = weights[j], weights[j - 1]
-        a2, b2 = x[centre - j * stride :], x[centre + j * stride :]
-        a1, b1 = x[centre - (j - 1) * stride :], x[centre + (j - 1) * stride :]
-        for i in range(count):
-            total[i] = c[i] * w0 + (a2[i] + b2[i]) * w2 + (a1[i] + b1[i]) * w1
-        j -= 2
-    first = j == len(weights) - 1
-    while j > 0:
-        w4, w3, w2, w1 = weights[j], weights[j - 1], weights[j - 2], weights[j - 3]
-        a4, b4 = x[centre - j * stride :], x[centre + j * stride :]
-        a3, b3 = x[centre - (j - 1) * stride :], x[centre + (j - 1) * stride :]
-        a2, b2 = x[centre - (j - 2) * stride :], x[centre + (j - 2) * stride :]
-        a1, b1 = x[centre - (j - 3) * stride :], x[centre + (j - 3) * stride :]
-        if first:
-            for i in range(count):
-                total[i] = (
-                    c[i] * w0
-                    + (a4[i] + b4[i]) * w4
-                    + (a3[i] + b3[i]) * w3
-                    + (a2[i] + b2[i]) * w2
-                    + (a1[i] + b1[i]) * w1
-                )
-        else:
-            for i in range(count):
-                total[i] = (
-                    total[i]
-                    + (a4[i] + b4[i]) * w4
-                    + (a3[i] + b3[i]) * w3
-                    + (a2[i] + b2[i]) * w2
-                    + (a1[i] + b1[i]) * w1
-                )
-        first = False
-        j -= 4

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, spread
-from .kernel import Kernel, Setting
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+
 from .separable import EDGE
 
 __all__ = ["CONTRAST", "by_torch", "contrast"]

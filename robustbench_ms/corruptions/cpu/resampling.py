@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .compiled import kernel
+from .compile import kernel
 
 __all__ = ["frame", "mapped", "mirror", "moved", "packed", "reflect"]
 

@@ -15,12 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .compiled import kernel, spread, unsigned
-from .cuda import fused_on
-from .fields import fill, narrow
-from .kernel import Kernel, Setting
-from .motion import _add, taps
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.fields import fill, narrow
+from robustbench_ms.corruptions.cpu.smoothing import add_taps
+from robustbench_ms.corruptions.cpu.words import unsigned
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
+from .motion import taps
 from .separable import EDGE
 
 __all__ = ["SNOW", "angle", "apply", "by_torch", "draw", "fused"]
@@ -185,7 +188,7 @@ def _streaked(flakes: Any, downs: Any, rights: Any, weights: Any, package: Any, 
     for y in range(0, height, rows):
         many = min(rows, height - y)
         count = (many - 1) * step + width
-        _add(total, padded.ravel(), (y + top) * step + left, down * step + right, weight, count)
+        add_taps(total, padded.ravel(), (y + top) * step + left, down * step + right, weight, count)
         if package:
             for i in range(count):
                 snow[i] = np.uint8(np.int32(np.rint(total[i])))
@@ -288,9 +291,9 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if fused_on(images):
-        from . import triton_weather
+        from robustbench_ms.corruptions.cuda import weather
 
-        return triton_weather.snow(images, words, setting)
+        return weather.snow(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)

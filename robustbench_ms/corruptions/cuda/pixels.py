@@ -1,4 +1,4 @@
-"""Random words and single pixels on CUDA: what `keyed`, `noise`, `hsv` and `elastic` define."""
+"""Single pixels on CUDA: what `noise`, `hsv` and `elastic` define."""
 
 from __future__ import annotations
 
@@ -8,43 +8,15 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from . import keyed
-from .cuda import BLOCK, code, launch, numbers
-from .elastic import affine, smoothed
-from .kernel import Setting
-from .noise import shot_table
-from .triton_gaussian import greys
-from .triton_tiles import programs, tile
+from robustbench_ms.corruptions.corruption import Setting
+from robustbench_ms.corruptions.defined.elastic import affine, smoothed
+from robustbench_ms.corruptions.defined.noise import shot_table
 
-__all__ = ["elastic", "saturate", "shot", "words"]
+from .gaussian import greys
+from .launch import BLOCK, code, launch, numbers
+from .tiles import programs, tile
 
-
-# Words of the counter generator.
-
-
-def words(keys: Tensor, count: int, bits: int, start: int) -> Tensor:
-    """`keyed.words` on CUDA, of 16 or 32 bits: int64 (N,) -> int32 or int64 (N, count)."""
-    out = keys.new_empty((len(keys), count), dtype=torch.int32 if bits == 16 else torch.int64)
-    constants = {"GOLDEN": keyed.GOLDEN, "FIRST": keyed.FIRST, "SECOND": keyed.SECOND}
-    many = programs(len(keys), count)
-    launch(_words, many, keys.contiguous(), out, count, start, BITS=bits, BLOCK=BLOCK, **constants)
-    return out
-
-
-@code
-def _words(
-    keys: tl.tensor, out: tl.tensor, count: int, start: int,
-    BITS: tl.constexpr, GOLDEN: tl.constexpr, FIRST: tl.constexpr, SECOND: tl.constexpr, BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
-    n, at, inside = tile(count, BLOCK)
-    lanes = 64 // BITS
-    x = tl.load(keys + n).to(tl.uint64, bitcast=True)
-    x = x + (at // lanes + (start + 1)).to(tl.uint64) * GOLDEN
-    x = (x ^ (x >> 30)) * FIRST
-    x = (x ^ (x >> 27)) * SECOND
-    x = x ^ (x >> 31)
-    word = (x >> (at % lanes * BITS).to(tl.uint64)) & ((1 << BITS) - 1)
-    tl.store(out + n * count + at, word.to(out.dtype.element_ty), mask=inside)
+__all__ = ["elastic", "saturate", "shot"]
 
 
 # Shot noise: one look into the alias tables a value.

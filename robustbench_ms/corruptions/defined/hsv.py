@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, spread
-from .cuda import fused_on
-from .kernel import Kernel, Setting
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cuda.launch import fused_on
 
 __all__ = ["BRIGHTNESS", "SATURATE", "brightness", "brightness_by_torch", "saturate", "saturate_by_torch"]
 
@@ -178,9 +178,9 @@ def saturate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
         return images.clone()
     factor, offset = map(float, setting.parameters)
     if fused_on(images):
-        from . import triton_pixels
+        from robustbench_ms.corruptions.cuda import pixels
 
-        return triton_pixels.saturate(images, factor, offset)
+        return pixels.saturate(images, factor, offset)
     if images.device.type != "cpu":
         return saturate_by_torch(images, setting)
     out = torch.empty_like(images)

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .compiled import kernel, spread, unsigned, word
-from .cuda import fused_on
-from .kernel import Kernel, Setting
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.words import unsigned, word
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
 from .separable import soften, soften_exactly
 
 __all__ = ["GLASS", "offsets"]
@@ -69,9 +71,9 @@ def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     if images.device.type == "cpu":
         moved = move_compiled(x, words.to(torch.uint16).flatten(1).numpy(), setting)
     elif fused_on(images):
-        from . import triton_blur
+        from robustbench_ms.corruptions.cuda import glass
 
-        moved = triton_blur.move_rounds(x, words, reach)
+        moved = glass.move_rounds(x, words, reach)
     else:
         moved = move_by_torch(x, words, reach)
     return soften(moved, sigma)

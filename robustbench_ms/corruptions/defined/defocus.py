@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, spread
-from .cuda import fused_on
-from .kernel import Kernel, Setting
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
 from .separable import EDGE
 
 __all__ = ["DEFOCUS", "Plan", "disk", "plan", "reflected"]
@@ -144,9 +145,9 @@ def _apply(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     if images.device.type == "cpu":
         return blur_compiled(images, chosen)
     if fused_on(images):
-        from . import triton_blur
+        from robustbench_ms.corruptions.cuda import blur
 
-        return triton_blur.defocus(images, chosen)
+        return blur.defocus(images, chosen)
     return blur_by_torch(images, chosen)
 
 

@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .compiled import kernel, spread, unsigned
-from .cuda import fused_on
-from .fields import fill, narrow
-from .kernel import Kernel, Setting
-from .resampling import mapped, moved, packed
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.fields import fill, narrow
+from robustbench_ms.corruptions.cpu.resampling import mapped, moved, packed
+from robustbench_ms.corruptions.cpu.smoothing import SHIFT, grouped, smoothed_by_sums
+from robustbench_ms.corruptions.cpu.words import unsigned
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
 from .separable import gaussian_weights
-from .smoothing import SHIFT, smoothed_by_matrices, smoothed_by_sums
 
 __all__ = ["ELASTIC", "affine", "apply", "by_torch", "displacements", "draw", "fused", "smoothed"]
 
@@ -184,6 +186,78 @@ def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     return moved_.to(torch.uint8)
 
 
+@kernel(fastmath={"contract"})  # type: ignore[untyped-decorator]
+def _product(matrix: Any, x: Any, out: Any) -> None:
+    """Matrix (I, K) times x (K, J) -> out (I, J), four rows of x at a time."""
+    rows, inner = matrix.shape
+    for i in range(rows):
+        total = out[i]
+        total[:] = 0
+        k = 0
+        while k + 4 <= inner:
+            a, b, c, d = matrix[i, k], matrix[i, k + 1], matrix[i, k + 2], matrix[i, k + 3]
+            x1, x2, x3, x4 = x[k], x[k + 1], x[k + 2], x[k + 3]
+            for j in range(total.size):
+                total[j] += a * x1[j] + b * x2[j] + c * x3[j] + d * x4[j]
+            k += 4
+        while k < inner:
+            a, x1 = matrix[i, k], x[k]
+            for j in range(total.size):
+                total[j] += a * x1[j]
+            k += 1
+
+
+@kernel
+def _along_first(x: Any, even: Any, odd: Any, gain: Any, out: Any) -> None:
+    """Smooth x (n, m) along its first axis, times `gain`, rounded -> out (m, n): transposed.
+
+    A kernel that looks the same from both ends takes even input to even output and odd to odd, which halves
+    the work: `even` (ceil(n / 2), ceil(n / 2)) and `odd` (n // 2, n // 2) are its halves, doubled.
+    """
+    n, m = x.shape
+    half, other = even.shape[0], odd.shape[0]
+    sums, differences = np.empty((half, m), np.float64), np.empty((other, m), np.float64)
+    for k in range(other):
+        for j in range(m):
+            sums[k, j] = x[k, j] + x[n - 1 - k, j]
+            differences[k, j] = x[k, j] - x[n - 1 - k, j]
+    if half > other:
+        for j in range(m):
+            sums[other, j] = x[other, j]
+    upper, lower = np.empty((half, m), np.float64), np.empty((half, m), np.float64)
+    _product(even, sums, upper)
+    _product(odd, differences, lower[:other])
+    lower[other:] = 0
+    for j in range(m):
+        for i in range(half):
+            out[j, i] = np.rint((upper[i, j] + lower[i, j]) * gain)
+            out[j, n - 1 - i] = np.rint((upper[i, j] - lower[i, j]) * gain)
+
+
+@kernel
+def _smoothed_by_matrices(
+    words: Any,
+    height: Any,
+    width: Any,
+    down: Any,
+    down_odd: Any,
+    along: Any,
+    along_odd: Any,
+    scale: Any,
+    out: Any,
+) -> None:
+    """`smoothed_by_sums` for any radius, with the halves that `_along_first` takes."""
+    noise, once = np.empty((height, width), np.float64), np.empty((width, height), np.float64)
+    for y in range(height):
+        for x in range(width):
+            noise[y, x] = np.float64(2 * np.int32(words[y * width + x]) + np.int32(1 - 65536))
+    _along_first(noise, down, down_odd, SHIFT / 2, once)
+    _along_first(once, along, along_odd, 0.5, noise)
+    flat = noise.ravel()
+    for i in range(flat.size):
+        out[i] = np.float32(flat[i] * scale)
+
+
 @kernel
 def _reach(dx: Any, dy: Any) -> Any:
     """The frame that reading along the fields (H, W) needs."""
@@ -216,7 +290,7 @@ def _images(
                 if down.shape[0] == 1:
                     smoothed_by_sums(noise, height, width, down[0], along[0], scale, field[k])
                 else:
-                    smoothed_by_matrices(
+                    _smoothed_by_matrices(
                         noise, height, width, down, down_odd, along, along_odd, scale, field[k]
                     )
         dx, dy = field[0].reshape(height, width), field[1].reshape(height, width)
@@ -225,13 +299,6 @@ def _images(
             moved(mapped(images[n], parts[n], margin), margin, dx, dy, out[n])
         else:
             moved(packed(images[n], margin, False), margin, dx, dy, out[n])
-
-
-def _grouped(weights: Array) -> Array:
-    """The weights with as many zeros outside as `_convolve` wants: 2 pairs and then 4 at a time."""
-    pairs = len(weights) - 1
-    missing = pairs % 2 if pairs % 4 in (1, 2) else -pairs % 4
-    return np.append(weights, np.zeros(missing))
 
 
 def _halves(matrix: Array) -> tuple[Array, Array]:
@@ -251,7 +318,7 @@ def _kernels(
     height: int, width: int, sigma_down: float, sigma_along: float
 ) -> tuple[Array, Array, Array, Array]:
     """What the compiled smoothing takes: each axis's short sum (1, taps) and nothing, or its matrix's halves."""
-    down, along = _grouped(_weights(sigma_down)), _grouped(_weights(sigma_along))
+    down, along = grouped(_weights(sigma_down)), grouped(_weights(sigma_along))
     if len(down) <= min(height, _SHORT) + 1 and len(along) <= min(width, _SHORT) + 1:
         nothing = np.empty((0, 0))
         return down[None], nothing, along[None], nothing
@@ -286,9 +353,9 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if fused_on(images):
-        from . import triton_pixels
+        from robustbench_ms.corruptions.cuda import pixels
 
-        return triton_pixels.elastic(images, words, setting)
+        return pixels.elastic(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)

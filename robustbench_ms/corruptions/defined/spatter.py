@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .compiled import kernel, spread, unsigned
-from .cuda import fused_on
-from .fields import fill, narrow
-from .kernel import Kernel, Setting
-from .separable import EDGE, _convolve, _grouped, _pass, gaussian_weights
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.fields import fill, narrow
+from robustbench_ms.corruptions.cpu.smoothing import convolve, grouped
+from robustbench_ms.corruptions.cpu.words import unsigned
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
+from .separable import EDGE, _pass, gaussian_weights
 
 __all__ = ["MUD_FROM", "SPATTER", "apply", "by_torch", "colour_of", "draw", "fused", "water"]
 
@@ -107,13 +110,13 @@ def _blurred(tall: Any, height: Any, width: Any, weights: Any, out: Any) -> Any:
     wide, total = np.empty(rows * step, np.float64), np.empty(rows * step, np.float64)
     for y in range(0, height, rows):
         count = min(rows, height - y)
-        _convolve(narrowed, tall, (y + radius) * width, width, weights, count * width)
+        convolve(narrowed, tall, (y + radius) * width, width, weights, count * width)
         for k in range(count):
             row, line = narrowed[k * width : (k + 1) * width], wide[k * step : (k + 1) * step]
             line[:radius] = row[0]
             line[radius : radius + width] = row
             line[radius + width :] = row[width - 1]
-        _convolve(total, wide, radius, 1, weights, count * step - 2 * radius)
+        convolve(total, wide, radius, 1, weights, count * step - 2 * radius)
         for k in range(count):
             out[y + k] = total[k * step : k * step + width]
 
@@ -189,7 +192,7 @@ def _run(images: Tensor, words: Array | None, keys: Array | None, setting: Setti
     mean, sigma, smooth, threshold, strength, mud = setting.parameters
     count, channels, height, width = images.shape
     out = torch.empty_like(images)
-    weights, colour = _grouped(smooth, np.float64), colour_of(mud, channels)
+    weights, colour = grouped(gaussian_weights(smooth)), colour_of(mud, channels)
     quantiles = keyed.normal_quantiles()[32768:]
     x, y = images.numpy(), out.numpy()
 
@@ -204,7 +207,7 @@ def _run(images: Tensor, words: Array | None, keys: Array | None, setting: Setti
             else:
                 field = words[n]
             if mud:
-                edges = _grouped(strength, np.float64)
+                edges = grouped(gaussian_weights(strength))
                 _mud(x[n], y[n], field, quantiles, mean, sigma, weights, threshold, edges, colour)
             else:
                 _liquid(field, quantiles, mean, sigma, weights, threshold, liquid)
@@ -223,9 +226,9 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if fused_on(images):
-        from . import triton_weather
+        from robustbench_ms.corruptions.cuda import weather
 
-        return triton_weather.spatter(images, words, setting)
+        return weather.spatter(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(images, narrow(words), None, setting)

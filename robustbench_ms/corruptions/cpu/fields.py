@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, word
+from .compile import kernel
+from .words import word
 
 __all__ = ["fill", "narrow"]
 

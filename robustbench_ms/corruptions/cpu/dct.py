@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .compiled import kernel
+from .compile import kernel
 
 __all__ = ["transform_blocks", "transforms"]
 

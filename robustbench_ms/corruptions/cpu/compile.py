@@ -20,13 +20,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numba import njit
 
-from .keyed import FIRST, GOLDEN, SECOND
-
-__all__ = ["kernel", "mix", "spread", "unsigned", "word"]
+__all__ = ["kernel", "spread"]
 
 
 def kernel(function: Callable[..., Any] | None = None, *, fastmath: Any = False) -> Any:
@@ -40,31 +37,31 @@ def kernel(function: Callable[..., Any] | None = None, *, fastmath: Any = False)
     options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
     try:
         compiled = njit(cache=True, **options)(function)
-    except RuntimeError:  # numba: "cannot cache function: no locator available"
+        # numba says in each function's index what its file was, and takes an index that says something else for
+        # an empty one. It has no public way to have it say more.
+        index = compiled._cache._cache_file  # noqa: SLF001
+        index._source_stamp = (index._source_stamp, _sources())  # noqa: SLF001
+    except (
+        RuntimeError,
+        AttributeError,
+    ):  # nowhere to write, or a numba that keeps its indices in another way
         return njit(**options)(function)
-    _drop_stale(compiled.stats.cache_path)
     return compiled
 
 
 @cache
-def _drop_stale(folder: str) -> None:
-    """Forget the machine code in numba's cache folder unless every source file is as it was.
+def _sources() -> str:
+    """A digest of every source file of the corruptions, whatever folder it lies in.
 
-    numba asks that only of the file that a kernel stands in, and keeps kernels that call a function of another file,
-    or use its constants, when that one changes.
+    Machine code is kept with it: numba itself asks only of the file that a function stands in, and would go on with
+    one that calls a function of another file, or uses its constants, when that one changes. Each index answers for
+    itself, so no process clears away what another has just compiled.
     """
-    sources = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        sources.update(path.read_bytes())
-    note = Path(folder) / "sources.sha256"
-    try:
-        if note.exists() and note.read_text() == sources.hexdigest():
-            return
-        for index in Path(folder).glob("*.nbi"):
-            index.unlink(missing_ok=True)
-        note.write_text(sources.hexdigest())
-    except OSError:
-        pass  # where nothing can be written, numba writes nothing either
+    digest, room = hashlib.sha256(), Path(__file__).parents[1]
+    for path in sorted(room.rglob("*.py")):
+        digest.update(f"{path.relative_to(room)} ".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}
@@ -103,29 +100,3 @@ def spread(run: Callable[..., Any], items: int, *arguments: Any, grain: int = 1)
     finally:
         for other in others:
             other.result()
-
-
-def unsigned(keys: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """int64 keys (N,) on the CPU as the uint64 array that compiled kernels take."""
-    return keys.contiguous().numpy().view(np.uint64)
-
-
-_GOLDEN, _FIRST, _SECOND = np.uint64(GOLDEN), np.uint64(FIRST), np.uint64(SECOND)
-_ONE, _27, _30, _31 = np.uint64(1), np.uint64(27), np.uint64(30), np.uint64(31)
-
-
-@kernel
-def mix(x: Any) -> Any:
-    """The finaliser of `keyed`, for one uint64."""
-    x = (x ^ (x >> _30)) * _FIRST
-    x = (x ^ (x >> _27)) * _SECOND
-    return x ^ (x >> _31)
-
-
-@kernel
-def word(key: Any, index: Any) -> Any:
-    """The generator's 64-bit word `index` (from 0) of a key, both uint64.
-
-    Its four 16-bit lanes, low bits first, are words 4 * index ... of `keyed.words`.
-    """
-    return mix(key + (index + _ONE) * _GOLDEN)

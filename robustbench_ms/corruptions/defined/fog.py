@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .compiled import kernel, spread, unsigned
-from .cuda import fused_on
-from .fields import fill, narrow
-from .kernel import Kernel, Setting
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.fields import fill, narrow
+from robustbench_ms.corruptions.cpu.words import unsigned
+from robustbench_ms.corruptions.cuda.launch import fused_on
 
 __all__ = ["FOG", "apply", "by_torch", "draw", "fused", "levels", "light", "map_side"]
 
@@ -214,9 +215,9 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if fused_on(images):
-        from . import triton_weather
+        from robustbench_ms.corruptions.cuda import weather
 
-        return triton_weather.fog(images, words, setting)
+        return weather.fog(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     return _run(_from_words, images, narrow(words), setting)

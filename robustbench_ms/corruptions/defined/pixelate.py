@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, spread
-from .kernel import Kernel, Setting
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
 
 __all__ = ["PIXELATE", "by_torch", "pixelate"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import triton.language as tl
 
-from .cuda import BLOCK, code
+from .launch import BLOCK, code
 
 __all__ = ["programs", "tile"]
 

@@ -33,7 +33,7 @@ def _usable(device: torch.device) -> bool:
     if device.type != "cuda" or torch.version.hip is not None or find_spec("triton") is None:
         return False
     try:
-        from .triton_gaussian import soften
+        from .gaussian import soften
 
         soften(torch.zeros((1, 1, 1, 1), dtype=torch.uint8, device=device), 1.0)
     except Exception as reason:  # noqa: BLE001 - whatever it is, the definitions do without

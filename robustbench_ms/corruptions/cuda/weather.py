@@ -9,17 +9,18 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from . import fog as clouds
-from . import frost as ices
-from . import keyed
-from . import spatter as drops
-from .cuda import BLOCK, code, launch, numbers
-from .kernel import Setting
-from .separable import EDGE
-from .snow import _BLUE, _GREEN, _RED, _axes, _axis, _streaks
-from .triton_blur import move
-from .triton_gaussian import smooth
-from .triton_tiles import programs, tile
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Setting
+from robustbench_ms.corruptions.defined import fog as clouds
+from robustbench_ms.corruptions.defined import frost as ices
+from robustbench_ms.corruptions.defined import spatter as drops
+from robustbench_ms.corruptions.defined.separable import EDGE
+from robustbench_ms.corruptions.defined.snow import _BLUE, _GREEN, _RED, _axes, _axis, _streaks
+
+from .blur import move
+from .gaussian import smooth
+from .launch import BLOCK, code, launch, numbers
+from .tiles import programs, tile
 
 __all__ = ["fog", "frost", "snow", "spatter"]
 

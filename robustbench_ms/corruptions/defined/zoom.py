@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .compiled import kernel, spread
-from .cuda import fused_on
-from .kernel import Kernel, Setting
-from .lanes import LANES, add_mixed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.lanes import LANES, add_mixed
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
 from .separable import EDGE
 
 __all__ = ["ZOOM", "line"]
@@ -56,9 +57,9 @@ def _apply(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     if images.device.type == "cpu":
         return zoom_compiled(images, setting.parameters)
     if fused_on(images):
-        from . import triton_blur
+        from robustbench_ms.corruptions.cuda import blur
 
-        return triton_blur.zoom(images, setting.parameters)
+        return blur.zoom(images, setting.parameters)
     return zoom_by_torch(images, setting.parameters)
 
 

@@ -16,11 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.dct import transform_blocks, transforms
 from robustbench_ms.errors import UserError
-
-from .compiled import kernel, spread
-from .dct import transform_blocks, transforms
-from .kernel import Kernel, Setting
 
 __all__ = ["JPEG", "by_torch", "jpeg_compression", "jpeg_round_trip"]
 

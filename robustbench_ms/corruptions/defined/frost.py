@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cuda.launch import fused_on
 from robustbench_ms.errors import BadFile
-
-from . import keyed
-from .compiled import kernel, spread
-from .cuda import fused_on
-from .kernel import Kernel, Setting
 
 __all__ = ["FROST", "PHOTOGRAPHS", "apply", "by_torch", "crops", "draw", "photograph"]
 
@@ -165,9 +164,9 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     """
     assert words is not None
     if fused_on(images):
-        from . import triton_weather
+        from robustbench_ms.corruptions.cuda import weather
 
-        return triton_weather.frost(images, words, setting)
+        return weather.frost(images, words, setting)
     if images.device.type != "cpu":
         return by_torch(images, words, setting)
     height, width = images.shape[2:]

@@ -8,9 +8,10 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from .cuda import BLOCK, code, launch
-from .separable import EDGE, gaussian_weights
-from .triton_tiles import programs, tile
+from robustbench_ms.corruptions.defined.separable import EDGE, gaussian_weights
+
+from .launch import BLOCK, code, launch
+from .tiles import programs, tile
 
 __all__ = ["greys", "smooth", "soften", "soften_exactly"]
 

@@ -18,10 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .compiled import kernel, spread
-from .cuda import fused_on
-from .kernel import Kernel, Setting
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.smoothing import add_taps
+from robustbench_ms.corruptions.cuda.launch import fused_on
+
 from .separable import EDGE
 
 __all__ = ["MOTION", "angle", "taps"]
@@ -71,10 +73,10 @@ def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     if images.device.type == "cpu":
         return move_compiled(images, lines, package=package)
     if fused_on(images):
-        from . import triton_blur
+        from robustbench_ms.corruptions.cuda import blur
 
         height, width = images.shape[2:]
-        return triton_blur.move(images, lines, (height, width), "truncated" if package else "quantum")
+        return blur.move(images, lines, (height, width), "truncated" if package else "quantum")
     return move_by_torch(images, lines, package=package)
 
 
@@ -146,7 +148,7 @@ def _planes(
         for y in range(0, height, block):
             many = min(block, height - y)
             count = (many - 1) * step + width
-            _add(total, padded, (y + top) * step + left, down * step + right, w, count)
+            add_taps(total, padded, (y + top) * step + left, down * step + right, w, count)
             if package:
                 for i in range(count):
                     greyed[i] = np.uint8(np.int32(total[i] + np.float32(EDGE)))
@@ -156,30 +158,6 @@ def _planes(
                     greyed[i] = np.uint8((quantum - (quantum >> 8)) >> 8)
             for k in range(many):
                 out[p, y + k] = greyed[k * step : k * step + width]
-
-
-@kernel
-def _add(total: Any, x: Any, here: Any, distances: Any, weights: Any, count: Any) -> None:
-    """total[i] = the weighted sum of x[here + i + distance], in the taps' order, eight and then one at a time."""
-    for i in range(count):
-        total[i] = 0
-    t = 0
-    while t + 8 <= len(weights):
-        w1, w2, w3, w4 = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
-        w5, w6, w7, w8 = weights[t + 4], weights[t + 5], weights[t + 6], weights[t + 7]
-        x1, x2 = x[here + distances[t] :], x[here + distances[t + 1] :]
-        x3, x4 = x[here + distances[t + 2] :], x[here + distances[t + 3] :]
-        x5, x6 = x[here + distances[t + 4] :], x[here + distances[t + 5] :]
-        x7, x8 = x[here + distances[t + 6] :], x[here + distances[t + 7] :]
-        for i in range(count):
-            v = total[i] + x1[i] * w1 + x2[i] * w2 + x3[i] * w3 + x4[i] * w4
-            total[i] = v + x5[i] * w5 + x6[i] * w6 + x7[i] * w7 + x8[i] * w8
-        t += 8
-    while t < len(weights):
-        w1, x1 = weights[t], x[here + distances[t] :]
-        for i in range(count):
-            total[i] += x1[i] * w1
-        t += 1
 
 
 MOTION = Kernel(_apply, _draw)

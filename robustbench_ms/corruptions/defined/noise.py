@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keyed
-from .compiled import kernel, spread, unsigned, word
-from .cuda import fused_on
-from .kernel import Kernel, Setting
+from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions.corruption import Kernel, Setting
+from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.words import unsigned, word
+from robustbench_ms.corruptions.cuda.launch import fused_on
 
 __all__ = ["KERNELS", "shot_table"]
 
@@ -229,9 +230,9 @@ def _alias(weights: Array, values: Array) -> Array:
 def _shot(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
     if fused_on(images):
-        from . import triton_pixels
+        from robustbench_ms.corruptions.cuda import pixels
 
-        return triton_pixels.shot(images, words, setting.parameters)
+        return pixels.shot(images, words, setting.parameters)
     return shot_by_torch(images, words, setting.parameters)
 
 

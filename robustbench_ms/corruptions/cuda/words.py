@@ -1,0 +1,39 @@
+"""Words of the counter generator on CUDA, as `keyed` defines them."""
+
+from __future__ import annotations
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from robustbench_ms.corruptions.splitmix import FIRST, GOLDEN, SECOND
+
+from .launch import BLOCK, code, launch
+from .tiles import programs, tile
+
+__all__ = ["words"]
+
+
+def words(keys: Tensor, count: int, bits: int, start: int) -> Tensor:
+    """`keyed.words` on CUDA, of 16 or 32 bits: int64 (N,) -> int32 or int64 (N, count)."""
+    out = keys.new_empty((len(keys), count), dtype=torch.int32 if bits == 16 else torch.int64)
+    constants = {"GOLDEN": GOLDEN, "FIRST": FIRST, "SECOND": SECOND}
+    many = programs(len(keys), count)
+    launch(_words, many, keys.contiguous(), out, count, start, BITS=bits, BLOCK=BLOCK, **constants)
+    return out
+
+
+@code
+def _words(
+    keys: tl.tensor, out: tl.tensor, count: int, start: int,
+    BITS: tl.constexpr, GOLDEN: tl.constexpr, FIRST: tl.constexpr, SECOND: tl.constexpr, BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
+    n, at, inside = tile(count, BLOCK)
+    lanes = 64 // BITS
+    x = tl.load(keys + n).to(tl.uint64, bitcast=True)
+    x = x + (at // lanes + (start + 1)).to(tl.uint64) * GOLDEN
+    x = (x ^ (x >> 30)) * FIRST
+    x = (x ^ (x >> 27)) * SECOND
+    x = x ^ (x >> 31)
+    word = (x >> (at % lanes * BITS).to(tl.uint64)) & ((1 << BITS) - 1)
+    tl.store(out + n * count + at, word.to(out.dtype.element_ty), mask=inside)
