@@ -1,7 +1,8 @@
 """The pilot that chose the rate of the fast cards: `python -m tests.pilot FOLDER [--data DATA]`.
 
 Three rates x three systems, four epochs each, one seed that is never reported, judged on the held-out samples alone.
-Stopped, it goes on; started twice, the two share the work. Then it prints results/training-pilot.md.
+Stopped, it goes on; started twice, the two share the work. What results/training-pilot.jsonl has is not trained
+again. Then it prints the page that stands beside that file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from robustbench_ms.subjects.training import Epoch, rounds
 SYSTEMS = {"none": "resnet20-fast", "ema": "resnet20-fast-ema", "dmsca": "resnet20-fast-dmsca"}
 RATES = (0.1, 0.2, 0.4)
 SEED = 99
+KEPT = Path(__file__).parent.parent / "results" / "training-pilot.jsonl"
 COMMON = {"epochs": 4, "warmup_epochs": 1}
 CUTOUT = "pilot-none-0.2-cutout8"
 
@@ -40,7 +42,7 @@ def pilot_cards():
 def accuracies(folder):
     """{card: held-out accuracy after its last epoch} of those that are finished."""
     found = {}
-    for path in folder.glob("*.jsonl"):
+    for path in (*folder.glob("*.jsonl"), KEPT):
         for line in path.read_text().splitlines():
             told = json.loads(line)
             if told["event"] == "epoch" and told["number"] == told["epochs"]:
@@ -92,10 +94,9 @@ def main():
     options = parser.parse_args()
     cards, folder = pilot_cards(), options.folder
     folder.mkdir(parents=True, exist_ok=True)
+    todo = [card for name, card in cards.items() if name not in accuracies(folder)]
     with (folder / f"log-{os.getpid()}.jsonl").open("a") as log:
-        for event in rounds(
-            list(cards.values()), [SEED], folder / "weights", Places.find(options.data), device="cpu"
-        ):
+        for event in rounds(todo, [SEED], folder / "weights", Places.find(options.data), device="cpu"):
             log.write(
                 json.dumps({"event": type(event).__name__.lower(), **asdict(event)}, default=str) + "\n"
             )
