@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from robustbench_ms.catalog.find import find_card
-from robustbench_ms.models.costs import input_of
+from robustbench_ms.subjects.costs import input_of
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.weights import load_into
 from tests.models.golden import CARDS, written
