@@ -15,7 +15,7 @@ from torch import Tensor
 from robustbench_ms.errors import UserError, choose
 
 from . import keyed
-from .corruption import Kernel, Setting
+from .corruption import Corruption, Setting
 from .table import NAMES, PROFILES, SEVERITIES, parameters
 
 __all__ = ["SIDES", "corrupt", "kernel_of"]
@@ -33,11 +33,11 @@ _HOMES = {
 
 
 @cache
-def kernel_of(name: str) -> Kernel:
+def kernel_of(name: str) -> Corruption:
     """The draw and apply of one corruption of table.NAMES."""
     name = choose(name, NAMES, "corruption")
     home = next(module for module, names in _HOMES.items() if name in names)
-    kernels: dict[str, Kernel] = import_module(f".{home}", __package__).KERNELS
+    kernels: dict[str, Corruption] = import_module(f".{home}", __package__).KERNELS
     return kernels[name]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .corruption import Kernel, Setting
+from .corruption import Corruption, Setting
 from .defined.defocus import DEFOCUS
+from .defined.gaussian_blur import soften
 from .defined.glass import GLASS
 from .defined.motion import MOTION
-from .defined.separable import soften
 from .defined.zoom import ZOOM
 
 __all__ = ["KERNELS"]
@@ -24,5 +24,5 @@ KERNELS = {
     "glass_blur": GLASS,
     "motion_blur": MOTION,
     "zoom_blur": ZOOM,
-    "gaussian_blur": Kernel(_gaussian),
+    "gaussian_blur": Corruption(_gaussian),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["Kernel", "Setting"]
+__all__ = ["Corruption", "Setting"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class Corruption:
     """One corruption, by its pure functions on batches.
 
     `apply(images, words, setting)` maps uint8 (N, C, H, W), C 3 or 1, contiguous, on any device, to the

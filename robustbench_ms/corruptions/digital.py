@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .corruption import Kernel
+from .corruption import Corruption
 from .defined.contrast import CONTRAST
 from .defined.elastic import ELASTIC
 from .defined.hsv import SATURATE
@@ -11,7 +11,7 @@ from .defined.pixelate import PIXELATE
 
 __all__ = ["KERNELS"]
 
-KERNELS: dict[str, Kernel] = {
+KERNELS: dict[str, Corruption] = {
     "contrast": CONTRAST,
     "elastic_transform": ELASTIC,
     "pixelate": PIXELATE,

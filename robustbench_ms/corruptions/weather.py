@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .corruption import Kernel
+from .corruption import Corruption
 from .defined.fog import FOG
 from .defined.frost import FROST
 from .defined.hsv import BRIGHTNESS
@@ -11,7 +11,7 @@ from .defined.spatter import SPATTER
 
 __all__ = ["KERNELS"]
 
-KERNELS: dict[str, Kernel] = {
+KERNELS: dict[str, Corruption] = {
     "snow": SNOW,
     "frost": FROST,
     "fog": FOG,

@@ -22,11 +22,11 @@ from robustbench_ms.corruptions.defined import (
     elastic,
     fog,
     frost,
+    gaussian_blur,
     glass,
     hsv,
     motion,
     noise,
-    separable,
     snow,
     spatter,
 )
@@ -77,14 +77,14 @@ def words_for(x, draw, setting):
 
 def softened(x, setting):
     sigma = setting.parameters
-    return gaussian.soften(x, sigma), separable.soften_by_torch(x, sigma)
+    return gaussian.soften(x, sigma), gaussian_blur.soften_by_torch(x, sigma)
 
 
 def softened_exactly(x, setting):
     """Of glass blur: any grey may come out a level lower, on flat patches too."""
     sigma = setting.parameters[0]
     x[..., : x.shape[-2] // 2, :] = 73 + torch.arange(x.shape[1])[:, None, None].to(torch.uint8)
-    return gaussian.soften_exactly(x, sigma), separable.soften_exactly_by_torch(x, sigma)
+    return gaussian.soften_exactly(x, sigma), gaussian_blur.soften_exactly_by_torch(x, sigma)
 
 
 def glass_rounds(x, setting):
@@ -190,7 +190,7 @@ def test_a_row_longer_than_a_step_of_the_sums():
 def test_tables_of_greys_are_the_divisions():
     x = torch.arange(256, dtype=torch.uint8).view(1, 1, 256, 1).expand(-1, -1, -1, 4).contiguous()
     found = gaussian.soften_exactly(x, 0.7)
-    assert torch.equal(found, separable.soften_exactly_by_torch(x, 0.7))
+    assert torch.equal(found, gaussian_blur.soften_exactly_by_torch(x, 0.7))
     x = torch.cartesian_prod(*[torch.arange(0, 256, 51, dtype=torch.uint8)] * 3).T.reshape(1, 3, 6, 36)
     setting = Setting("imagenet", 4, parameters("saturate", "imagenet", 4))
     found, expected = saturated(x.contiguous(), setting)

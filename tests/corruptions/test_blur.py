@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from robustbench_ms.corruptions import SIDES, corrupt, kernel_of, keyed
 from robustbench_ms.corruptions.corruption import Setting
-from robustbench_ms.corruptions.defined import defocus, glass, motion, separable
+from robustbench_ms.corruptions.defined import defocus, gaussian_blur, glass, motion
 from robustbench_ms.corruptions.defined import zoom as zooming
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from tests.oracles.agreement import compare
@@ -50,10 +50,10 @@ def sigmas() -> list[float]:
 def test_gaussian_compiled_is_the_definition(sigma):
     for shape in SHAPES:
         x = textured(shape)
-        assert torch.equal(separable.soften(x, sigma), separable.soften_by_torch(x, sigma)), shape
-        assert torch.equal(separable.soften_exactly(x, sigma), separable.soften_exactly_by_torch(x, sigma)), (
-            shape
-        )
+        assert torch.equal(gaussian_blur.soften(x, sigma), gaussian_blur.soften_by_torch(x, sigma)), shape
+        assert torch.equal(
+            gaussian_blur.soften_exactly(x, sigma), gaussian_blur.soften_exactly_by_torch(x, sigma)
+        ), shape
 
 
 @pytest.mark.parametrize("sigma", sigmas())
@@ -65,7 +65,7 @@ def test_the_exact_gaussian_has_scipys_every_bit(sigma):
             np.uint8(gaussian_filter(plane.numpy() / 255.0, sigma, mode="nearest", truncate=4.0) * 255)
             for plane in x[0]
         ]
-        np.testing.assert_array_equal(separable.soften_exactly(x, sigma)[0].numpy(), np.stack(expected))
+        np.testing.assert_array_equal(gaussian_blur.soften_exactly(x, sigma)[0].numpy(), np.stack(expected))
 
 
 def test_a_flat_image_stays_as_it_is():

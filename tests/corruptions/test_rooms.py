@@ -33,7 +33,7 @@ BACK = {
     ("defined.hsv", "cuda.launch"), ("defined.hsv", "cuda.pixels"),
     ("defined.motion", "cuda.blur"), ("defined.motion", "cuda.launch"),
     ("defined.noise", "cuda.launch"), ("defined.noise", "cuda.pixels"),
-    ("defined.separable", "cuda.gaussian"), ("defined.separable", "cuda.launch"),
+    ("defined.gaussian_blur", "cuda.gaussian"), ("defined.gaussian_blur", "cuda.launch"),
     ("defined.snow", "cuda.launch"), ("defined.snow", "cuda.weather"),
     ("defined.spatter", "cuda.launch"), ("defined.spatter", "cuda.weather"),
     ("defined.zoom", "cuda.blur"), ("defined.zoom", "cuda.launch"),
@@ -48,8 +48,8 @@ ASKING = {
     "defined.contrast:contrast", "defined.defocus:_apply", "defined.elastic:apply", "defined.fog:apply",
     "defined.frost:apply", "defined.glass:_apply", "defined.hsv:brightness", "defined.hsv:saturate",
     "defined.jpeg:jpeg_round_trip", "defined.motion:_apply", "defined.noise:_shot", "defined.pixelate:pixelate",
-    "defined.separable:soften", "defined.separable:soften_exactly", "defined.snow:apply", "defined.spatter:apply",
-    "defined.zoom:_apply",
+    "defined.gaussian_blur:soften", "defined.gaussian_blur:soften_exactly", "defined.snow:apply",
+    "defined.spatter:apply", "defined.zoom:_apply",
 }  # fmt: skip
 """Functions below the fused forms that ask what device a tensor is on. The first three may: numpy's keys and the
 pieces of snow's lines are a matter of speed. The others hand over to another form."""

@@ -20,7 +20,7 @@ from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.smoothing import grouped
 from robustbench_ms.corruptions.defined import fog, frost, snow, spatter
-from robustbench_ms.corruptions.defined.separable import gaussian_weights
+from robustbench_ms.corruptions.defined.gaussian_blur import gaussian_weights
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import BadFile
 

@@ -1,10 +1,10 @@
-"""How compiled kernels are made and run on the CPU.
+"""How compiled loops are made and run on the CPU.
 
-A kernel is a numba function `f(start, stop, *arrays)` that works on items start..stop-1 (images, planes or
+A loop is a numba function `f(start, stop, *arrays)` that works on items start..stop-1 (images, planes or
 rows) and touches no output of another item. `spread` shares the items among threads of our own. numba's
 own parallel loops are not used: its OpenMP layer kills a process that forked after the first loop
 (DataLoader workers do), its workqueue layer kills one that calls from two threads, and either spins beside
-torch's pool. Kernels release the GIL, so plain Python threads serve.
+torch's pool. Loops release the GIL, so plain Python threads serve.
 
 The number of threads is torch's (`torch.set_num_threads`; 1 in a DataLoader worker).
 """
@@ -23,30 +23,30 @@ from typing import Any
 import torch
 from numba import njit
 
-__all__ = ["kernel", "spread"]
+__all__ = ["compiled", "spread"]
 
 
-def kernel(function: Callable[..., Any] | None = None, *, fastmath: Any = False) -> Any:
+def compiled(function: Callable[..., Any] | None = None, *, fastmath: Any = False) -> Any:
     """Compile a function at its first call, without the GIL, and keep the machine code on disk.
 
     numba keeps it in `__pycache__` or, where that cannot be written, in its folder of the user. Where there
     is neither, it is compiled anew in each process.
     """
     if function is None:
-        return lambda f: kernel(f, fastmath=fastmath)
+        return lambda f: compiled(f, fastmath=fastmath)
     options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
     try:
-        compiled = njit(cache=True, **options)(function)
+        kept = njit(cache=True, **options)(function)
         # numba says in each function's index what its file was, and takes an index that says something else for
         # an empty one. It has no public way to have it say more.
-        index = compiled._cache._cache_file  # noqa: SLF001
+        index = kept._cache._cache_file  # noqa: SLF001
         index._source_stamp = (index._source_stamp, _sources())  # noqa: SLF001
     except (
         RuntimeError,
         AttributeError,
     ):  # nowhere to write, or a numba that keeps its indices in another way
         return njit(**options)(function)
-    return compiled
+    return kept
 
 
 @cache

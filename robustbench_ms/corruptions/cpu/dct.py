@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .compile import kernel
+from .compile import compiled
 
 __all__ = ["transform_blocks", "transforms"]
 
@@ -76,7 +76,7 @@ _CHUNK = 128
 """Blocks that are worked on at a time: two buffers of them and their pixels stay in the first caches."""
 
 
-@kernel
+@compiled
 def _rows_forward(x: Any, to: Any, count: Any) -> None:
     """One row of each block: x (8 count) -> to[8 k chunks + j], value k of block j."""
     for j in range(count):
@@ -89,7 +89,7 @@ def _rows_forward(x: Any, to: Any, count: Any) -> None:
         to[j + 32 * _CHUNK], to[j + 40 * _CHUNK], to[j + 48 * _CHUNK], to[j + 56 * _CHUNK] = b4, b5, b6, b7
 
 
-@kernel
+@compiled
 def _columns_forward(x: Any, to: Any, count: Any) -> None:
     for j in range(count):
         b0, b1, b2, b3, b4, b5, b6, b7 = _forward(
@@ -101,7 +101,7 @@ def _columns_forward(x: Any, to: Any, count: Any) -> None:
         to[j + 4 * _CHUNK], to[j + 5 * _CHUNK], to[j + 6 * _CHUNK], to[j + 7 * _CHUNK] = b4, b5, b6, b7
 
 
-@kernel
+@compiled
 def _quantised(x: Any, count: Any, step: Any, share: Any) -> None:
     """Coefficients, 8 times as large as they count, to the nearest multiples of the step.
 
@@ -115,7 +115,7 @@ def _quantised(x: Any, count: Any, step: Any, share: Any) -> None:
         x[j] = np.int16(-whole if value < 0 else whole)
 
 
-@kernel
+@compiled
 def _columns_inverse(x: Any, to: Any, count: Any) -> None:
     for j in range(count):
         a0, a1, a2, a3, a4, a5, a6, a7 = _inverse(
@@ -127,12 +127,12 @@ def _columns_inverse(x: Any, to: Any, count: Any) -> None:
         to[j + 4 * _CHUNK], to[j + 5 * _CHUNK], to[j + 6 * _CHUNK], to[j + 7 * _CHUNK] = a4, a5, a6, a7
 
 
-@kernel
+@compiled
 def _cut(value: Any) -> Any:
     return np.int16(min(max(value, np.int32(-128)), np.int32(127)))
 
 
-@kernel
+@compiled
 def _rows_inverse(x: Any, to: Any, count: Any) -> None:
     for j in range(count):
         a0, a1, a2, a3, a4, a5, a6, a7 = _inverse(
@@ -144,7 +144,7 @@ def _rows_inverse(x: Any, to: Any, count: Any) -> None:
         to[8 * j + 4], to[8 * j + 5], to[8 * j + 6], to[8 * j + 7] = _cut(a4), _cut(a5), _cut(a6), _cut(a7)
 
 
-@kernel
+@compiled
 def transform_blocks(plane: Any, blocks: Any, steps: Any, buffers: Any) -> None:
     """Transform, quantise and transform back, in place.
 

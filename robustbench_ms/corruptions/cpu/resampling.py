@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .compile import kernel
+from .compile import compiled
 
 __all__ = ["frame", "mapped", "mirror", "moved", "packed", "reflect"]
 
@@ -70,7 +70,7 @@ def _interpolation(
 _interpolate: Any = intrinsic(_interpolation)
 
 
-@kernel
+@compiled
 def mirror(at: Any, size: Any) -> Any:
     """An index reflected about the middles of the first and the last pixel."""
     if 0 <= at < size:
@@ -79,7 +79,7 @@ def mirror(at: Any, size: Any) -> Any:
     return 2 * size - 2 - at if at >= size else at
 
 
-@kernel
+@compiled
 def reflect(at: Any, size: Any) -> Any:
     """An index reflected about the outer edges of the first and the last pixel."""
     if 0 <= at < size:
@@ -88,7 +88,7 @@ def reflect(at: Any, size: Any) -> Any:
     return 2 * size - 1 - at if at >= size else at
 
 
-@kernel
+@compiled
 def frame(framed: Any, height: Any, width: Any, margin: Any, about_middles: Any) -> None:
     """Fill the frame from the image, which is there already: `mirror` if `about_middles`, else `reflect`.
 
@@ -119,7 +119,7 @@ def frame(framed: Any, height: Any, width: Any, margin: Any, about_middles: Any)
         last[i] = 0
 
 
-@kernel
+@compiled
 def packed(image: Any, margin: Any, about_middles: Any) -> Any:
     """uint8 (C, H, W), C 3 or 1 -> the framed image, uint8."""
     channels, height, width = image.shape
@@ -135,7 +135,7 @@ def packed(image: Any, margin: Any, about_middles: Any) -> Any:
     return framed
 
 
-@kernel
+@compiled
 def mapped(image: Any, part: Any, margin: Any) -> Any:
     """The affine map `part` (6,) of an image, uint8 (C, H, W), reflected about its edge pixels' middles.
 
@@ -178,7 +178,7 @@ def mapped(image: Any, part: Any, margin: Any) -> Any:
     return framed
 
 
-@kernel
+@compiled
 def moved(framed: Any, margin: Any, dx: Any, dy: Any, out: Any) -> None:
     """A framed image read along the fields (H, W), which stay within the margin -> uint8 (C, H, W)."""
     channels, height, width = out.shape

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .compile import kernel
+from .compile import compiled
 
 __all__ = ["SHIFT", "add_taps", "convolve", "grouped", "smoothed_by_sums"]
 
@@ -23,7 +23,7 @@ def grouped(weights: Array) -> Array:
     return np.append(weights, np.zeros(missing))
 
 
-@kernel
+@compiled
 def convolve(total: Any, x: Any, centre: Any, stride: Any, weights: Any, count: Any) -> None:
     """total[i] = the weighted sum of x[centre + i +- j stride], from the centre, then outermost inwards."""
     w0, j = weights[0], len(weights) - 1
@@ -67,7 +67,7 @@ def convolve(total: Any, x: Any, centre: Any, stride: Any, weights: Any, count: 
         j -= 4
 
 
-@kernel
+@compiled
 def add_taps(total: Any, x: Any, here: Any, distances: Any, weights: Any, count: Any) -> None:
     """total[i] = the weighted sum of x[here + i + distance], in the taps' order, eight and then one at a time."""
     for i in range(count):
@@ -91,7 +91,7 @@ def add_taps(total: Any, x: Any, here: Any, distances: Any, weights: Any, count:
         t += 1
 
 
-@kernel
+@compiled
 def smoothed_by_sums(words: Any, height: Any, width: Any, down: Any, along: Any, scale: Any, out: Any) -> Any:
     """Words (H * W) -> one field of `elastic.displacements`, float32 (H * W), by short sums.
 

@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 from robustbench_ms.corruptions.defined.defocus import Plan
-from robustbench_ms.corruptions.defined.separable import EDGE
+from robustbench_ms.corruptions.defined.gaussian_blur import EDGE
 from robustbench_ms.corruptions.defined.zoom import _lines, _share
 
 from .launch import BLOCK, code, launch

@@ -1,4 +1,4 @@
-"""Gaussian blurs on CUDA, as `separable` defines them: down the columns into floats, then along the rows."""
+"""Gaussian blurs on CUDA, as `gaussian_blur` defines them: down the columns into floats, then along the rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from robustbench_ms.corruptions.defined.separable import EDGE, gaussian_weights
+from robustbench_ms.corruptions.defined.gaussian_blur import EDGE, gaussian_weights
 
 from .launch import BLOCK, code, launch
 from .tiles import programs, tile
@@ -29,13 +29,13 @@ def greys(device: torch.device) -> Tensor:
 
 
 def soften(images: Tensor, sigma: float) -> Tensor:
-    """`separable.soften` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+    """`gaussian_blur.soften` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
     line = _line(sigma, torch.float32, 1.0, EDGE, images.device)
     return _softened(images, line, line, tabled=False)
 
 
 def soften_exactly(images: Tensor, sigma: float) -> Tensor:
-    """`separable.soften_exactly` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+    """`gaussian_blur.soften_exactly` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
     line = _line(sigma, torch.float64, 255.0, 0.0, images.device)
     return _softened(images, line, greys(images.device), tabled=True)
 

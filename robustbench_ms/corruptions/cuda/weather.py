@@ -14,7 +14,7 @@ from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.defined import fog as clouds
 from robustbench_ms.corruptions.defined import frost as ices
 from robustbench_ms.corruptions.defined import spatter as drops
-from robustbench_ms.corruptions.defined.separable import EDGE
+from robustbench_ms.corruptions.defined.gaussian_blur import EDGE
 from robustbench_ms.corruptions.defined.snow import _BLUE, _GREEN, _RED, _axes, _axis, _streaks
 
 from .blur import move

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 
-from .separable import EDGE
+from .gaussian_blur import EDGE
 
 __all__ = ["CONTRAST", "by_torch", "contrast"]
 
@@ -28,7 +28,7 @@ def by_torch(images: Tensor, setting: Setting) -> Tensor:
     return (images.to(torch.float32) * factor + shift).to(torch.uint8)
 
 
-@kernel
+@compiled
 def _contrast_planes(start: Any, stop: Any, planes: Any, out: Any, factor: Any, edge: Any) -> Any:
     factor32 = np.float32(factor)
     for p in range(start, stop):
@@ -60,4 +60,4 @@ def contrast(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return out
 
 
-CONTRAST = Kernel(contrast)
+CONTRAST = Corruption(contrast)

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cuda.launch import fused_on
 
-from .separable import EDGE
+from .gaussian_blur import EDGE
 
 __all__ = ["DEFOCUS", "Plan", "disk", "plan", "reflected"]
 
@@ -214,7 +214,7 @@ def blur_compiled(images: Tensor, plan: Plan) -> Tensor:
     return out
 
 
-@kernel
+@compiled
 def _groups(
     start: Any,
     stop: Any,
@@ -299,7 +299,7 @@ def _groups(
                 out[first + k, y] = greyed[k * wide : k * wide + width]
 
 
-@kernel
+@compiled
 def _gather(total: Any, runs: Any, widths: Any, centre: Any) -> None:
     """The disk's sum about row `centre`: integers, so in any order."""
     turns = runs.shape[1]
@@ -323,7 +323,7 @@ def _gather(total: Any, runs: Any, widths: Any, centre: Any) -> None:
         k += 1
 
 
-@kernel
+@compiled
 def _column(total: Any, disks: Any, gaussian: Any, centre: Any) -> None:
     """The Gaussian down the columns, about row `centre`."""
     bands = len(disks)
@@ -336,7 +336,7 @@ def _column(total: Any, disks: Any, gaussian: Any, centre: Any) -> None:
             total[i] += (above[i] + below[i]) * w
 
 
-@kernel
+@compiled
 def _correct(total: Any, runs: Any, places: Any, weights: Any, centre: Any, first: Any) -> None:
     """Add weight * (run j of row centre - dy, and of row centre + dy), three corrections at a time."""
     turns = runs.shape[1]
@@ -354,4 +354,4 @@ def _correct(total: Any, runs: Any, places: Any, weights: Any, centre: Any, firs
             total[i] = v + real(np.int32(a3[i] + b3[i])) * w3
 
 
-DEFOCUS = Kernel(_apply)
+DEFOCUS = Corruption(_apply)

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.resampling import mapped, moved, packed
 from robustbench_ms.corruptions.cpu.smoothing import SHIFT, grouped, smoothed_by_sums
 from robustbench_ms.corruptions.cpu.words import unsigned
 from robustbench_ms.corruptions.cuda.launch import fused_on
 
-from .separable import gaussian_weights
+from .gaussian_blur import gaussian_weights
 
 __all__ = ["ELASTIC", "affine", "apply", "by_torch", "displacements", "draw", "fused", "smoothed"]
 
@@ -186,7 +186,7 @@ def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     return moved_.to(torch.uint8)
 
 
-@kernel(fastmath={"contract"})  # type: ignore[untyped-decorator]
+@compiled(fastmath={"contract"})  # type: ignore[untyped-decorator]
 def _product(matrix: Any, x: Any, out: Any) -> None:
     """Matrix (I, K) times x (K, J) -> out (I, J), four rows of x at a time."""
     rows, inner = matrix.shape
@@ -207,7 +207,7 @@ def _product(matrix: Any, x: Any, out: Any) -> None:
             k += 1
 
 
-@kernel
+@compiled
 def _along_first(x: Any, even: Any, odd: Any, gain: Any, out: Any) -> None:
     """Smooth x (n, m) along its first axis, times `gain`, rounded -> out (m, n): transposed.
 
@@ -234,7 +234,7 @@ def _along_first(x: Any, even: Any, odd: Any, gain: Any, out: Any) -> None:
             out[j, n - 1 - i] = np.rint((upper[i, j] - lower[i, j]) * gain)
 
 
-@kernel
+@compiled
 def _smoothed_by_matrices(
     words: Any,
     height: Any,
@@ -258,7 +258,7 @@ def _smoothed_by_matrices(
         out[i] = np.float32(flat[i] * scale)
 
 
-@kernel
+@compiled
 def _reach(dx: Any, dy: Any) -> Any:
     """The frame that reading along the fields (H, W) needs."""
     most = np.float32(0)
@@ -268,7 +268,7 @@ def _reach(dx: Any, dy: Any) -> Any:
     return np.int64(np.ceil(most)) + 1
 
 
-@kernel
+@compiled
 def _images(
     start: Any, stop: Any, images: Any, out: Any, words: Any, keys: Any, lead: Any, parts: Any,
     down: Any, down_odd: Any, along: Any, along_odd: Any, scale: Any,
@@ -366,4 +366,4 @@ def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     return _run(images, None, keys, setting)
 
 
-ELASTIC = Kernel(apply, draw, fused)
+ELASTIC = Corruption(apply, draw, fused)

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.words import unsigned
 from robustbench_ms.corruptions.cuda.launch import fused_on
@@ -93,7 +93,7 @@ def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     return ((images.to(torch.float32) + cloud) * dim).to(torch.uint8)
 
 
-@kernel
+@compiled
 def _extremes(values: Any) -> Any:
     """The least and the greatest of float32 values: by their bits, as integers of the same order.
 
@@ -111,7 +111,7 @@ def _extremes(values: Any) -> Any:
     return found[0], found[1]
 
 
-@kernel
+@compiled
 def _heights(words: Any, side: Any, decay: Any, now: Any, later: Any) -> Any:
     """`_plasma` of one image; `now` and `later` are float32 (M * M). Returns which holds it, and its extremes.
 
@@ -160,7 +160,7 @@ def _heights(words: Any, side: Any, decay: Any, now: Any, later: Any) -> Any:
     return now, low, high
 
 
-@kernel
+@compiled
 def _mix(image: Any, out: Any, heights: Any, low: Any, high: Any, strength: Any) -> Any:
     """`heights` (M, M) over one image (C, H, W)."""
     brightest = np.float32(image.max())
@@ -174,7 +174,7 @@ def _mix(image: Any, out: Any, heights: Any, low: Any, high: Any, strength: Any)
                 to[i] = np.uint8(np.int32((np.float32(x[i]) + (row[i] - low) * scale) * dim))
 
 
-@kernel
+@compiled
 def _from_words(
     start: Any, stop: Any, images: Any, words: Any, out: Any, side: Any, strength: Any, decay: Any
 ) -> Any:
@@ -184,7 +184,7 @@ def _from_words(
         _mix(images[i], out[i], heights.reshape(side, side), low, high, strength)
 
 
-@kernel
+@compiled
 def _from_keys(
     start: Any, stop: Any, images: Any, keys: Any, out: Any, side: Any, strength: Any, decay: Any
 ) -> Any:
@@ -228,4 +228,4 @@ def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     return _run(_from_keys, images, unsigned(keys), setting)
 
 
-FOG = Kernel(apply, draw, fused)
+FOG = Corruption(apply, draw, fused)

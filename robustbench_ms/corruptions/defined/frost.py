@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cuda.launch import fused_on
 from robustbench_ms.errors import BadFile
 
@@ -140,7 +140,7 @@ def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     return total.clamp_(max=255).to(torch.uint8)
 
 
-@kernel
+@compiled
 def _images(
     start: Any, stop: Any, images: Any, out: Any, first: Any, stride: Any, planes: Any,
     of_image: Any, of_frost: Any,
@@ -181,4 +181,4 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return out
 
 
-FROST = Kernel(apply, draw)
+FROST = Corruption(apply, draw)

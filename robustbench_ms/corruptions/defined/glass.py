@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.words import unsigned, word
 from robustbench_ms.corruptions.cuda.launch import fused_on
 
-from .separable import soften, soften_exactly
+from .gaussian_blur import soften, soften_exactly
 
 __all__ = ["GLASS", "offsets"]
 
@@ -102,7 +102,7 @@ def move_compiled(images: Tensor, words: Array, setting: Setting) -> Tensor:
     return out
 
 
-@kernel
+@compiled
 def _images(start: Any, stop: Any, images: Any, words: Any, reach: Any, rounds: Any, out: Any) -> None:
     """Pixel after pixel as the sources do it, on pixels packed into one word each."""
     channels, height, width = images.shape[1:]
@@ -142,4 +142,4 @@ def _images(start: Any, stop: Any, images: Any, words: Any, reach: Any, rounds: 
                 plane[i] = np.uint8(pixels[i] >> np.uint32(8 * c))
 
 
-GLASS = Kernel(_apply, _draw, _fused)
+GLASS = Corruption(_apply, _draw, _fused)

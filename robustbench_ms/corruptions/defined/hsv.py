@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cuda.launch import fused_on
 
 __all__ = ["BRIGHTNESS", "SATURATE", "brightness", "brightness_by_torch", "saturate", "saturate_by_torch"]
@@ -53,7 +53,7 @@ _BLOCK = 2048
 """Pixels that a step takes at a time: they stay in the first cache."""
 
 
-@kernel
+@compiled
 def _brightness_rgb(start: Any, stop: Any, images: Any, out: Any, factors: Any, black: Any) -> None:
     """Step by step, for a loop that looks up a table is not vector code."""
     value, factor = np.empty(_BLOCK, np.uint8), np.empty(_BLOCK, np.float32)
@@ -131,7 +131,7 @@ def saturate_by_torch(images: Tensor, setting: Setting) -> Tensor:
     return (torch.stack(channels, dim=1).clamp(0, 1) * 255).to(torch.uint8)
 
 
-@kernel
+@compiled
 def _saturate_rgb(start: Any, stop: Any, images: Any, out: Any, factor: Any, offset: Any) -> Any:
     for n in range(start, stop):
         reds, greens, blues = images[n]
@@ -190,5 +190,5 @@ def saturate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return out
 
 
-BRIGHTNESS = Kernel(brightness)
-SATURATE = Kernel(saturate)
+BRIGHTNESS = Corruption(brightness)
+SATURATE = Corruption(saturate)

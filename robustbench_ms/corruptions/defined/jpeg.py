@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.dct import transform_blocks, transforms
 from robustbench_ms.errors import UserError
 
@@ -122,7 +122,7 @@ def by_torch(images: Tensor, quality: int) -> Tensor:
     return torch.stack([red, green, blue], dim=1).clamp(0, 255).to(torch.uint8)
 
 
-@kernel
+@compiled
 def _luma(image: Any, plane: Any, strip: Any) -> None:
     """The luminance (or the grey channel) of one image, less 128, into the strips of `plane` from `strip` on."""
     channels, height, width = image.shape
@@ -142,7 +142,7 @@ def _luma(image: Any, plane: Any, strip: Any) -> None:
         line[width:] = line[width - 1]
 
 
-@kernel
+@compiled
 def _chroma(image: Any, plane: Any, strip: Any, of_red: Any, of_green: Any, of_blue: Any) -> None:
     """A chroma plane of one image, halved, less 128, into the strips of `plane` from `strip` on."""
     height, width = image.shape[1:]
@@ -173,7 +173,7 @@ def _chroma(image: Any, plane: Any, strip: Any, of_red: Any, of_green: Any, of_b
             line[x] = np.int16((total[2 * x] + total[2 * x + 1] + bias[x]) >> 2)
 
 
-@kernel
+@compiled
 def _widened(here: Any, near: Any, total: Any, out: Any) -> None:
     """A row of a chroma plane at full size: `here` and half a row towards `near`, and so between columns."""
     columns = here.size
@@ -191,7 +191,7 @@ def _widened(here: Any, near: Any, total: Any, out: Any) -> None:
         out[2 * x + 1] = np.int16(middle + total[x + 2] + less) >> 4
 
 
-@kernel
+@compiled
 def _coloured(luma: Any, blueness: Any, redness: Any, strip: Any, half_strip: Any, out: Any) -> None:
     """The planes' strips of one image back to RGB, uint8 (3, H, W).
 
@@ -227,7 +227,7 @@ def _coloured(luma: Any, blueness: Any, redness: Any, strip: Any, half_strip: An
             blue[x] = np.uint8(np.int32(min(max(value, zero), most)))
 
 
-@kernel
+@compiled
 def _images(start: Any, stop: Any, images: Any, out: Any, steps: Any) -> None:
     """Small images are taken several at a time, so that there are blocks enough for long loops."""
     channels, height, width = images.shape[1:]
@@ -290,4 +290,4 @@ def jpeg_compression(images: Tensor, words: Tensor | None, setting: Setting) -> 
     return jpeg_round_trip(images, setting.parameters)
 
 
-JPEG = Kernel(jpeg_compression)
+JPEG = Corruption(jpeg_compression)

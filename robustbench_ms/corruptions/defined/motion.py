@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.smoothing import add_taps
 from robustbench_ms.corruptions.cuda.launch import fused_on
 
-from .separable import EDGE
+from .gaussian_blur import EDGE
 
 __all__ = ["MOTION", "angle", "taps"]
 
@@ -115,7 +115,7 @@ def move_compiled(images: Tensor, lines: tuple[Tensor, Tensor, Tensor], *, packa
     return out
 
 
-@kernel
+@compiled
 def _planes(
     start: Any,
     stop: Any,
@@ -160,4 +160,4 @@ def _planes(
                 out[p, y + k] = greyed[k * step : k * step + width]
 
 
-MOTION = Kernel(_apply, _draw)
+MOTION = Corruption(_apply, _draw)

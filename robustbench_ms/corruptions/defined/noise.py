@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.words import unsigned, word
 from robustbench_ms.corruptions.cuda.launch import fused_on
 
@@ -25,7 +25,7 @@ __all__ = ["KERNELS", "shot_table"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _CHUNK = 4096
-"""Values that a compiled kernel works on at a time, in buffers that stay in the first cache."""
+"""Values that a compiled loop works on at a time, in buffers that stay in the first cache."""
 
 _16, _32, _48 = np.uint64(16), np.uint64(32), np.uint64(48)
 _LOW = np.uint64(0xFFFF)
@@ -50,14 +50,14 @@ def _fused(run: Any, images: Tensor, keys: Tensor, *arguments: Any) -> Tensor:
     return out
 
 
-@kernel
+@compiled
 def _fill(key: Any, first: Any, block: Any) -> None:
     """The key's words from `first` (of the generator) on: uint64."""
     for j in range(len(block)):
         block[j] = word(key, np.uint64(first + j))
 
 
-@kernel
+@compiled
 def _look(indices: Any, table: Any, found: Any) -> None:
     """found[i] = table[i-th 16-bit lane]. Scalar loads from words in registers; gathers take twice as long."""
     for j in range(len(indices)):
@@ -84,7 +84,7 @@ def _gaussian(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return (images + table[words]).clamp_(0, 255).to(torch.uint8)
 
 
-@kernel
+@compiled
 def _gaussian_chunks(start: Any, stop: Any, images: Any, keys: Any, table: Any, out: Any) -> None:
     count = images.shape[1]
     per = (count + _CHUNK - 1) // _CHUNK
@@ -117,7 +117,7 @@ def _speckle(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return (images * table[words]).clamp_(0, 255).to(torch.uint8)
 
 
-@kernel
+@compiled
 def _speckle_chunks(start: Any, stop: Any, images: Any, keys: Any, table: Any, out: Any) -> None:
     count = images.shape[1]
     per = (count + _CHUNK - 1) // _CHUNK
@@ -152,7 +152,7 @@ def _impulse(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return out.masked_fill_(words < pepper, 0)
 
 
-@kernel
+@compiled
 def _impulse_chunks(start: Any, stop: Any, images: Any, keys: Any, bounds: Any, out: Any) -> None:
     count = images.shape[1]
     per = (count + _CHUNK - 1) // _CHUNK
@@ -245,7 +245,7 @@ def shot_by_torch(images: Tensor, words: Tensor, photons: float) -> Tensor:
     return (grey & 0xFF).to(torch.uint8)
 
 
-@kernel
+@compiled
 def _shot_chunks(start: Any, stop: Any, images: Any, keys: Any, bins: Any, table: Any, out: Any) -> None:
     count = images.shape[1]
     per = (count + _CHUNK - 1) // _CHUNK
@@ -272,8 +272,8 @@ def _shot_fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
 
 
 KERNELS = {
-    "gaussian_noise": Kernel(_gaussian, _draw16, _gaussian_fused),
-    "shot_noise": Kernel(_shot, _draw32, _shot_fused),
-    "impulse_noise": Kernel(_impulse, _draw16, _impulse_fused),
-    "speckle_noise": Kernel(_speckle, _draw16, _speckle_fused),
+    "gaussian_noise": Corruption(_gaussian, _draw16, _gaussian_fused),
+    "shot_noise": Corruption(_shot, _draw32, _shot_fused),
+    "impulse_noise": Corruption(_impulse, _draw16, _impulse_fused),
+    "speckle_noise": Corruption(_speckle, _draw16, _speckle_fused),
 }

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 
 __all__ = ["PIXELATE", "by_torch", "pixelate"]
 
@@ -99,7 +99,7 @@ def _taps(size: int, scale: float, profile: str) -> tuple[Any, Any]:
     return at, np.where(k < axis.number, -1, 0).astype(np.int32)
 
 
-@kernel
+@compiled
 def _narrowed(plane: Any, at: Any, inside: Any, weight: Any, total: Any, out: Any) -> None:
     """Every row reduced; written out for the usual box sizes, for a loop of variable length is not vector code."""
     taps, small = at.shape
@@ -128,7 +128,7 @@ def _narrowed(plane: Any, at: Any, inside: Any, weight: Any, total: Any, out: An
             to[x] = np.uint8(np.int32(np.int32(total[x] * weight[x]) + half) >> _BITS)
 
 
-@kernel
+@compiled
 def _planes(
     start: Any, stop: Any, planes: Any, out: Any, at: Any, inside: Any, column_weight: Any, column_nearest: Any,
     first: Any, number: Any, row_weight: Any, row_nearest: Any,
@@ -181,4 +181,4 @@ def pixelate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return out
 
 
-PIXELATE = Kernel(pixelate, smallest=4)
+PIXELATE = Corruption(pixelate, smallest=4)

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.smoothing import add_taps
 from robustbench_ms.corruptions.cpu.words import unsigned
 from robustbench_ms.corruptions.cuda.launch import fused_on
 
+from .gaussian_blur import EDGE
 from .motion import taps
-from .separable import EDGE
 
 __all__ = ["SNOW", "angle", "apply", "by_torch", "draw", "fused"]
 
@@ -139,7 +139,7 @@ def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
     return total.clamp_(max=255).to(torch.uint8)
 
 
-@kernel
+@compiled
 def _flakes(
     words: Any, quantiles: Any, mean: Any, sigma: Any, threshold: Any, drawn: Any,
     tops: Any, bottoms: Any, tops_weight: Any, bottoms_weight: Any,
@@ -167,7 +167,7 @@ def _flakes(
                 out[y, x] = np.float32(0.0 if value < threshold else np.floor(min(value, 1.0) * 255))
 
 
-@kernel
+@compiled
 def _streaked(flakes: Any, downs: Any, rights: Any, weights: Any, package: Any, out: Any) -> Any:
     """Motion blur of the flakes (h, w), cut to `out`, uint8 (H, W)."""
     tall, wide = flakes.shape
@@ -200,7 +200,7 @@ def _streaked(flakes: Any, downs: Any, rights: Any, weights: Any, package: Any, 
             out[y + k] = snow[k * step : k * step + width]
 
 
-@kernel
+@compiled
 def _composed(image: Any, snow: Any, mix: Any, out: Any) -> None:
     """One image (C, H * W) under its snow (H * W), which read backwards is turned by 180 degrees."""
     channels, size = image.shape
@@ -237,7 +237,7 @@ def _composed(image: Any, snow: Any, mix: Any, out: Any) -> None:
                 to[i] = np.uint8(np.int32(min(value, most)))
 
 
-@kernel
+@compiled
 def _snowed(
     start: Any, stop: Any, images: Any, out: Any, words: Any, keys: Any,
     downs: Any, rights: Any, weights: Any, quantiles: Any, mean: Any, sigma: Any, threshold: Any, mix: Any,
@@ -304,4 +304,4 @@ def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     return _run(images, None, keys, setting)
 
 
-SNOW = Kernel(apply, draw, fused)
+SNOW = Corruption(apply, draw, fused)

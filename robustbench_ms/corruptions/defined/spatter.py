@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.smoothing import convolve, grouped
 from robustbench_ms.corruptions.cpu.words import unsigned
 from robustbench_ms.corruptions.cuda.launch import fused_on
 
-from .separable import EDGE, _pass, gaussian_weights
+from .gaussian_blur import EDGE, _pass, gaussian_weights
 
 __all__ = ["MUD_FROM", "SPATTER", "apply", "by_torch", "colour_of", "draw", "fused", "water"]
 
@@ -96,7 +96,7 @@ def water(images: Tensor, layer: Tensor, setting: Setting) -> Tensor:
     return (images.to(torch.float32) + amount * colour + EDGE).clamp_(max=255).to(torch.uint8)
 
 
-@kernel
+@compiled
 def _blurred(tall: Any, height: Any, width: Any, weights: Any, out: Any) -> Any:
     """Both passes; the field stands in the middle rows of `tall`, whose repeated edges are filled in here."""
     radius = len(weights) - 1
@@ -121,7 +121,7 @@ def _blurred(tall: Any, height: Any, width: Any, weights: Any, out: Any) -> Any:
             out[y + k] = total[k * step : k * step + width]
 
 
-@kernel
+@compiled
 def _layer(words: Any, quantiles: Any, mean: Any, sigma: Any, weights: Any, out: Any) -> Any:
     """The smoothed noise of one image into `out`, float64 (H, W); `quantiles` are those above the median."""
     height, width = out.shape
@@ -135,7 +135,7 @@ def _layer(words: Any, quantiles: Any, mean: Any, sigma: Any, weights: Any, out:
     _blurred(tall, height, width, weights, out)
 
 
-@kernel
+@compiled
 def _mud(
     image: Any, out: Any, words: Any, quantiles: Any, mean: Any, sigma: Any, weights: Any, threshold: Any,
     edge_weights: Any, colour: Any,
@@ -160,7 +160,7 @@ def _mud(
                 out[channel, y, x] = np.uint8(np.int32(min(value, np.float32(255))))
 
 
-@kernel
+@compiled
 def _liquid(words: Any, quantiles: Any, mean: Any, sigma: Any, weights: Any, threshold: Any, out: Any) -> Any:
     """The water's layer in bytes, uint8 (H, W)."""
     layer = np.empty(out.shape, np.float64)
@@ -171,7 +171,7 @@ def _liquid(words: Any, quantiles: Any, mean: Any, sigma: Any, weights: Any, thr
             out[y, x] = np.uint8(np.int32(0.0 if value < threshold else value * 255))
 
 
-@kernel
+@compiled
 def _water(image: Any, out: Any, liquid: Any, relief: Any, strength: Any, colour: Any) -> Any:
     channels, height, width = image.shape
     most = np.int32(1)
@@ -239,4 +239,4 @@ def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     return _run(images, None, unsigned(keys), setting)
 
 
-SPATTER = Kernel(apply, draw, fused)
+SPATTER = Corruption(apply, draw, fused)

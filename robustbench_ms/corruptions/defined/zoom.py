@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_ms.corruptions.corruption import Kernel, Setting
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.lanes import LANES, add_mixed
 from robustbench_ms.corruptions.cuda.launch import fused_on
 
-from .separable import EDGE
+from .gaussian_blur import EDGE
 
 __all__ = ["ZOOM", "line"]
 
@@ -110,7 +110,7 @@ def zoom_compiled(images: Tensor, factors: tuple[float, ...]) -> Tensor:
     return out
 
 
-@kernel
+@compiled
 def _bands(
     start: Any,
     stop: Any,
@@ -166,4 +166,4 @@ def _bands(
                     line[x] = greyed[x * LANES + lane]
 
 
-ZOOM = Kernel(_apply)
+ZOOM = Corruption(_apply)

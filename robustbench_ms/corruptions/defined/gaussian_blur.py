@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from robustbench_ms.corruptions.cpu.compile import kernel, spread
+from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.smoothing import convolve, grouped
 from robustbench_ms.corruptions.cuda.launch import fused_on
 
@@ -113,7 +113,7 @@ def _compiled(images: Tensor, weights: Array, greys: Array | None, gain: float, 
     return out
 
 
-@kernel
+@compiled
 def _planes(
     start: Any, stop: Any, planes: Any, weights: Any, greys: Any, gain: Any, edge: Any, out: Any
 ) -> None:
