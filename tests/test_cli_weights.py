@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from robustbench_ms.catalog.find import shipped
 from tests import fakes
 
 
@@ -91,3 +92,19 @@ def test_published_weights_say_where_they_come_from(rbms, tiny, tmp_path):
     assert found.code == 2
     assert "https://github.com/akamaster/pytorch_resnet_cifar10" in found.err
     assert str(tmp_path / "empty" / "weights") in found.err
+
+
+def test_weights_that_only_the_repository_has_say_so(rbms, tiny, tmp_path):
+    """As in a wheel, which holds the card and not its weights."""
+    text = (shipped("baselines") / "resnet20-fast.toml").read_text()
+    text = "\n\n".join(p for p in text.split("\n\n") if not p.startswith("[[weights]]"))
+    card = tmp_path / "resnet20-fast.toml"
+    card.write_text(
+        text.replace("untrained = true\n", "")
+        + '\n[[weights]]\nfile = "weights/gone.safetensors"\nseed = 0\n'
+    )
+    found = rbms("run", tiny, "-m", card)
+
+    assert found.code == 2
+    assert "weights weights/gone.safetensors are not in" in found.err
+    assert "they come from the repository's baselines/weights (made by rbms train" in found.err

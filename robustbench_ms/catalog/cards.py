@@ -193,24 +193,18 @@ def write_weights(card: Card, seed: int, path: Path, sha256: str) -> Path:
     )
     text = re.sub(r"(?m)^untrained\s*=.*\n", "", file.read_text(encoding="utf-8"))
     blocks = re.split(r"(?m)^(?=\[)", text)
-    mine = [
-        i
-        for i, b in enumerate(blocks)
-        if b.startswith("[[weights]]") and re.search(rf"(?m)^seed\s*=\s*{seed}\s*$", b)
-    ]
-    if mine:
-        blocks[mine[0]] = table + "\n" * (len(blocks[mine[0]]) - len(blocks[mine[0]].rstrip("\n")) - 1)
-    else:
-        last = [i for i, b in enumerate(blocks) if b.startswith("[[weights]]")]
-        at = last[-1] + 1 if last else len(blocks)
-        blocks[at - 1] = blocks[at - 1].rstrip("\n") + "\n\n"
-        blocks.insert(at, table + ("\n" if at < len(blocks) else ""))
+    given = [i for i, block in enumerate(blocks) if block.startswith("[[weights]]")]
+    mine = [i for i in given if re.search(rf"(?m)^seed\s*=\s*{seed}\s*$", blocks[i])]
+    at = mine[0] if mine else given[-1] + 1 if given else len(blocks)
+    blocks[at - 1] = blocks[at - 1].rstrip() + "\n\n"
+    blocks[at : at + len(mine)] = [table + "\n"]
     with replacing(file) as part:
-        part.write_text("".join(blocks), encoding="utf-8")
+        part.write_text("".join(blocks).rstrip() + "\n", encoding="utf-8")
         try:
             read_card(part)
         except UserError as error:
+            told = str(error).removeprefix(f"{part}: ").replace(str(part), file.name)
             raise BadFile(
-                f"{file} would be no card with these weights ({error}); it is left as it was"
+                f"{file} would be no card with these weights ({told}); it is left as it was"
             ) from error
     return file

@@ -24,6 +24,7 @@ from torch import nn
 
 from robustbench_ms.models import attention_blocks, create_attention, resnet50
 from robustbench_ms.models.attention import ATTENTIONS
+from tests.benchmarks.devices import DEVICES
 from tests.models import literal
 
 THREADS = int(os.environ.get("RBMS_BENCH_THREADS", "2"))
@@ -40,13 +41,6 @@ STAGES = {  # the maps of ResNet-50's four stages, and of ResNet-20's first
 }
 EQUATIONS = {"ema": literal.ema, "dmsca": literal.dmsca}
 PASSES = ("forward", "both")
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
-    ),
-]
 
 
 class Literal(nn.Module):

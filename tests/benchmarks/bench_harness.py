@@ -27,15 +27,9 @@ from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.identity import exact_arithmetic
 from robustbench_ms.subjects.loading import load_model
 from robustbench_ms.tasks import find_task
+from tests.benchmarks.devices import DEVICES
 
 LIMIT = int(os.environ.get("RBMS_BENCH_LIMIT", "1000"))
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
-    ),
-]
 
 
 @pytest.fixture

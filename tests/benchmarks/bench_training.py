@@ -21,16 +21,10 @@ from torch.nn import functional as F
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.training.loop import _Training, read_recipe
+from tests.benchmarks.devices import DEVICES
 
 STEPS = int(os.environ.get("RBMS_BENCH_STEPS", "12"))
 TURNS = 5
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
-    ),
-]
 
 
 @pytest.fixture
