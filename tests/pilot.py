@@ -23,19 +23,18 @@ SEED = 99
 KEPT = Path(__file__).parent.parent / "results" / "training-pilot.jsonl"
 COMMON = {"epochs": 4, "warmup_epochs": 1}
 CUTOUT = "pilot-none-0.2-cutout8"
+"""Tried once beside the others and not taken, so recipes have no such key; its line in KEPT is all there is."""
 
 
 def pilot_cards():
-    """{name: card}: the fast cards with another rate and fewer epochs, and one with cutout."""
+    """{name: card}: the fast cards with another rate and fewer epochs."""
     cards = {}
     for rate in RATES:
         for system, name in SYSTEMS.items():
             card = find_card(name)
-            recipe = {k: v for k, v in card.recipe.items() if k not in {"number", "cutout"}}
+            recipe = {k: v for k, v in card.recipe.items() if k != "number"}
             told = {**recipe, **COMMON, "lr": rate}
             cards[f"pilot-{system}-{rate}"] = replace(card, name=f"pilot-{system}-{rate}", recipe=told)
-    plain = cards["pilot-none-0.2"]
-    cards[CUTOUT] = replace(plain, name=CUTOUT, recipe={**plain.recipe, "cutout": 8})
     return cards
 
 
@@ -65,7 +64,8 @@ def page(found):
         "",
         (
             f"Held-out accuracy (5,000 training images that are never trained on) after {COMMON['epochs']} epochs of "
-            f"the fast cards' recipe, seed {SEED}, which is reported nowhere else; CPU. By `python -m tests.pilot`."
+            f"the fast cards' recipe, seed {SEED}, which is reported nowhere else; CPU. By `python -m tests.pilot`. "
+            "One training each; a 95 % interval over the 5,000 images is some 1.1 points to either side."
         ),
         "",
         "| system | " + " | ".join(f"lr {rate}" for rate in RATES) + " | its own best |",
@@ -83,7 +83,9 @@ def page(found):
         else "No system loses over half a point to its own best by the common rate."
     )
     plain = found["pilot-none-0.2"]
-    lines.append(f"Cutout of 8 pixels, none, lr 0.2: {found[CUTOUT]:.2%} against {plain:.2%} without.")
+    lines.append(
+        f"Cutout of 8 pixels, none, lr 0.2: {found[CUTOUT]:.2%} against {plain:.2%} without; not taken."
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -20,6 +20,7 @@ from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training import read_recipe
 from robustbench_ms.subjects.weights import file_digest, load_into
+from tests import pilot
 
 ROOT = Path(__file__).parent.parent
 RECORDS = sorted((ROOT / "results").glob("*/*.correct.npz"))
@@ -113,6 +114,14 @@ def test_the_committed_leaderboard_is_fresh():
     }
 
     assert (ROOT / "results" / "LEADERBOARD.md").read_text(encoding="utf-8") == page(found)
+
+
+def test_the_pilots_page_is_fresh_and_the_fast_cards_have_its_rate():
+    folder = ROOT / "results"
+    told = pilot.page(pilot.accuracies(folder))
+
+    assert (folder / "training-pilot.md").read_text(encoding="utf-8") == told
+    assert f"one for all: **{find_card('resnet20-fast').recipe['lr']}**" in told
 
 
 @pytest.mark.parametrize("suite", ["cifar10-c"])

@@ -129,24 +129,6 @@ def test_an_alternating_flip_shows_both_sides_in_any_two_epochs(pictures):
     assert not torch.equal(turns(40, 1, 0), turns(40, 0, 0))
 
 
-def test_a_cutout_is_one_black_square_that_the_border_may_cut(pictures):
-    images = torch.from_numpy(pictures[0]).permute(0, 3, 1, 2).clamp(1, 255).contiguous()
-    shown = augment(images, (), torch.Generator().manual_seed(0), cutout=8)
-
-    sides = []
-    for before, after in zip(images, shown, strict=True):
-        black = (after == 0).all(0)
-        assert torch.equal(after[:, ~black], before[:, ~black])
-        rows, columns = black.any(1).nonzero().flatten(), black.any(0).nonzero().flatten()
-        assert black[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
-        for found in (rows, columns):
-            size = len(found)
-            assert size == 8 or (4 <= size < 8 and (found.min() == 0 or found.max() == 31))
-            sides.append(size)
-    assert sides.count(8) > 40
-    assert min(sides) < 8  # some are cut
-
-
 FAST = [name for name in card_names() if "-fast" in name]
 
 

@@ -1,4 +1,4 @@
-"""What a training shows of its images: moved, mirrored, covered by chance; on the images' device."""
+"""What a training shows of its images: moved and mirrored by chance; on the images' device."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ def augment(
     random: torch.Generator,
     *,
     mirrored: Tensor | None = None,
-    cutout: int = 0,
 ) -> Tensor:
     """uint8 (N, C, H, W) to the same, each sample changed by draws of its own.
 
-    `mirrored`, bool (N,), says for "alternating-flip" which are to be turned (`turns`); `cutout` is the side in
-    pixels of a black square whose centre may be any pixel. Draws come from `random`, a generator on the CPU, so
-    that they are the same on every device.
+    `mirrored`, bool (N,), says for "alternating-flip" which are to be turned (`turns`). Draws come from `random`, a
+    generator on the CPU, so that they are the same on every device.
     """
     n, _, height, width = images.shape
     if "crop" in kinds:
@@ -40,15 +38,6 @@ def augment(
         mirrored = (torch.rand(n, generator=random) < 0.5).to(images.device)
     if mirrored is not None:
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-    if cutout:
-        covered = [
-            (torch.arange(side) - torch.randint(0, side, (n, 1), generator=random) + cutout // 2)
-            .to(images.device)
-            .clamp(-1, cutout)
-            for side in (height, width)
-        ]
-        inside_y, inside_x = ((place >= 0) & (place < cutout) for place in covered)
-        images = images.masked_fill((inside_y[:, :, None] & inside_x[:, None, :]).unsqueeze(1), 0)
     return images
 
 

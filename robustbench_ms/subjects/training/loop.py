@@ -195,7 +195,6 @@ class _Training:
                 recipe.augment,
                 self.random,
                 mirrored=None if mirrored is None else mirrored[rows],
-                cutout=recipe.cutout,
             )
             losses[step] = self._step(images, self.labels[rows])
             self.schedule.step_update(epoch * self.steps + step + 1)

@@ -48,8 +48,6 @@ class Recipe:
     augment: tuple[str, ...] = ()
     """"crop": a random crop after padding by an eighth of the side; "flip": left to right, by chance;
     "alternating-flip": by chance in the first epoch, from then on the other way round in each (Jordan 2024)."""
-    cutout: int = 0
-    """Side in pixels of a black square at a random place (DeVries and Taylor 2017); 0 for none."""
     mixup: float = 0.0
     cutmix: float = 0.0
     average: float = 0.0
@@ -61,7 +59,7 @@ class Recipe:
 
 
 _LATER = {
-    "number", "decay_norm", "schedule", "steps", "factor", "cutout", "held_out", "store",
+    "number", "decay_norm", "schedule", "steps", "factor", "held_out", "store",
 }  # fmt: skip
 """Keys younger than the first weights."""
 
@@ -96,7 +94,6 @@ _RANGES = {
     "factor": (lambda value: 0 < value < 1, "above 0 and below 1"),
     "warmup_epochs": _at_least(0),
     "label_smoothing": _share(1),
-    "cutout": _at_least(0),
     "mixup": _at_least(0),
     "cutmix": _at_least(0),
     "average": _share(1),
