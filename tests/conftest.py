@@ -81,7 +81,7 @@ def tiny(write_suite):
 @pytest.fixture
 def corrupted(monkeypatch):
     """What the classification task has corrupted so far: a list of (corruption, severity, ids)."""
-    from robustbench_ms.tasks import classification
+    from robustbench_ms.tasks.classification import task as classification
 
     calls = []
     corrupt = classification.corrupt

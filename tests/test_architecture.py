@@ -27,7 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "models": {"errors"},
     "subjects": {"errors", "files", "specs", "datasets", "tasks", "models"},
     "records": {"errors", "files", "specs", "statistics", "corruptions", "datasets"},
-    "evaluation": {"errors", "files", "specs", "corruptions", "tasks", "subjects", "records"},
+    "evaluation": {"errors", "files", "specs", "corruptions", "tasks", "catalog", "subjects", "records"},
     "gating": {"errors", "files", "specs", "statistics", "corruptions", "catalog", "records", "evaluation"},
     "reports": {"errors", "specs", "statistics", "records", "gating"},
     "api": {"errors", "specs", "catalog", "records", "evaluation"},
@@ -50,7 +50,8 @@ HEAVY = {"torch", "torchvision", "timm", "numba", "cv2", "scipy", "skimage", "sk
 HEAVY_ROOMS = {"api", "corruptions", "evaluation", "models", "subjects", "tasks"}
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
-    "corruptions", "corruptions.table", "models", "tasks", "tasks.protocol", "tasks.scores",
+    "corruptions", "corruptions.table", "models", "tasks", "tasks.classification", "tasks.outcomes", "tasks.protocol",
+    "tasks.scores",
     "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.events",
 }  # fmt: skip
 """Of the heavy rooms what is read without torch as well."""
@@ -139,13 +140,14 @@ def strings(path):
 def tables():
     """Full names in the tables that are asked at their first use: {module: names}."""
     import robustbench_ms
-    from robustbench_ms import datasets, models, tasks
+    from robustbench_ms import datasets, models
+    from robustbench_ms.catalog import registry
     from robustbench_ms.models import attention
 
     return {
         "": [f"robustbench_ms.{home}.{name}" for name, home in robustbench_ms._HOMES.items()],
         "datasets": [info.target.replace(":", ".") for info in datasets.DATASETS.values()],
-        "tasks": [target.replace(":", ".") for target in tasks.TASKS.values()],
+        "catalog.registry": [info.task.replace(":", ".") for info in registry.TASKS.values()],
         "models": [f"robustbench_ms.models.{home}.{name}" for name, home in models._HOME.items()],
         "models.attention": [
             f"robustbench_ms.models.{home}.{name}" for home, name in attention.ATTENTIONS.values()
@@ -185,10 +187,10 @@ def test_every_name_in_this_file_is_there():
 
 
 def test_imports_are_seen():
-    assert "torch" in imports(MODULES["tasks.classification"])
-    assert {"errors", "tasks.classification"} & ours("tasks") == {"tasks.classification"}  # a string
-    assert "corruptions.defined.jpeg" in ours("tasks.classification")  # lazily
-    assert "corruptions.defined.jpeg" not in ours("tasks.classification", everywhere=False)
+    assert "torch" in imports(MODULES["tasks.classification.task"])
+    assert "tasks.classification.task" in ours("catalog.registry")  # a string
+    assert "corruptions.defined.jpeg" in ours("tasks.classification.task")  # lazily
+    assert "corruptions.defined.jpeg" not in ours("tasks.classification.task", everywhere=False)
     assert "corruptions.table" in ours("corruptions")  # relatively
 
 

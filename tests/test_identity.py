@@ -15,12 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustbench_ms.catalog.registry import task_of
 from robustbench_ms.evaluation.environment import describe_environment
 from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.conditions import CLEAN, conditions, key, plan
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.identity import digest
-from robustbench_ms.tasks import find_task
 from tests import fakes
 
 VALUES = (
@@ -47,7 +47,7 @@ def test_the_probe_is_the_same_on_every_machine():
     from robustbench_ms.datasets.digits import open_digits
 
     data = open_digits(Suite("s", "classification", "digits", classes=10), None, CLEAN)
-    probe = find_task("classification").probe(data)
+    probe = task_of("classification").probe(data)
 
     assert (probe.dtype, tuple(probe.shape)) == (torch.uint8, (8, 3, 32, 32))
     assert len({probe[i].numpy().tobytes() for i in range(8)}) == 8

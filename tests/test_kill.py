@@ -60,7 +60,7 @@ def measure(suite, places, fatal, told):
 def processes():
     """Processes that have torch imported already."""
     context = multiprocessing.get_context("forkserver")
-    homes = ["evaluation.run", "tasks.classification", "corruptions.weather", "corruptions.digital"]
+    homes = ["evaluation.run", "tasks.classification.task", "corruptions.weather", "corruptions.digital"]
     context.set_forkserver_preload([*(f"robustbench_ms.{home}" for home in homes), "tests.fakes"])
     return context
 

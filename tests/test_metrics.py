@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_ac
 
 from robustbench_ms.errors import UnknownName
 from robustbench_ms.specs.metrics import MEASURED, METRICS, metric
-from robustbench_ms.tasks.classification import Classification
+from robustbench_ms.tasks.classification.task import Classification
 from robustbench_ms.tasks.scores import ECE_BINS, ece, ece_with_stderr, mean_with_stderr
 
 

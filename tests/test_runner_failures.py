@@ -16,7 +16,7 @@ from robustbench_ms.reports.pages import to_markdown
 from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.card import Input
 from robustbench_ms.specs.places import Places
-from robustbench_ms.tasks import classification
+from robustbench_ms.tasks.classification import task as classification
 from tests import fakes
 from tests.running import KEYS, card_of, measure, only
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import tomli_w
 
+from robustbench_ms.catalog.registry import TASKS
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.card import Card, Input, Published, Weights
 from robustbench_ms.specs.metrics import COSTS, METRICS
-from robustbench_ms.tasks import TASKS
 
 __all__ = ["read_card", "read_input", "write_card", "write_weights"]
 

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from robustbench_ms.catalog.registry import DATASETS, TASKS
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
-from robustbench_ms.datasets import DATASETS, DatasetInfo
+from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.specs.metrics import MEASURED, METRICS
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.tasks import TASKS
 
 __all__ = ["COLUMNS", "read_suite"]
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from robustbench_ms.catalog.registry import task_of
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.cells import load_cell, save_cell
 from robustbench_ms.evaluation.collect import collect
@@ -33,7 +34,6 @@ from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.devices import find_device, lost_devices
 from robustbench_ms.subjects.identity import Subject, Unwell, exact_arithmetic, identify, question
 from robustbench_ms.subjects.loading import Model, blame, load_model
-from robustbench_ms.tasks import find_task
 
 __all__ = ["run"]
 
@@ -57,7 +57,7 @@ def run(
     refuse_twins(subjects, suite)
     if batch_size is not None and batch_size < 1:
         raise UserError(f"batch_size must be 1 or more, not {batch_size}")
-    task, where = find_task(suite.task), find_device(device)
+    task, where = task_of(suite.task), find_device(device)
     folder = places.writable(places.cache / "cells", "cache")
 
     questions = []

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from robustbench_ms.catalog.find import find_card, find_suite
+from robustbench_ms.catalog.registry import task_of
 from robustbench_ms.corruptions import SIDES, corrupt
 from robustbench_ms.evaluation.events import CellDone
 from robustbench_ms.evaluation.jobs import fitting_batch
@@ -26,7 +27,6 @@ from robustbench_ms.specs.conditions import CLEAN
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.identity import exact_arithmetic
 from robustbench_ms.subjects.loading import load_model
-from robustbench_ms.tasks import find_task
 from tests.benchmarks.devices import DEVICES
 
 LIMIT = int(os.environ.get("RBMS_BENCH_LIMIT", "1000"))
@@ -43,7 +43,7 @@ def places(tmp_path):
 def bare_passes(suite, card, places, device):
     """A function that takes one cell's forward passes alone: every batch ready on the device, nothing kept."""
     where = torch.device(device)
-    task = find_task(suite.task)
+    task = task_of(suite.task)
     data = task.open(suite, places, CLEAN)
     model = load_model(card, classes=data.classes, channels=data.shape[0], device=where, places=places)
     step = fitting_batch(data.shape, where)

@@ -1,0 +1,70 @@
+"""What a model's answers to a data set come to, as arrays: a table of samples, and tables of items that samples own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Absent", "Items", "Outcomes", "merged"]
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Items:
+    """A table of things of which a sample has none, one or many (detections, true boxes)."""
+
+    owner: NDArray[np.int64]
+    """(m,): the row of the sample that each belongs to, ascending."""
+    columns: Columns
+    """(m, ...) each."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The outcomes of n samples."""
+
+    samples: Columns
+    """(n, ...) each."""
+    items: Mapping[str, Items] = field(default_factory=dict)
+    """By the table's name."""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A measure has no value here."""
+
+    reason: str
+    """One phrase: "no small object"."""
+
+
+def merged(parts: Sequence[tuple[Outcomes, NDArray[np.int64]]]) -> Outcomes:
+    """The outcomes of a data set, in its order, of parts with the rows of the data set that each holds.
+
+    `rows` (k,) of all parts together are 0..n-1, each once, in any order; a part's owners count its own samples. Items
+    of one sample keep their order.
+    """
+    rows = np.concatenate([np.asarray(rows, dtype=np.int64) for _, rows in parts])
+    if not np.array_equal(np.sort(rows), np.arange(rows.size)):
+        raise ValueError("the parts are not the rows of one data set, each once")
+    order = np.argsort(rows, kind="stable")
+    first = parts[0][0]
+    samples = {
+        name: np.concatenate([part.samples[name] for part, _ in parts])[order] for name in first.samples
+    }
+    items = {}
+    for table, described in first.items.items():
+        owner = np.concatenate([where[part.items[table].owner] for part, where in parts])
+        by_owner = np.argsort(owner, kind="stable")
+        items[table] = Items(
+            owner[by_owner],
+            {
+                name: np.concatenate([part.items[table].columns[name] for part, _ in parts])[by_owner]
+                for name in described.columns
+            },
+        )
+    return Outcomes(samples, items)
