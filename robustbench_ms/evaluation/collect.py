@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from robustbench_ms.corruptions.table import COMMON
+from robustbench_ms.datasets.protocol import DataFacts
 from robustbench_ms.evaluation.cells import FinishedCell
 from robustbench_ms.evaluation.environment import describe_environment
 from robustbench_ms.records.record import Measurement, Record
@@ -19,7 +20,7 @@ from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.identity import Subject, digest
 from robustbench_ms.subjects.loading import Model
-from robustbench_ms.tasks.protocol import Data, Task
+from robustbench_ms.tasks.protocol import Task
 
 __all__ = ["collect"]
 
@@ -35,7 +36,7 @@ def collect(
     errors: Mapping[Condition, str],
     started: str,
     task: Task,
-    data: Data,
+    facts: DataFacts,
 ) -> tuple[Record, Samples]:
     """The record of one card and its per-sample arrays; a cell that is neither finished nor failed is left out."""
     shared = {
@@ -64,7 +65,7 @@ def collect(
     clean = next((cell for condition, _, cell in rows if not condition and cell), None)
     if clean is not None:
         assumed = f" (input: {model.card.input.describe()})"
-        warnings += [doubt + assumed for doubt in task.doubts(clean.values, data)]
+        warnings += [doubt + assumed for doubt in task.doubts(clean.values, facts)]
     record = Record(
         suite={"name": suite.label, "summary": list(suite.summary), "protocol": shared},
         card=_card(model),

@@ -24,15 +24,15 @@ from robustbench_ms.evaluation.events import (
     RecordDone,
     Trouble,
 )
-from robustbench_ms.evaluation.jobs import Question, fitting_batch, fitting_step, refuse_twins
-from robustbench_ms.evaluation.work import Runner, measure
+from robustbench_ms.evaluation.jobs import Conditions, Question, fitting_batch, fitting_step, refuse_twins
+from robustbench_ms.evaluation.work import Runner, Shows, measure
 from robustbench_ms.records.record import write_record
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import conditions, key
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.devices import find_device, lost_devices
-from robustbench_ms.subjects.identity import Subject, Unwell, exact_arithmetic, identify, question
+from robustbench_ms.subjects.identity import Subject, Unwell, exact_arithmetic, identify
 from robustbench_ms.subjects.loading import Model, blame, load_model
 
 __all__ = ["run"]
@@ -57,26 +57,26 @@ def run(
     refuse_twins(subjects, suite)
     if batch_size is not None and batch_size < 1:
         raise UserError(f"batch_size must be 1 or more, not {batch_size}")
-    task, where = task_of(suite.task), find_device(device)
+    task, where = task_of(suite), find_device(device)
     folder = places.writable(places.cache / "cells", "cache")
 
-    questions = []
-    for condition in conditions(suite):
-        data = task.open(suite, places, condition)
-        questions.append(Question(condition, question(task, suite, data, condition), len(data)))
-    batch = batch_size or fitting_batch(data.shape, where)
-    step = batch_size or fitting_step(batch, data.shape, where)
+    shown = Conditions(suite, task, places)
+    facts = shown.data(conditions(suite)[0]).facts
+    questions = [shown.question(condition) for condition in conditions(suite)]
+    values = facts.layout.values
+    batch = batch_size or fitting_batch(values, where)
+    step = batch_size or fitting_step(batch, values, where)
     results = places.writable(places.results / suite.label, "results")
 
     runners: list[Runner] = []
     for card in subjects:
         with lost_devices():
-            model = load_model(
-                card, classes=data.classes, channels=data.shape[0], device=where, places=places
-            )
+            model = load_model(card, shown.first, device=where, places=places)
         try:
             with blame(card):
-                subject = identify(model, task, data, batch)
+                found = task.calibrate(model, suite.source(task.wants), places)
+                model = replace(model, calibration=found)
+                subject = identify(model, task, facts, batch)
         except Unwell as error:
             yield Trouble(card.name, str(error))
             continue
@@ -104,7 +104,15 @@ def run(
             if not active:
                 continue
             yield CellStarted(key(asked.condition), tuple(r.name for r in active))
-            finished = yield from measure(suite, task, places, asked, active, step, where, ahead)
+            shows = Shows(
+                task,
+                shown.data(asked.condition),
+                shown.perturbation(asked.condition),
+                step * values,
+                where,
+                ahead,
+            )
+            finished = yield from measure(asked, active, shows)
             for runner, cell in finished:
                 save_cell(folder, asked.protocol, runner.subject.digest, cell)
                 yield CellDone(key(asked.condition), runner.name, cell.values)
@@ -115,7 +123,7 @@ def run(
             for asked in questions
         ]
         record, samples = collect(
-            suite, runner.model, runner.subject, rows, runner.errors, started, task, data
+            suite, runner.model, runner.subject, rows, runner.errors, started, task, facts
         )
         path = results / f"{runner.model.card.file_name}.json"
         written = write_record(record, samples, path)
