@@ -79,8 +79,7 @@ def accuracy(module, images, labels):
 @pytest.fixture(scope="module")
 def others():
     """Test images that the gate below does not see, with their labels and ids."""
-    data = opened(QUICK)
-    seen = set(opened(QUICK.limited(LIMIT)).facts.ids.tolist())
+    data, seen = opened(find_suite("quick")), set(opened(QUICK).facts.ids.tolist())
     keep = np.flatnonzero([i not in seen for i in data.facts.ids])
     batch = data.load(keep, torch.device("cpu"))
     return batch.samples, batch.targets, torch.from_numpy(batch.ids)
