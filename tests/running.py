@@ -9,6 +9,7 @@ from robustbench_ms.catalog.registry import index_of
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.evaluation.run import run
 from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
 
 KEYS = ["clean"] + [f"corruption={c},severity={s}" for c in ("brightness", "contrast") for s in (1, 3)]
@@ -30,7 +31,7 @@ def card_of(model, name=None):
 
 
 def measure(path, cards, places, **options):
-    return list(run(read_suite(path), cards, places, **options))
+    return list(run(read_suite(path), cards, places, Settings(**options)))
 
 
 def only(events, kind):

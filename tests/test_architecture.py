@@ -59,7 +59,10 @@ LIGHT_ALL_THE_SAME = {
 """Of the heavy rooms what is read without torch as well."""
 FACTS = {"errors", "files", "specs", "catalog"}
 """Rooms that need no array, not even lazily."""
-LOOP = {"evaluation.jobs", "evaluation.run", "evaluation.work"}
+LOOP = {
+    "evaluation.answer", "evaluation.jobs", "evaluation.run", "evaluation.store", "evaluation.work",
+    "evaluation.executors.devices", "evaluation.executors.local",
+}  # fmt: skip
 """What names no task, no model and no data set."""
 
 OPTIONAL = {"pytest_plugin"}
@@ -144,6 +147,7 @@ def tables():
     import robustbench_ms
     from robustbench_ms import datasets, models
     from robustbench_ms.catalog import registry
+    from robustbench_ms.evaluation import executors
     from robustbench_ms.models import attention
 
     return {
@@ -156,6 +160,7 @@ def tables():
                 *(info.target for info in registry.PERTURBATIONS.values()),
             )
         ],
+        "evaluation.executors": [target.replace(":", ".") for target in executors.EXECUTORS.values()],
         "models": [f"robustbench_ms.models.{home}.{name}" for name, home in models._HOME.items()],
         "models.attention": [
             f"robustbench_ms.models.{home}.{name}" for home, name in attention.ATTENTIONS.values()

@@ -138,7 +138,7 @@ def index_of(source: Source, places: Places, condition: Condition) -> Index:
 
 def perturbation_of(suite: Suite, facts: DataFacts) -> Perturbation | None:
     """What makes the suite's data worse under its conditions; None where nothing does, or the data are so already."""
-    if not suite.matrix or facts.corrupted:
+    if not suite.matrix or DATASETS[suite.dataset].corrupted:
         return None
     info = next(info for info in PERTURBATIONS.values() if set(info.axes) == set(suite.matrix))
     made: Perturbation = load(info.target)(suite, facts)

@@ -19,7 +19,7 @@ from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.identity import digest, question
 from robustbench_ms.tasks.protocol import Perturbation, Task
 
-__all__ = ["Conditions", "Question", "fitting_batch", "fitting_step", "refuse_twins"]
+__all__ = ["Conditions", "Job", "Question", "fitting_batch", "fitting_step", "refuse_twins"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,14 @@ class Question:
         return digest(self.fields)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A condition and those who are asked it: one perturbed batch for all of them."""
+
+    condition: Condition
+    cards: tuple[str, ...]
+
+
 class Conditions:
     """The conditions of a suite, each opened once: what is known of them, their questions and their data.
 
@@ -43,12 +51,14 @@ class Conditions:
     """
 
     def __init__(self, suite: Suite, task: Task, places: Places) -> None:
-        self._suite, self._task, self._places = suite, task, places
+        self.suite, self.task, self.places = suite, task, places
+        self.source = suite.source(task.wants)
+        self.conditions = tuple(conditions(suite))
         # Data that are made worse here are one and the same under every condition.
         self._one = not DATASETS[suite.dataset].corrupted
         self._indices: dict[Condition, Index] = {}
         self._opened: dict[Condition, tuple[Data, Perturbation | None]] = {}
-        wanted = conditions(suite)
+        wanted = self.conditions
         self.first = self._index(wanted[0])
         for condition in wanted[1:]:
             other = self._index(condition)
@@ -64,23 +74,28 @@ class Conditions:
             raise UserError(
                 f"suite {suite.name}: the task {suite.task} cannot ask about {type(self.first.layout).__name__}"
             )
+        # The first one alone is opened before its turn: models are asked the probe of its layout.
+        perturbation = self.perturbation(wanted[0])
         for condition in wanted:
-            perturbation = self.perturbation(condition)
             if condition and perturbation is not None:
                 perturbation.check(condition)
 
     def _index(self, condition: Condition) -> Index:
         at = CLEAN if self._one else condition
         if at not in self._indices:
-            self._indices[at] = index_of(self._suite.source(self._task.wants), self._places, at)
+            self._indices[at] = index_of(self.source, self.places, at)
         return self._indices[at]
 
     def _open(self, condition: Condition) -> tuple[Data, Perturbation | None]:
         at = CLEAN if self._one else condition
         if at not in self._opened:
-            data = self._index(at).open(self._suite.canvas)
-            self._opened[at] = data, perturbation_of(self._suite, data.facts)
+            data = self._index(at).open(self.suite.canvas)
+            self._opened[at] = data, perturbation_of(self.suite, data.facts)
         return self._opened[at]
+
+    def known(self, condition: Condition) -> bool:
+        """Whether its data are open, so that its question costs nothing."""
+        return (CLEAN if self._one else condition) in self._opened
 
     def data(self, condition: Condition) -> Data:
         """The samples of a condition, not yet perturbed."""
@@ -93,7 +108,7 @@ class Conditions:
     def question(self, condition: Condition) -> Question:
         """The protocol of the condition's cells."""
         data, perturbation = self._open(condition)
-        fields = question(self._task, self._suite, data.facts, perturbation, condition)
+        fields = question(self.task, self.suite, data.facts, perturbation, condition)
         return Question(condition, fields, data.facts.n)
 
 

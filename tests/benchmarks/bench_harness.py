@@ -25,6 +25,7 @@ from robustbench_ms.evaluation.jobs import fitting_batch
 from robustbench_ms.evaluation.run import run
 from robustbench_ms.specs.conditions import CLEAN
 from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.settings import Settings
 from robustbench_ms.subjects.identity import exact_arithmetic
 from robustbench_ms.subjects.loading import load_model
 from tests.benchmarks.devices import DEVICES
@@ -75,7 +76,7 @@ def measure(benchmark, suite, cards, places, device):
 
     def clocked():
         begin = time.perf_counter()
-        for event in run(suite, cards, places, device=device):
+        for event in run(suite, cards, places, Settings(device)):
             if isinstance(event, CellDone):
                 spent.append(time.perf_counter() - begin)
                 begin = time.perf_counter()
