@@ -84,7 +84,7 @@ class Claims:
 
     def _open(self) -> _File | None:
         """The file, opened once a process; None where there are no locks."""
-        if fcntl is None:
+        if fcntl is None or self.note is not None:
             return None
         try:
             found = self._path.stat()
@@ -99,16 +99,16 @@ class Claims:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError:
             return None
-        opened = os.fstat(descriptor)
-        file = _files.setdefault((opened.st_dev, opened.st_ino), _File(descriptor))
         try:
-            # The last byte that a digest can name is nobody's.
+            # No digest names this byte.
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 16**15)
             fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, 16**15)
         except OSError as error:
             if error.errno not in _HELD_ELSEWHERE:
+                os.close(descriptor)
                 return None
-        return file
+        opened = os.fstat(descriptor)
+        return _files.setdefault((opened.st_dev, opened.st_ino), _File(descriptor))
 
 
 def _byte(what: tuple[str, ...]) -> int:

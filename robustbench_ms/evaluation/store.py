@@ -52,9 +52,7 @@ class Claimed:
     """They lack the cell, and it is for this worker to measure."""
     done: tuple[str, ...] = ()
     busy: tuple[str, ...] = ()
-    """Another worker or run is at it."""
-    alone: tuple[str, ...] = ()
-    """Of ours, those during which a worker of this run has died: to be measured one at a time."""
+    """Another worker or run is at it, or it waits for its turn to be measured alone."""
     notes: tuple[str, ...] = ()
 
 
@@ -85,8 +83,8 @@ class Store(Protocol):
     def failed(self, card: str) -> tuple[str, str] | None:
         """The cell at which a card was stopped in this run, and why."""
 
-    def release(self) -> None:
-        """All claims of this process end."""
+    def release(self, *, lost: bool = False) -> None:
+        """All claims of this process end; where its device was lost, what was begun stays marked as by a death."""
 
     def begin_probe(self, card: str) -> int | None:
         """How many workers of this run have died at a card's loading and probe; None while another one is at it.
@@ -125,7 +123,7 @@ class CacheStore:
         return self.failures.get(card)
 
     def claim(self, protocol: str, wanted: Mapping[str, str], key: str) -> Claimed:
-        ours, done, busy, alone, notes = [], [], [], [], []
+        ours, done, busy, died, notes = [], [], [], [], []
         for card, subject in wanted.items():
             if self.failed(card):
                 continue
@@ -142,14 +140,23 @@ class CacheStore:
             else:
                 mark = f"{card} {key}"
                 self.held[protocol, subject] = mark
-                deaths = self._begin(mark)
+                deaths = self._deaths(mark)
                 if deaths > 1:
                     self.fail(card, key, DIED)
                     self._release(protocol, subject)
-                    continue
-                ours.append(card)
-                alone += [card] if deaths else []
-        return Claimed(tuple(ours), tuple(done), tuple(busy), tuple(alone), tuple(notes))
+                elif deaths:
+                    died.append(card)
+                else:
+                    ours.append(card)
+        # Who was there when a worker died is measured alone, so that a second death tells whose fault it was.
+        if died and not ours:
+            ours.append(died.pop(0))
+        for card in died:
+            self.held.pop((protocol, wanted[card]))
+            self.claims.release(protocol, wanted[card])
+        for card in ours:
+            self._begin(self.held[protocol, wanted[card]])
+        return Claimed(tuple(ours), tuple(done), (*busy, *died), tuple(notes))
 
     def finished(self, protocol: str, subject: str) -> tuple[bool, str | None]:
         cell, damage = load_cell(self.folder, protocol, subject)
@@ -168,9 +175,13 @@ class CacheStore:
             self._end(mark)
             self.claims.release(protocol, subject)
 
-    def release(self) -> None:
+    def release(self, *, lost: bool = False) -> None:
         for protocol, subject in list(self.held):
-            self._release(protocol, subject)
+            if lost:
+                self.held.pop((protocol, subject))
+                self.claims.release(protocol, subject)
+            else:
+                self._release(protocol, subject)
 
     def close(self) -> None:
         """The run has ended."""
@@ -182,10 +193,14 @@ class CacheStore:
     def end_probe(self, card: str) -> None:
         del card
 
-    def _begin(self, what: str) -> int:
-        """Mark what could kill the process; how often it has."""
+    def _deaths(self, what: str) -> int:
+        """How often a process of this run has died at it."""
         del what
         return 0
+
+    def _begin(self, what: str) -> None:
+        """Mark what could kill the process."""
+        del what
 
     def _end(self, what: str) -> None:
         del what
@@ -236,9 +251,10 @@ class SharedStore(CacheStore):
     def begin_probe(self, card: str) -> int | None:
         if not self.claims.claim(self.run.name, card):
             return None
-        deaths = self._begin(f"probe {card}")
+        deaths = self._deaths(f"probe {card}")
         if deaths > 1:
             self.fail(card, "probe", DIED)
+        self._begin(f"probe {card}")
         return deaths
 
     def end_probe(self, card: str) -> None:
@@ -247,11 +263,11 @@ class SharedStore(CacheStore):
 
     # Only who holds the claim touches a mark.
 
-    def _begin(self, what: str) -> int:
-        path = self.run / "begun" / _named(what)
-        deaths = int(_read(path) or 0)
-        _write(path, deaths + 1)
-        return deaths
+    def _deaths(self, what: str) -> int:
+        return int(_read(self.run / "begun" / _named(what)) or 0)
+
+    def _begin(self, what: str) -> None:
+        _write(self.run / "begun" / _named(what), self._deaths(what) + 1)
 
     def _end(self, what: str) -> None:
         (self.run / "begun" / _named(what)).unlink(missing_ok=True)

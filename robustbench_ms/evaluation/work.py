@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import torch
 
+from robustbench_ms.errors import DeviceLost
 from robustbench_ms.evaluation.answer import Runner, Shows, measure
 from robustbench_ms.evaluation.collect import described_card
 from robustbench_ms.evaluation.environment import describe_environment
@@ -43,11 +44,15 @@ def work(
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     worker = _Worker(shown, store, settings, device)
+    lost = False
     try:
         yield from worker.load(cards)
         yield from worker.answer(jobs)
+    except DeviceLost:
+        lost = True
+        raise
     finally:
-        store.release()
+        store.release(lost=lost)
 
 
 class _Worker:
@@ -188,10 +193,8 @@ class _Worker:
         if claimed.done:
             self.found |= {(job.condition, name) for name in claimed.done}
             yield CellsFound(key(job.condition), claimed.done, asked.n * len(claimed.done))
-        together = [self.runners[name] for name in claimed.ours if name not in claimed.alone]
-        for runners in [together, *([self.runners[name]] for name in claimed.alone)]:
-            if runners:
-                yield from self._measure(asked, runners, ahead)
+        if claimed.ours:
+            yield from self._measure(asked, [self.runners[name] for name in claimed.ours], ahead)
         busy = replace(job, cards=claimed.busy) if claimed.busy else None
         return busy, bool(claimed.ours)
 
