@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from robustbench_ms.gating.judge import judge
-from robustbench_ms.gating.rules import parse_rules
-from robustbench_ms.records.summary import CORRUPTED
 from robustbench_ms.reports.markdown import grid
+from tests.judging import parse_rules
+from tests.records import CORRUPTED
 from tests.simulated import KEYS, bits, record
 
 PAGE = Path(__file__).parent.parent / "results" / "gate-simulation.md"

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from robustbench_ms.catalog.registry import axes_of, measures_of, rows_of
+from robustbench_ms.gating import rules
 from robustbench_ms.gating.judge import judge
-from robustbench_ms.gating.rules import parse_rule, parse_rules
 from tests.simulated import KEYS
+
+TERMS = (
+    rows_of("classification"),
+    axes_of(["corruption", "severity"]),
+    {name: s.untested for s in measures_of("classification") if not s.tested for name in s.names},
+)
+
+
+def parse_rule(text):
+    return rules.parse_rule(text, *TERMS)
+
+
+def parse_rules(texts):
+    return rules.parse_rules(texts, *TERMS)
+
 
 RULES = parse_rules(["clean_accuracy=4pp", "mean_corruption_accuracy=2pp"])
 FOG = KEYS.index("corruption=fog,severity=3")

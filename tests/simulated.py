@@ -18,7 +18,7 @@ import numpy as np
 
 from robustbench_ms.records.record import Environment, Measurement, Record, write_record
 from robustbench_ms.records.samples import Samples
-from robustbench_ms.records.summary import CORRUPTED
+from tests.records import CORRUPTED
 
 KEYS = ("clean", *CORRUPTED)
 IMAGE, OWN = 0.8, 1.0

@@ -22,15 +22,15 @@ ROOMS: dict[str, set[str]] = {
     "statistics": set(),
     "corruptions": {"errors"},
     "datasets": {"errors", "files", "specs"},
-    "tasks": {"errors", "specs", "corruptions", "datasets"},
+    "tasks": {"errors", "specs", "statistics", "corruptions", "datasets"},
     "catalog": {"errors", "files", "specs", "corruptions", "datasets", "tasks"},
     "models": {"errors"},
     "subjects": {"errors", "files", "specs", "datasets", "tasks", "catalog", "models"},
-    "records": {"errors", "files", "specs", "statistics", "corruptions", "datasets"},
+    "records": {"errors", "files", "specs", "statistics", "datasets", "catalog"},
     "evaluation": {
-        "errors", "files", "specs", "corruptions", "datasets", "tasks", "catalog", "subjects", "records",
+        "errors", "files", "specs", "datasets", "tasks", "catalog", "subjects", "records",
     },
-    "gating": {"errors", "files", "specs", "statistics", "corruptions", "catalog", "records", "evaluation"},
+    "gating": {"errors", "files", "specs", "statistics", "catalog", "records", "evaluation"},
     "reports": {"errors", "specs", "statistics", "records", "gating"},
     "api": {"errors", "specs", "catalog", "records", "evaluation"},
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},
@@ -53,7 +53,7 @@ HEAVY_ROOMS = {"api", "corruptions", "evaluation", "models", "subjects", "tasks"
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
     "corruptions", "corruptions.table", "models", "tasks", "tasks.classification", "tasks.outcomes", "tasks.protocol",
-    "tasks.scores",
+    "tasks.scores", "tasks.measure", "tasks.classification.rows", "tasks.classification.measures",
     "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.events",
 }  # fmt: skip
 """Of the heavy rooms what is read without torch as well."""
@@ -156,7 +156,7 @@ def tables():
         "catalog.registry": [
             target.replace(":", ".")
             for target in (
-                *(info.task for info in registry.TASKS.values()),
+                *(target for i in registry.TASKS.values() for target in (i.task, i.rows, i.measures)),
                 *(info.target for info in registry.PERTURBATIONS.values()),
             )
         ],
@@ -259,7 +259,7 @@ def test_the_loop_names_no_task_no_model_and_no_data_set():
     found = {other for one in LOOP for other in ours(one)}
 
     assert not {room_of(name) for name in found} & {"models", "corruptions"}
-    protocols = {"datasets.protocol", "tasks.protocol", "tasks.answers", "tasks.outcomes"}
+    protocols = {"datasets.protocol", "tasks.protocol", "tasks.answers", "tasks.measure", "tasks.outcomes"}
     assert {name for name in found if room_of(name) in {"tasks", "datasets"}} <= protocols
 
 

@@ -79,7 +79,9 @@ def test_a_rule_about_a_cell_that_no_record_has_is_missing():
 def test_a_rule_about_a_metric_that_no_cell_holds_is_missing():
     one = record(answers())
 
-    assert verdict(one, one, "clean_nll=0.1nats").reason == "the records hold no nll"
+    assert verdict(one, one, "clean_nll=0.1nats").reason == (
+        "the candidate's nll has no value in clean; the reference's nll has no value in clean"
+    )
 
 
 def test_a_relative_drop_from_nothing_is_missing():

@@ -13,7 +13,6 @@ from torch.nn.utils import prune
 import robustbench_ms as rbms
 from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.corruptions.table import COMMON
-from robustbench_ms.gating.rules import parse_rules
 from robustbench_ms.gating.run import gate_models
 from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.places import Places
@@ -21,6 +20,7 @@ from robustbench_ms.statistics.differences import CORRELATION
 from robustbench_ms.subjects.inputs import Preprocess
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.weights import find_weights, load_into
+from tests.judging import parse_rules
 from tests.running import opened
 
 CARD = find_card("digits-resnet8@0")

@@ -11,11 +11,15 @@ from hypothesis.extra import numpy as hnp
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_accuracy_score
 
+from robustbench_ms.catalog.registry import measures_of
 from robustbench_ms.datasets.protocol import Batch
-from robustbench_ms.errors import UnknownName
-from robustbench_ms.specs.metrics import MEASURED, METRICS, metric
+from robustbench_ms.errors import UnknownName, UserError
+from robustbench_ms.specs.metrics import Metric, Rows, Summary
 from robustbench_ms.tasks.answers import Answers
+from robustbench_ms.tasks.classification.rows import ROWS
 from robustbench_ms.tasks.classification.task import Classification
+from robustbench_ms.tasks.measure import cell_values
+from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.scores import ECE_BINS, ece, ece_with_stderr, mean_with_stderr
 from tests.running import suite_of
 
@@ -43,7 +47,11 @@ def test_scores_are_scikit_learns(classes, sharpness, seed):
     softmax = torch.from_numpy(logits).double().softmax(1).numpy()
 
     rows = {k: v.numpy() for k, v in outcomes(torch.from_numpy(logits), torch.from_numpy(labels)).items()}
-    found = {k: v["mean"] for k, v in TASK.score(rows).items()}
+    values, absent, kept = cell_values(
+        measures_of("classification"), Outcomes(rows), None, np.arange(len(labels)), None
+    )
+    found = {k: v["mean"] for k, v in values.items()}
+    assert (list(values), absent, kept) == (list(ROWS.measured), {}, {})
 
     known = np.arange(classes)
     assert found["accuracy"] == accuracy_score(labels, softmax.argmax(1))
@@ -149,13 +157,36 @@ def test_mean_and_its_error():
 
 
 def test_every_number_has_its_unit_direction_and_digits():
-    assert metric("accuracy").show(0.9173) == "91.73 %"
-    assert metric("clean_accuracy").show(0.9173, half_width=0.00541) == "91.73 ± 0.54 %"
-    assert metric("nll").show(1.23456) == "1.235 nats"
-    assert metric("brier").show(0.5) == "0.500"
-    assert metric("mce").show(1.0) == "100.00 %"
-    assert all(METRICS[name].better == ("higher" if "accuracy" in name else "lower") for name in METRICS)
-    assert set(MEASURED) == set(Classification.metrics)
-    assert list(METRICS)[: len(MEASURED)] == list(MEASURED)
+    assert ROWS["accuracy"].show(0.9173) == "91.73 %"
+    assert ROWS["clean_accuracy"].show(0.9173, half_width=0.00541) == "91.73 ± 0.54 %"
+    assert ROWS["nll"].show(1.23456) == "1.235 nats"
+    assert ROWS["brier"].show(0.5) == "0.500"
+    assert ROWS["mce"].show(1.0) == "100.00 %"
+    assert ROWS["clean_accuracy"].show_apart(0.0035) == "0.35 pp"
+    assert {name for name, row in ROWS.items() if row.better == "higher"} == {
+        "accuracy", "top5_accuracy", "clean_accuracy", "mean_corruption_accuracy",
+    }  # fmt: skip
+    assert [*ROWS] == [*ROWS.measured, *ROWS.summaries]
+    assert ROWS.first.name == "accuracy"
     with pytest.raises(UnknownName, match="did you mean 'accuracy'"):
-        metric("acuracy")
+        ROWS["acuracy"]
+    with pytest.raises(UnknownName, match="no summary named 'accuracy'"):
+        ROWS.summary("accuracy")
+
+
+def test_rows_that_cannot_be_meant_are_refused():
+    one = Metric("hit", "hits", "%", "higher", 1, "hits")
+
+    def mean(of="hit", over=("clean",), how="mean"):
+        return Summary("clean_hit", "clean", "%", "higher", 1, "hits", of=of, over=over, how=how)
+
+    assert len(Rows((one,), (mean(),))) == 2
+    for measured, summaries, told in (
+        ((), (), "needs measured metrics"),
+        ((one, one), (), "different names"),
+        ((one,), (mean(of="hat"),), "summary clean_hit: no measured metric named 'hat'; did you mean 'hit'"),
+        ((one,), (mean(over=("clean", "common")),), "its cells are clean or one group"),
+        ((one,), (mean(how="drop"),), "its cells are clean and one group, not clean"),
+    ):
+        with pytest.raises(UserError, match=told):
+            Rows(measured, summaries)

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
 from robustbench_ms.records import record as module
 from robustbench_ms.records.record import FORMAT, Record, read_record, records_in, write_record
 from robustbench_ms.records.samples import Samples
-from robustbench_ms.records.summary import SUMMARIES, summarise
+from robustbench_ms.records.summary import summarise
 from robustbench_ms.reports.tables import tables
 
 KEPT = Path(__file__).parent / "data" / "records"
@@ -48,7 +49,7 @@ def test_a_record_of_every_format_is_read_for_ever(number):
     assert samples.correct.shape == (96, 50)
     for m in found.measurements:
         assert samples.row(m.key).mean() == pytest.approx(m.values["accuracy"]["mean"])
-    numbers = summarise(found, tuple(n for n in SUMMARIES if "mce" not in n))
+    numbers = summarise(found, tuple(n for n in rows_of("classification").summaries if "mce" not in n))
     assert numbers["clean_accuracy"].mean == 1.0
     expected = np.mean(
         [samples.row(f"corruption={c},severity={s}").mean() for c in COMMON for s in range(1, 6)]

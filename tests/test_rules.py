@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from robustbench_ms.errors import UserError
-from robustbench_ms.gating.rules import parse_rule, parse_rules
+from tests.judging import parse_rule, parse_rules
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,15 @@ import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.proportion import proportion_confint
 
+from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from robustbench_ms.errors import Incomparable
-from robustbench_ms.records.summary import CORRUPTED, SUMMARIES, Incomplete, mce, relative_mce, summarise
+from robustbench_ms.records.summary import Incomplete, mce, relative_mce, summarise
+from robustbench_ms.records.terms import Terms
 from robustbench_ms.statistics.intervals import mean_interval, proportion_interval, ratio_interval
-from tests.records import keys, record_of, written
+from tests.records import CORRUPTED, keys, record_of, written
 
+SUMMARIES = rows_of("classification").summaries
 ALEXNET = tomllib.loads(files("robustbench_ms.datasets").joinpath("alexnet.toml").read_text())
 
 
@@ -117,7 +120,8 @@ def test_a_mean_over_a_part_is_refused_and_names_what_is_missing():
     whole = accuracies()
     for missing in (["clean"], [CORRUPTED[7]], list(CORRUPTED[10:20])):
         part = record_of({k: v for k, v in whole.items() if k not in missing})
-        for name, (needs, _) in SUMMARIES.items():
+        for name in SUMMARIES:
+            needs = Terms.of(part).needs(name)
             lacking = [k for k in needs if k in missing]
             if not lacking:
                 if "mce" not in name:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from robustbench_ms.catalog.cards import read_card, write_card
 from robustbench_ms.catalog.find import find_card, find_suite, suite_names
-from robustbench_ms.catalog.suites import COLUMNS, read_suite
+from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.records.summary import SUMMARIES
 from robustbench_ms.specs.card import Card, Input, Published, Weights
 
 SUITE_MISTAKES = {
@@ -157,10 +156,6 @@ def test_what_is_no_text_is_refused(tmp_path):
         read_suite(path)
     with pytest.raises(BadFile, match="No such file"):
         read_card(tmp_path / "absent.toml")
-
-
-def test_every_column_of_a_suite_can_be_computed():
-    assert set(COLUMNS) == set(SUMMARIES)
 
 
 NAMES = st.sampled_from(

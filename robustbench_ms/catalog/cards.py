@@ -10,12 +10,12 @@ from typing import Any
 
 import tomli_w
 
-from robustbench_ms.catalog.registry import TASKS
+from robustbench_ms.catalog.registry import TASKS, rows_of
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.card import Card, Input, Published, Weights
-from robustbench_ms.specs.metrics import COSTS, METRICS
+from robustbench_ms.specs.metrics import COSTS
 
 __all__ = ["read_card", "read_input", "write_card", "write_weights"]
 
@@ -33,12 +33,13 @@ def read_card(path: Path) -> Card:
         raise UserError(
             f"{path}: build must be 'package.module:function', 'timm:NAME' or 'torchvision:NAME', not {build!r}"
         )
+    tasks = tuple(
+        choose(t, TASKS, "task", f"{path}: tasks") for t in table.strings("tasks", ("classification",))
+    )
     card = Card(
         name=path.stem,
         build=build,
-        tasks=tuple(
-            choose(t, TASKS, "task", f"{path}: tasks") for t in table.strings("tasks", ("classification",))
-        ),
+        tasks=tasks,
         args=table.table("args").rest(),
         input=read_input(table.table("input")),
         weights=_weights(table.tables("weights"), path),
@@ -46,7 +47,7 @@ def read_card(path: Path) -> Card:
         precision=table.word("precision", PRECISIONS, "precision", default="fp32"),
         memory_format=table.word("memory_format", MEMORY_FORMATS, "memory format", default="contiguous"),
         recipe=table.table("recipe").rest(),
-        published=tuple(_published(row) for row in table.tables("published")),
+        published=tuple(_published(row, tasks) for row in table.tables("published")),
         about=table.take("about", str, ""),
         source=table.take("source", str, ""),
         licence=table.take("licence", str, ""),
@@ -108,10 +109,11 @@ def _weights(rows: list[Table], path: Path) -> tuple[Weights, ...]:
     return tuple(found)
 
 
-def _published(row: Table) -> Published:
+def _published(row: Table, tasks: tuple[str, ...]) -> Published:
+    known = [name for task in tasks for name in rows_of(task)]
     name = row.take("metric", str, required=True)
     published = Published(
-        metric=choose(name, [*METRICS, *COSTS], "metric", f"{row.place} metric"),
+        metric=choose(name, [*known, *COSTS], "metric", f"{row.place} metric"),
         value=row.take("value", float, required=True),
         on=row.take("on", str, required=True),
         source=row.take("source", str, required=True),

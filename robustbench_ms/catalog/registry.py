@@ -7,15 +7,18 @@ imported when a suite names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from robustbench_ms.corruptions.table import COMMON, NAMES, SEVERITIES
 from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose
+from robustbench_ms.specs.axes import Axis
+from robustbench_ms.specs.metrics import Rows
 
 if TYPE_CHECKING:
     from robustbench_ms.datasets.protocol import DataFacts, Index
@@ -23,11 +26,12 @@ if TYPE_CHECKING:
     from robustbench_ms.specs.places import Places
     from robustbench_ms.specs.source import Source
     from robustbench_ms.specs.suite import Suite
+    from robustbench_ms.tasks.measure import Scorer
     from robustbench_ms.tasks.protocol import Perturbation, Task
 
 __all__ = [
-    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "index_of", "load",
-    "perturbation_of", "task_of",
+    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "axes_of", "index_of", "load",
+    "measures_of", "normaliser_of", "perturbation_of", "rows_of", "task_of",
 ]  # fmt: skip
 
 
@@ -55,9 +59,9 @@ class Registry(Mapping[str, Row], Generic[Row]):
 
     def __getitem__(self, name: str) -> Row:
         """The row of that name; UnknownName with the nearest, UserError where a package announces something else."""
-        choose(name, self, self._what)
-        if name in self._ours or name in self._registered:
+        if name in self._ours or name in self._registered:  # entry points are asked for the others alone
             return self._ours.get(name) or self._registered[name]
+        choose(name, self, self._what)
         (point,) = entry_points(group=self._group, name=name)
         row = point.load()
         if not isinstance(row, self._kind):
@@ -83,6 +87,10 @@ class TaskInfo:
 
     task: str
     """"package.module:name" of its class, which is made once a suite."""
+    rows: str
+    """"package.module:name" of its `Rows`: the numbers that it measures, and those over cells; imports specs alone."""
+    measures: str
+    """"package.module:name" of its scorers, a tuple; imports no torch."""
     options: tuple[str, ...] = ()
     """Further keys that a suite may give it."""
 
@@ -91,7 +99,7 @@ class TaskInfo:
 class PerturbationInfo:
     """What can be known of a perturbation without importing it."""
 
-    axes: tuple[str, ...]
+    axes: tuple[Axis, ...]
     """A suite whose matrix has these is perturbed by it."""
     target: str
     """"package.module:name" of its class, which is made once a suite and data."""
@@ -101,7 +109,13 @@ TASKS = Registry(
     "task",
     "tasks",
     TaskInfo,
-    {"classification": TaskInfo(task="robustbench_ms.tasks.classification.task:Classification")},
+    {
+        "classification": TaskInfo(
+            task="robustbench_ms.tasks.classification.task:Classification",
+            rows="robustbench_ms.tasks.classification.rows:ROWS",
+            measures="robustbench_ms.tasks.classification.measures:SCORERS",
+        )
+    },
 )
 DATASETS = Registry("data set", "datasets", DatasetInfo, OUR_DATASETS)
 PERTURBATIONS = Registry(
@@ -110,7 +124,11 @@ PERTURBATIONS = Registry(
     PerturbationInfo,
     {
         "corruptions": PerturbationInfo(
-            axes=("corruption", "severity"), target="robustbench_ms.tasks.corrupting:Corruptions"
+            axes=(
+                Axis("corruption", NAMES, "corruptions", {"common": COMMON, "all": NAMES}),
+                Axis("severity", SEVERITIES, "severities"),
+            ),
+            target="robustbench_ms.tasks.corrupting:Corruptions",
         )
     },
 )
@@ -128,6 +146,36 @@ def task_of(suite: Suite) -> Task:
     return task
 
 
+def rows_of(task: str) -> Rows:
+    """The numbers of a task; UserError where its row names something else."""
+    rows = load(TASKS[task].rows)
+    if not isinstance(rows, Rows):
+        raise UserError(f"the rows of the task {task!r} are a {type(rows).__name__}, not Rows")
+    return rows
+
+
+def measures_of(task: str) -> tuple[Scorer, ...]:
+    """What measures a cell of a task; UserError where its scorers give other names than its rows have."""
+    scorers: tuple[Scorer, ...] = tuple(load(TASKS[task].measures))
+    given, wanted = [name for scorer in scorers for name in scorer.names], rows_of(task).measured
+    if sorted(given) != sorted(wanted):
+        apart = ", ".join(sorted({*given} ^ {*wanted})) or "one of them twice"
+        raise UserError(f"the task {task!r}: its rows and its measures are not of the same names ({apart})")
+    return scorers
+
+
+def axes_of(names: Iterable[str]) -> tuple[Axis, ...] | None:
+    """The axes of the perturbation that has these, no more and no fewer; None where none has."""
+    wanted = set(names)
+    every = (info.axes for info in PERTURBATIONS.values())
+    return next((axes for axes in every if {axis.name for axis in axes} == wanted), None)
+
+
+def normaliser_of(dataset: str) -> str | None:
+    """Whose errors normalise mCE on a data set; None where nobody's are known, or the data set is not."""
+    return DATASETS[dataset].normaliser if dataset in DATASETS else None
+
+
 def index_of(source: Source, places: Places, condition: Condition) -> Index:
     """What is known of a source's data under a condition before any of it is decoded."""
     from robustbench_ms.datasets.protocol import limited
@@ -140,6 +188,8 @@ def perturbation_of(suite: Suite, facts: DataFacts) -> Perturbation | None:
     """What makes the suite's data worse under its conditions; None where nothing does, or the data are so already."""
     if not suite.matrix or DATASETS[suite.dataset].corrupted:
         return None
-    info = next(info for info in PERTURBATIONS.values() if set(info.axes) == set(suite.matrix))
+    info = next(
+        info for info in PERTURBATIONS.values() if {axis.name for axis in info.axes} == {*suite.matrix}
+    )
     made: Perturbation = load(info.target)(suite, facts)
     return made

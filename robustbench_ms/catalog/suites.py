@@ -6,20 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from robustbench_ms.catalog.registry import DATASETS, TASKS
+from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS, TASKS, rows_of
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
-from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
+from robustbench_ms.corruptions.table import NAMES, PROFILES
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose
-from robustbench_ms.specs.metrics import MEASURED, METRICS
+from robustbench_ms.specs.axes import Axis
 from robustbench_ms.specs.suite import Suite
 
-__all__ = ["COLUMNS", "read_suite"]
-
-GROUPS = {"common": COMMON, "all": NAMES}
-"""Words that stand for a list of corruptions in a suite's matrix."""
-
-COLUMNS = tuple(name for name in METRICS if name not in MEASURED)
+__all__ = ["read_suite"]
 
 
 def read_suite(path: Path) -> Suite:
@@ -27,9 +22,11 @@ def read_suite(path: Path) -> Suite:
     table = read_toml(path)
     dataset = table.word("dataset", DATASETS, "data set", required=True)
     info = DATASETS[dataset]
+    task = table.word("task", TASKS, "task", default="classification")
+    columns = tuple(rows_of(task).summaries)
     suite = Suite(
         name=path.stem,
-        task=table.word("task", TASKS, "task", default="classification"),
+        task=task,
         dataset=dataset,
         split=table.word("split", info.splits, f"split of {dataset}", default="test"),
         about=table.take("about", str, ""),
@@ -38,7 +35,7 @@ def read_suite(path: Path) -> Suite:
         encode=_encode(table),
         matrix=_matrix(table.table("matrix")),
         also=_words(table, "also", ("clean",), "cell", ("clean",)),
-        summary=_words(table, "summary", COLUMNS, "column", ("clean_accuracy",)),
+        summary=_words(table, "summary", columns, "column", columns[:1]),
         seed=table.take("seed", int, 0),
         limit=_limit(table),
         files=_files(table.table("files")) if dataset == "arrays" else {},
@@ -69,12 +66,9 @@ def _check_suite(suite: Suite, info: DatasetInfo, path: Path) -> None:
         raise UserError(f"{path}: classes must be {info.classes or '2 or more'}, not {suite.classes}")
     if not suite.summary:
         raise UserError(f"{path}: summary names no column; the first one ranks")
-    for name in {"mce", "relative_mce"} & set(suite.summary):
-        if not suite.dataset.startswith("imagenet"):
-            raise UserError(
-                f"{path}: summary: {name} is normalised by AlexNet on ImageNet-C and has no meaning on "
-                f"{suite.dataset}; use mean_corruption_error"
-            )
+    for name in suite.summary if info.normaliser is None else ():
+        if why := rows_of(suite.task).without_normaliser(name, suite.dataset):
+            raise UserError(f"{path}: summary: {why}")
 
 
 def _words(
@@ -97,31 +91,39 @@ def _digests(table: Table, info: DatasetInfo) -> dict[str, str]:
 
 
 def _matrix(table: Table) -> dict[str, tuple[Any, ...]]:
+    """A suite's matrix; an axis that is not in it has its first group, or all its values."""
     raw = table.rest()
-    for axis in raw:
-        choose(axis, ("corruption", "severity"), "axis", table.place)
     if not raw:
         return {}
-    names = raw.get("corruption", "common")
-    if isinstance(names, str):
-        if names in NAMES:
-            raise UserError(f'{table.place}: corruption must be a list: ["{names}"]')
-        names = GROUPS[choose(names, GROUPS, "group of corruptions", f"{table.place} corruption")]
-    severities = raw.get("severity", list(SEVERITIES))
-    for axis, values in (("corruption", names), ("severity", severities)):
-        if not isinstance(values, (list, tuple)) or not values:
-            raise UserError(f"{table.place}: {axis} must be a list with something in it, not {values!r}")
-        if any(values.count(v) > 1 for v in values):
-            raise UserError(
-                f"{table.place}: {axis} has {next(v for v in values if values.count(v) > 1)!r} twice"
-            )
-    for severity in severities:
-        if type(severity) is not int or severity not in SEVERITIES:
-            raise UserError(f"{table.place}: severity must be 1, 2, 3, 4 or 5, not {severity!r}")
-    return {
-        "corruption": tuple(choose(n, NAMES, "corruption", f"{table.place} corruption") for n in names),
-        "severity": tuple(severities),
-    }
+    every = [info.axes for info in PERTURBATIONS.values()]
+    for name in raw:
+        choose(name, dict.fromkeys(axis.name for axes in every for axis in axes), "axis", table.place)
+    found = next((axes for axes in every if raw.keys() <= {axis.name for axis in axes}), None)
+    if found is None:
+        raise UserError(f"{table.place}: no perturbation has the axes {' and '.join(raw)}")
+    return {axis.name: _values(axis, raw.get(axis.name), table.place) for axis in found}
+
+
+def _values(axis: Axis, given: Any, place: str) -> tuple[Any, ...]:
+    """The values of one axis, in the suite's order."""
+    if given is None:
+        return tuple(next(iter(axis.groups.values()), axis.values))
+    name = axis.name
+    if isinstance(given, str) and given in axis.values:
+        raise UserError(f'{place}: {name} must be a list: ["{given}"]')
+    if isinstance(given, str) and axis.groups:
+        return tuple(axis.groups[choose(given, axis.groups, f"group of {axis.many}", f"{place} {name}")])
+    if not isinstance(given, list) or not given:
+        raise UserError(f"{place}: {name} must be a list with something in it, not {given!r}")
+    if twice := [value for value in given if given.count(value) > 1]:
+        raise UserError(f"{place}: {name} has {twice[0]!r} twice")
+    for value in given:
+        if all(isinstance(known, str) for known in axis.values):
+            choose(value, axis.values, name, f"{place} {name}")
+        elif not any(type(value) is type(known) and value == known for known in axis.values):
+            *first, last = map(str, axis.values)
+            raise UserError(f"{place}: {name} must be {', '.join(first)} or {last}, not {value!r}")
+    return tuple(given)
 
 
 def _encode(table: Table) -> str | None:

@@ -20,6 +20,8 @@ class DatasetInfo:
     """Samples of each split, where it is fixed."""
     corrupted: bool = False
     """It brings its corrupted samples; nothing is corrupted in memory."""
+    normaliser: str | None = None
+    """Whose errors on it normalise mCE: "alexnet" of alexnet.toml; None where nobody's are known."""
     options: tuple[str, ...] = ()
     """Further keys that a suite may give it."""
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robustbench_ms.catalog.registry import measures_of
 from robustbench_ms.datasets.protocol import Batch, Data
 from robustbench_ms.errors import DeviceLost
 from robustbench_ms.evaluation.cells import FinishedCell
@@ -25,6 +26,7 @@ from robustbench_ms.subjects.devices import lost_devices, out_of_memory
 from robustbench_ms.subjects.identity import Subject
 from robustbench_ms.subjects.loading import Model
 from robustbench_ms.tasks.answers import Answers
+from robustbench_ms.tasks.measure import cell_values
 from robustbench_ms.tasks.outcomes import Outcomes, merged
 from robustbench_ms.tasks.protocol import Perturbation, Task
 
@@ -119,13 +121,15 @@ def measure(
     finished = []
     for runner in active:
         begin = time.perf_counter()
-        rows = merged(outcomes[runner.name]).samples
+        found = merged(outcomes[runner.name])
+        rows = found.samples
         broken = [name for name, row in rows.items() if row.dtype.kind == "f" and not np.isfinite(row).all()]
         if broken:
             runner.error = f"answers NaN or infinity ({', '.join(broken)})"
             yield Trouble(runner.name, f"{key(asked.condition)}: {runner.error}")
             continue
-        values = task.score(rows)
+        scorers = measures_of(asked.fields["task"])
+        values, _, _ = cell_values(scorers, found, None, data.facts.ids, data.facts.groups)
         seconds[runner.name]["scoring"] += time.perf_counter() - begin
         took = {name: round(value, 3) for name, value in seconds[runner.name].items()}
         finished.append((runner, FinishedCell(values, rows, data.facts.n, took)))

@@ -9,8 +9,9 @@ from datetime import date, time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from robustbench_ms.corruptions.table import COMMON
+from robustbench_ms.catalog.registry import axes_of, measures_of, rows_of
 from robustbench_ms.evaluation.cells import FinishedCell
 from robustbench_ms.evaluation.jobs import Conditions
 from robustbench_ms.evaluation.store import Report
@@ -20,6 +21,8 @@ from robustbench_ms.specs.card import Input
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import Model
+from robustbench_ms.tasks.measure import Mean, cell_values
+from robustbench_ms.tasks.outcomes import Outcomes
 
 __all__ = ["collect", "described_card"]
 
@@ -78,7 +81,7 @@ def collect(
         started=started,
         measurements=tuple(measurements),
     )
-    return record, _samples(rows)
+    return record, _samples(shown, rows)
 
 
 def _tuples(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,21 +133,58 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, (float, date, time)) else _spelled(value)
 
 
-def _samples(rows: Rows) -> Samples:
-    """One bit a sample and cell; NLL and Brier score clean, and averaged over the common corruptions' cells."""
+def _samples(shown: Conditions, rows: Rows) -> Samples:
+    """What the task's measures keep: bits a sample and cell, scores clean and averaged over cells, replicates."""
     done = [(condition, cell) for condition, _, cell in rows if cell is not None]
     if not done:
         return Samples((), np.zeros((0, 0), dtype=bool), {})
-    correct = np.stack([cell.outcomes["correct"] for _, cell in done])
-    groups = {
-        "clean": [cell for condition, cell in done if not condition],
-        "corrupted": [cell for condition, cell in done if dict(condition).get("corruption") in COMMON],
-    }
-    scores = {}
+    scorers = measures_of(shown.suite.task)
+    correct = np.zeros((len(done), 0), dtype=bool)
+    scores: dict[str, NDArray[np.float16]] = {}
+    tables: dict[str, NDArray[Any]] = {}
+    for scorer in scorers:
+        if isinstance(scorer, Mean) and scorer.kept == "bits":
+            name = scorer.array("bits")
+            bits = np.stack([cell.outcomes[scorer.column].astype(bool) for _, cell in done])
+            if name == "correct":
+                correct = bits
+            else:
+                tables[name] = bits
+    groups = {"clean": [cell for condition, cell in done if not condition]}
+    for axis in axes_of(shown.suite.matrix) or ():
+        for group, values in axis.groups.items():
+            groups[group] = [cell for condition, cell in done if dict(condition).get(axis.name) in values]
     for group, cells in groups.items():
-        for name in ("nll", "brier") if cells else ():
-            total = np.zeros(correct.shape[1])
-            for cell in cells:
-                total += cell.outcomes[name]
-            scores[f"{name}_{group}"] = (total / len(cells)).astype(np.float16)
-    return Samples(tuple(key(condition) for condition, _ in done), correct, scores)
+        for scorer in scorers if cells else ():
+            if isinstance(scorer, Mean) and scorer.kept == "scores" and _asked(shown, scorer.name, group):
+                total = np.zeros(cells[0].n)
+                for cell in cells:
+                    total += cell.outcomes[scorer.column]
+                scores[scorer.array(group)] = (total / len(cells)).astype(np.float16)
+    return Samples(
+        tuple(key(condition) for condition, _ in done), correct, scores, tables | _replicates(shown, done)
+    )
+
+
+def _asked(shown: Conditions, measure: str, group: str) -> bool:
+    """Whether a summary of the task is over that group's values of the measure."""
+    rows = rows_of(shown.suite.task).summaries.values()
+    return any(row.of == measure and group in row.over for row in rows)
+
+
+def _replicates(
+    shown: Conditions, done: Sequence[tuple[Condition, FinishedCell]]
+) -> dict[str, NDArray[np.float32]]:
+    """{"<measure>/replicates": (cells, R)} of the measures that keep some, made again of the cells' outcomes."""
+    scorers = [scorer for scorer in measures_of(shown.suite.task) if scorer.kept == "replicates"]
+    if not scorers:
+        return {}
+    facts = shown.data(shown.conditions[0]).facts
+    found = [
+        cell_values(scorers, Outcomes(cell.outcomes), None, facts.ids, facts.groups)[2] for _, cell in done
+    ]
+    sizes = {name: row.size for kept in found for name, row in kept.items()}
+    return {
+        name: np.stack([kept.get(name, np.full(size, np.nan, dtype=np.float32)) for kept in found])
+        for name, size in sizes.items()
+    }

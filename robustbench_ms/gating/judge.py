@@ -14,12 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.errors import UserError
 from robustbench_ms.gating.rules import Rule
 from robustbench_ms.records.comparison import CellLoss, Comparison, Loss, Side
 from robustbench_ms.records.record import Record
-from robustbench_ms.records.summary import SUMMARIES
-from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.records.terms import Quantity
+from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval, holm
 
 __all__ = ["Case", "Judgement", "State", "Verdict", "amount", "check", "judge", "judge_all"]
@@ -78,6 +79,8 @@ class Judgement:
     verdicts: tuple[Verdict, ...]
     cells: tuple[CellLoss, ...]
     notes: tuple[str, ...]
+    first: Metric | None = None
+    """What the cells are told by; None where nothing was compared."""
 
     @property
     def state(self) -> State:
@@ -133,7 +136,8 @@ def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.
     for case, (cells, notes, row) in zip(cases, examined, strict=True):
         verdicts = tuple(f if isinstance(f, Verdict) else _decide(f, alpha, *level_of[id(f)]) for f in row)
         against = "nothing" if case.reference is None else case.against
-        judged.append(Judgement(case.candidate.name, against, alpha, verdicts, cells, notes))
+        first = rows_of(case.candidate.task).first
+        judged.append(Judgement(case.candidate.name, against, alpha, verdicts, cells, notes, first))
     return judged
 
 
@@ -178,22 +182,22 @@ def _examine(
 
 
 def _find(rule: Rule, pair: Comparison) -> _Finding | Verdict:
-    keys = _keys(rule, pair)
-    if not keys:
+    quantity = _quantity(rule, pair)
+    if not quantity.keys:
         return Verdict(rule, "missing", f"neither record has a cell of {rule.target}")
-    if missing := pair.missing(keys):
+    if missing := pair.missing(quantity.cells):
         return Verdict(rule, "missing", _and_more(missing))
-    if differing := pair.differing(keys):
+    if differing := pair.differing(quantity.cells):
         told = "the reference answers another question: in the candidate "
         return Verdict(rule, "incomparable", told + _and_more(differing))
-    if any(_measured(rule) not in side.cells[key].values for side in _sides(pair) for key in keys):
-        return Verdict(rule, "missing", f"the records hold no {_measured(rule)}")
-    reference, candidate = (side.value(rule.metric, keys) for side in (pair.reference, pair.candidate))
+    if absent := pair.absent(quantity):
+        return Verdict(rule, "missing", _and_more(absent))
+    reference, candidate = (side.value(quantity) for side in (pair.reference, pair.candidate))
     if not (math.isfinite(reference) and math.isfinite(candidate)):
         return Verdict(rule, "missing", f"{rule.target} has no value where no answer is right")
-    if pair.candidate.cells[keys[0]].n < 2:
+    if pair.candidate.cells[quantity.cells[0]].n < 2:
         return Verdict(rule, "missing", "one sample says nothing of a difference")
-    loss = pair.loss(rule.metric, keys)
+    loss = pair.loss(quantity)
     unchanged = loss.changed == 0
     p_fail = 1.0 if unchanged else loss.difference.p_above(rule.margin(reference))
     return _Finding(rule, reference, candidate, loss, unchanged, p_fail)
@@ -234,33 +238,28 @@ def _decide(found: _Finding, alpha: float, level: float, rejected: bool) -> Verd
 
 def amount(rule: Rule, value: float) -> str:
     """A difference in the rule's unit: "0.35 pp"."""
-    metric = METRICS[rule.metric]
-    return f"{value * metric.scale:.{metric.digits}f} {rule.unit}".rstrip()
+    return rule.row.show_apart(value)
 
 
 def _tolerated(found: _Finding) -> str:
     rule = found.rule
     if rule.relative:
         return f"{amount(rule, found.margin)} ({100 * rule.tolerance:g} % of the reference)"
-    return f"{rule.tolerance * METRICS[rule.metric].scale:g} {rule.unit}".rstrip()
+    return f"{rule.tolerance * rule.row.scale:g} {rule.row.apart}".rstrip()
 
 
-def _keys(rule: Rule, pair: Comparison) -> tuple[str, ...]:
-    """The cells that a rule needs: a summary's own, or those that match."""
+def _quantity(rule: Rule, pair: Comparison) -> Quantity:
+    """What a rule is about: a summary, or what is measured over the cells that match."""
     if rule.cell is None:
-        return SUMMARIES[rule.metric][0]
+        return pair.quantity(rule.metric)
     if rule.cell == ():
-        return ("clean",)
+        return pair.quantity(rule.metric, ["clean"])
     wanted = set(rule.cell)
     known = dict.fromkeys([*pair.reference.cells, *pair.candidate.cells])
-    return tuple(key for key in known if wanted <= {tuple(part.split("=", 1)) for part in key.split(",")})
-
-
-def _measured(rule: Rule) -> str:
-    """The metric of a cell that a rule's number is made of."""
-    if rule.metric.endswith(("nll", "brier")):
-        return rule.metric.rpartition("_")[2]
-    return "top5_accuracy" if rule.metric == "top5_accuracy" else "accuracy"
+    return pair.quantity(
+        rule.metric,
+        [key for key in known if wanted <= {tuple(part.split("=", 1)) for part in key.split(",")}],
+    )
 
 
 def _sides(pair: Comparison) -> tuple[Side, Side]:

@@ -6,8 +6,8 @@ import math
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -15,18 +15,19 @@ from typing import Literal
 import numpy as np
 
 from robustbench_ms.catalog.find import find_card, find_suite
+from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.evaluation.events import RecordDone, Trouble
 from robustbench_ms.gating.run import Watch
 from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.records.record import Measurement, Record, read_record, records_in
-from robustbench_ms.records.summary import SUMMARIES, Z, summarise
+from robustbench_ms.records.summary import interval_of, summarise
 from robustbench_ms.specs.card import Card, Published
-from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.statistics.intervals import Interval, proportion_interval
+from robustbench_ms.statistics.intervals import Interval
 
 __all__ = ["Number", "Reproduction", "compare_published", "compare_records", "describe", "reproduce"]
 
@@ -58,6 +59,8 @@ class Reproduction:
     changed: tuple[int, int] | None = None
     """Answers that are right in one and wrong in the other, and answers in all; None where bits are missing."""
     notes: tuple[str, ...] = ()
+    rows: Mapping[str, Metric] = field(default_factory=dict)
+    """How its numbers are read, by name."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -122,15 +125,15 @@ def compare_records(then: Record, now: Record) -> Reproduction:
     """Each number of a record against the same number measured again."""
     pair = Comparison.of(now, then)
     numbers = [number for m in then.measurements if m.error is None for number in _cell(m, pair)]
-    mine, theirs = pair.candidate.samples, pair.reference.samples
+    first = pair.terms.rows.first.name
+    first = pair.terms.rows.first.name
+    sides = (pair.candidate, pair.reference)
+    kept = [(s.samples.keys, s.bits(first, s.samples.keys)) for s in sides if s.samples is not None]
     changed = None
-    if (
-        mine is not None
-        and theirs is not None
-        and mine.keys == theirs.keys
-        and mine.correct.shape == theirs.correct.shape
-    ):
-        changed = (int(np.count_nonzero(mine.correct != theirs.correct)), mine.correct.size)
+    if len(kept) == 2 and kept[0][0] == kept[1][0]:
+        mine, theirs = (bits for _, bits in kept)
+        if mine is not None and theirs is not None and mine.shape == theirs.shape:
+            changed = (int(np.count_nonzero(mine != theirs)), mine.size)
     notes = []
     if then.subject["digest"] != now.subject["digest"]:
         same = then.subject.get("weights") == now.subject.get("weights")
@@ -139,7 +142,7 @@ def compare_records(then: Record, now: Record) -> Reproduction:
         before, after = getattr(then.environment, name), getattr(now.environment, name)
         if before != after:
             notes.append(f"{name} is {after}, then {before}")
-    return Reproduction(then.name, tuple(numbers), changed, tuple(notes))
+    return Reproduction(then.name, tuple(numbers), changed, tuple(notes), pair.reference.terms.rows)
 
 
 def _cell(then: Measurement, pair: Comparison) -> list[Number]:
@@ -156,13 +159,12 @@ def _cell(then: Measurement, pair: Comparison) -> list[Number]:
         if state is not None or now is None:
             numbers.append(Number(then.key, metric, before, None, None, state or "missing", reason))
             continue
-        if metric not in now.values:
+        scorer = pair.reference.terms.scorers.get(metric)
+        if metric not in now.values or scorer is None:
             numbers.append(Number(then.key, metric, before, None, None, "missing", "no such metric"))
             continue
-        half = Z * value["stderr"]
-        interval = Interval(before, before - half, before + half)
-        if metric.endswith("accuracy"):
-            interval = proportion_interval(round(before * then.n), then.n)
+        quantity = pair.reference.terms.quantity(metric, [then.key])
+        interval = interval_of(quantity, scorer, {then.key: value}, then.n, pair.reference.samples)
         numbers.append(_number(then.key, metric, before, now.values[metric]["mean"], interval))
     return numbers
 
@@ -195,7 +197,7 @@ def compare_published(figures: Sequence[Published], now: Record) -> Reproduction
             else "outside"
         )
         numbers.append(Number(figure.source, figure.metric, figure.value, interval.mean, interval, state))
-    return Reproduction(now.name, tuple(numbers))
+    return Reproduction(now.name, tuple(numbers), rows=rows_of(now.task))
 
 
 def _published(
@@ -207,8 +209,13 @@ def _published(
     watch: Watch,
 ) -> list[Reproduction]:
     told = {card.name: [p for p in card.published if p.on in {suite.name, suite.dataset}] for card in cards}
+    summaries = rows_of(suite.task).summaries
     told = {
-        name: [p for p in figures if p.metric in SUMMARIES and _covers(suite, p.metric)]
+        name: [
+            p
+            for p in figures
+            if p.metric in summaries and (suite.matrix or {*summaries[p.metric].over} <= {*suite.also})
+        ]
         for name, figures in told.items()
     }
     wanted = [card for card in cards if told[card.name]]
@@ -223,10 +230,6 @@ def _published(
             else Reproduction(card.name, (), notes=(f"it was stopped: {stopped.get(card.name)}",))
             for card in wanted
         ]
-
-
-def _covers(suite: Suite, metric: str) -> bool:
-    return bool(suite.matrix) or set(SUMMARIES[metric][0]) <= set(suite.also)
 
 
 def _measure(
@@ -308,11 +311,11 @@ def describe(one: Reproduction, *, most: int = 10) -> str:
     if one.changed is not None:
         lines[0] += f"; {one.changed[0]:,} of {one.changed[1]:,} answers changed"
     bad = [number for number in one.numbers if number.state not in GOOD]
-    lines += [f"  {_line(number)}" for number in bad[:most]]
+    lines += [f"  {_line(number, one.rows)}" for number in bad[:most]]
     if len(bad) > most:
         lines.append(f"  and {len(bad) - most:,} more")
     if total <= most:
-        lines += [f"  {_line(number)}" for number in one.numbers if number.state in GOOD]
+        lines += [f"  {_line(number, one.rows)}" for number in one.numbers if number.state in GOOD]
     lines += [f"  note: {note}" for note in one.notes]
     return "\n".join(lines)
 
@@ -320,8 +323,9 @@ def describe(one: Reproduction, *, most: int = 10) -> str:
 _ORDER: tuple[State, ...] = ("equal", "within interval", "outside", "missing", "incomparable")
 
 
-def _line(number: Number) -> str:
-    metric = METRICS[number.metric]
+def _line(number: Number, rows: Mapping[str, Metric]) -> str:
+    name = number.metric
+    metric = rows[name] if name in rows else Metric(name, name, "", "higher", 3, "of another version")
     head = f"{number.where}: {metric.name} {metric.show(number.then)}"
     if number.now is None:
         return f"{head}: {number.state} ({number.reason})"

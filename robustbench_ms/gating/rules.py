@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from robustbench_ms.corruptions.table import NAMES, SEVERITIES
 from robustbench_ms.errors import UserError, choose
-from robustbench_ms.specs.metrics import METRICS, Metric
+from robustbench_ms.specs.axes import Axis
+from robustbench_ms.specs.metrics import Metric, Rows, Summary
 
-__all__ = ["OF_A_CELL", "Rule", "parse_rule", "parse_rules"]
+__all__ = ["Rule", "parse_rule", "parse_rules"]
 
-OF_A_CELL = ("accuracy", "top5_accuracy", "nll", "brier")
-"""Metrics that a rule names together with the cell."""
-
-_UNTESTED = {"ece", "clean_ece", "mean_corruption_ece"}
 _SHAPE = re.compile(r"(total:)?\s*([^\[\]=:\s]+)\s*(?:\[([^\[\]]*)\])?\s*=\s*(\S.*)")
 _AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(pp|%|nats)?")
 
@@ -33,7 +29,7 @@ _AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(pp|%|nats)?")
 class Rule:
     """How much of one number may be lost."""
 
-    metric: str
+    row: Metric
     tolerance: float
     """In the stored unit (a fraction for accuracies), or a fraction of the reference's value where `relative`."""
     relative: bool = False
@@ -49,49 +45,59 @@ class Rule:
         return f"total:{name}" if self.total else name
 
     @property
-    def unit(self) -> str:
-        """The unit of an absolute tolerance: pp, nats, or none."""
-        return "pp" if METRICS[self.metric].unit == "%" else METRICS[self.metric].unit
+    def metric(self) -> str:
+        """The number's name."""
+        return self.row.name
 
     def margin(self, reference: float) -> float:
         """The tolerated loss in the stored unit, given the reference's value."""
         return self.tolerance * abs(reference) if self.relative else self.tolerance
 
     def __str__(self) -> str:
-        scale = 100 if self.relative or self.unit == "pp" else 1
-        return f"{self.target}={self.tolerance * scale:.6g}{'%' if self.relative else self.unit}"
+        scale = 100 if self.relative or self.row.apart == "pp" else 1
+        return f"{self.target}={self.tolerance * scale:.6g}{'%' if self.relative else self.row.apart}"
 
 
-def parse_rule(text: str) -> Rule:
-    """The rule that a text means; UserError says what is wrong with it, and what would be right."""
+def parse_rule(
+    text: str, rows: Rows, axes: Sequence[Axis], untested: Mapping[str, str] | None = None
+) -> Rule:
+    """The rule that a text means; UserError says what is wrong with it, and what would be right.
+
+    `rows` are the numbers of the task, `axes` those of the perturbation's cells, and `untested` the measured metrics
+    that no gate may test, each with why ("calibration errors have no test").
+    """
+    untested = untested or {}
+    of_a_cell = [name for name in rows.measured if name not in untested]
+    example = ",".join(axis.example for axis in axes) or "clean"
     shape = _SHAPE.fullmatch(text.strip())
     if shape is None:
-        raise UserError(
-            f"rule {text!r}: METRIC=TOLERANCE is wanted, as clean_accuracy=0.5pp or "
-            "accuracy[corruption=fog,severity=3]=2pp"
-        )
+        told = " or ".join(f"{name}={_amount(rows[name])}" for name in [*rows.summaries][:1])
+        cells = "".join(f" or {name}[{example}]={_amount(rows[name])}" for name in of_a_cell[:1])
+        raise UserError(f"rule {text!r}: METRIC=TOLERANCE is wanted, as {told}{cells}")
     total, name, cell, amount = shape.groups()
     where = f"rule {text!r}"
-    metric = METRICS[choose(name, METRICS, "metric", where)]
-    if name in _UNTESTED:
-        raise UserError(f"{where}: a calibration error has no test to gate by; gate NLL or the Brier score")
-    if name in OF_A_CELL and cell is None:
-        summary = "clean_accuracy" if "accuracy" in name else f"clean_{name}"
-        raise UserError(
-            f"{where}: {name} needs its cell, as {name}[corruption=fog,severity=3]; "
-            f"or gate a summary, as {summary}"
-        )
-    if name not in OF_A_CELL and cell is not None:
-        raise UserError(f"{where}: {name} is no number of one cell; known: {', '.join(OF_A_CELL)}")
-    tolerance, relative = _tolerance(amount, metric, where)
-    return Rule(name, tolerance, relative, None if cell is None else _cell(cell, where), total is not None)
+    row = rows[choose(name, rows, "metric", where)]
+    measured = row.of if isinstance(row, Summary) else name
+    if measured in untested:
+        raise UserError(f"{where}: {untested[measured]} to gate by; gate one of {', '.join(of_a_cell)}")
+    if not isinstance(row, Summary) and cell is None:
+        plain = [one.name for one in rows.summaries.values() if (one.of, one.how) == (name, "mean")]
+        summary = f"; or gate a summary, as {plain[0]}" if plain else ""
+        raise UserError(f"{where}: {name} needs its cell, as {name}[{example}]{summary}")
+    if isinstance(row, Summary) and cell is not None:
+        raise UserError(f"{where}: {name} is no number of one cell; known: {', '.join(of_a_cell)}")
+    tolerance, relative = _tolerance(amount, row, where)
+    place = None if cell is None else _cell(cell, axes, example, where)
+    return Rule(row, tolerance, relative, place, total is not None)
 
 
-def parse_rules(texts: Iterable[str]) -> tuple[Rule, ...]:
+def parse_rules(
+    texts: Iterable[str], rows: Rows, axes: Sequence[Axis], untested: Mapping[str, str] | None = None
+) -> tuple[Rule, ...]:
     """Several rules; two about the same number are an error."""
     rules: dict[str, Rule] = {}
     for text in texts:
-        rule = parse_rule(text)
+        rule = parse_rule(text, rows, axes, untested)
         if rule.target in rules:
             raise UserError(f"two rules about {rule.target}: {rules[rule.target]} and {rule}")
         rules[rule.target] = rule
@@ -109,31 +115,35 @@ def _tolerance(text: str, metric: Metric, where: str) -> tuple[float, bool]:
         if value > 100:
             raise UserError(f"{where}: more than 100 % of a number cannot be tolerated")
         return value / 100, True
-    wanted = "pp" if metric.unit == "%" else metric.unit
-    if unit != wanted:
+    if unit != metric.apart:
         given = f"{unit!r} is the wrong unit" if unit else "the unit is missing"
         raise UserError(f"{where}: {given} for {metric.name}; write {_examples(metric)}")
-    if unit == "pp" and value > 100 and "mce" not in metric.name:
+    if unit == "pp" and value > 100 and metric.share:
         raise UserError(f"{where}: a share cannot lose more than 100 percentage points")
     return (value / 100 if unit == "pp" else value), False
 
 
+def _amount(metric: Metric) -> str:
+    """A tolerance as it may stand in a rule."""
+    return {"%": "0.5pp", "pp": "0.5pp", "nats": "0.02nats"}.get(metric.unit, "0.01")
+
+
 def _examples(metric: Metric) -> str:
-    absolute = {"%": "0.5pp (percentage points)", "nats": "0.02nats"}.get(metric.unit, "0.01")
-    return f"{absolute} or 5% (of the reference's value)"
+    told = " (percentage points)" if metric.apart == "pp" else ""
+    return f"{_amount(metric)}{told} or 5% (of the reference's value)"
 
 
-def _cell(text: str, where: str) -> tuple[tuple[str, str], ...]:
+def _cell(text: str, axes: Sequence[Axis], example: str, where: str) -> tuple[tuple[str, str], ...]:
     if text.strip() == "clean":
         return ()
+    known = {axis.name: tuple(map(str, axis.values)) for axis in axes}
     pairs: dict[str, str] = {}
     for part in text.split(","):
         axis, equals, value = (word.strip() for word in part.partition("="))
         if not equals or not value:
-            raise UserError(f"{where}: a cell is clean, or as corruption=fog,severity=3, not {text!r}")
-        choose(axis, ("corruption", "severity"), "axis", where)
-        known = NAMES if axis == "corruption" else tuple(map(str, SEVERITIES))
-        choose(value, known, axis, where)
+            raise UserError(f"{where}: a cell is clean, or as {example}, not {text!r}")
+        choose(axis, known, "axis", where)
+        choose(value, known[axis], axis, where)
         if axis in pairs:
             raise UserError(f"{where}: {axis} stands in it twice")
         pairs[axis] = value

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustbench_ms.catalog.find import find_suite, suite_names
+from robustbench_ms.catalog.registry import axes_of, measures_of, rows_of
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
 from robustbench_ms.gating.judge import Case, Judgement, Verdict, check, judge_all
@@ -16,6 +17,7 @@ from robustbench_ms.gating.references import Found, References
 from robustbench_ms.gating.rules import Rule, parse_rules
 from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.record import Record, read_record
+from robustbench_ms.records.terms import Terms
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
@@ -32,8 +34,9 @@ def rules_of(suite: Suite, texts: Sequence[str] = ()) -> tuple[Rule, ...]:
         raise UserError(
             f"suite {suite.name} has no rules of its own; give one, as --rule clean_accuracy=0.5pp"
         )
+    untested = {name: s.untested for s in measures_of(suite.task) if not s.tested for name in s.names}
     try:
-        return parse_rules(texts or suite.gate)
+        return parse_rules(texts or suite.gate, rows_of(suite.task), axes_of(suite.matrix) or (), untested)
     except UserError as error:
         if texts:
             raise
@@ -50,7 +53,8 @@ def gate_record(
 ) -> Judgement:
     """Judge a record against a reference; nothing is measured, no torch is loaded."""
     record = read_record(path)
-    chosen = parse_rules(rules) if rules else _shipped_rules(record)
+    terms = Terms.of(record)
+    chosen = parse_rules(rules, terms.rows, terms.axes, terms.untested) if rules else _shipped_rules(record)
     check(chosen, alpha)
     with References(against, results) as references:
         found = references.find(str(record.suite["name"]), path.stem, path)

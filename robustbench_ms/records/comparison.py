@@ -9,38 +9,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from robustbench_ms.errors import BadFile
 from robustbench_ms.records.record import Measurement, Record
 from robustbench_ms.records.samples import Samples
-from robustbench_ms.records.summary import CORRUPTED, SUMMARIES, mce, relative_mce, summarise
-from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.records.summary import sample_means, value_of, weights_of
+from robustbench_ms.records.terms import Quantity, Terms
 from robustbench_ms.statistics.differences import (
     CORRELATION,
     Difference,
     Resampled,
     Student,
     of_counts,
+    of_replicates,
     paired,
 )
 from robustbench_ms.statistics.intervals import bootstrap_means, holm
 
 __all__ = ["CellLoss", "Comparison", "Loss", "Side"]
-
-_SCORES = {
-    "clean_nll": "nll_clean",
-    "clean_brier": "brier_clean",
-    "mean_corruption_nll": "nll_corrupted",
-    "mean_corruption_brier": "brier_corrupted",
-}
-"""Which of a record's per-sample scores a summary is the mean of."""
 
 
 @dataclass(frozen=True)
@@ -51,57 +42,64 @@ class Side:
     samples: Samples | None
     cells: Mapping[str, Measurement]
     """Every measurement, those that ended in an error too."""
+    terms: Terms
 
     @classmethod
     def of(cls, record: Record) -> Side:
         """Read the arrays beside a record; BadFile where they are not those of its answers."""
-        samples = record.samples()
-        cells = {m.key: m for m in record.measurements}
-        if samples is not None:
-            for key, row in zip(samples.keys, samples.correct, strict=True):
-                cell = cells.get(key)
-                told = math.nan if cell is None or cell.error else cell.values["accuracy"]["mean"]
+        side = cls(record, record.samples(), {m.key: m for m in record.measurements}, Terms.of(record))
+        for name in side.terms.rows.measured:
+            rows = None if side.samples is None else side.bits(name, side.samples.keys)
+            for key, row in (
+                () if rows is None or side.samples is None else zip(side.samples.keys, rows, strict=True)
+            ):
+                cell = side.cells.get(key)
+                told = math.nan if cell is None or cell.error else cell.values[name]["mean"]
                 if cell is None or cell.n != row.size or abs(float(row.mean()) - told) > 1e-9:
                     raise BadFile(
                         f"{record.path or record.name}: the bits beside it are not those of its answers ({key})"
                     )
-        return cls(record, samples, cells)
+        return side
 
-    def value(self, metric: str, keys: Sequence[str]) -> float:
-        """The metric over the cells; Incomparable where it has no meaning on this data (mCE off ImageNet)."""
-        if metric not in SUMMARIES:
-            return fmean(self.cells[key].values[metric]["mean"] for key in keys)
-        if metric in {"mce", "relative_mce"}:
-            return summarise(self.record, (metric,))[metric].mean
-        return SUMMARIES[metric][1](self.cells, None).mean
+    def value(self, quantity: Quantity) -> float:
+        """The number, of cells that the record has; nan where it has no value."""
+        cells = {key: self.cells[key].values[quantity.of]["mean"] for key in quantity.cells}
+        return float(value_of(quantity, cells))
 
     def protocol(self, key: str) -> dict[str, Any]:
         """The readable fields of one cell's protocol."""
         return {**self.record.suite["protocol"], **self.cells[key].condition}
 
-    def rows(self, keys: Sequence[str]) -> NDArray[np.int8] | None:
-        """Right (1) or wrong (0), (cells, n); None where they are not kept."""
-        if self.samples is None or any(key not in self.samples.keys for key in keys):
+    def bits(self, measure: str, keys: Sequence[str]) -> NDArray[np.int8] | None:
+        """Yes (1) or no (0), (cells, n); None where the measure keeps none, or they are not there."""
+        scorer = self.terms.scorers[measure]
+        array = getattr(scorer, "array", None)
+        if self.samples is None or scorer.kept != "bits" or array is None:
             return None
-        where = {key: i for i, key in enumerate(self.samples.keys)}
-        rows: NDArray[np.int8] = self.samples.correct[[where[key] for key in keys]].view(np.int8)
-        return rows
+        found = self.samples.bits(array("bits"), keys)
+        return None if found is None else found.view(np.int8)
 
-    def goodness(self, metric: str, keys: Sequence[str]) -> tuple[NDArray[np.float64], bool] | None:
-        """Per sample (n,), what the metric is the mean of, turned so that more is better; and whether it is of answers.
+    def goodness(self, quantity: Quantity) -> tuple[NDArray[np.float64], bool] | None:
+        """Per sample (n,), what the number is the mean of, turned so that more is better; and whether it is of answers.
 
-        None where the metric is no such mean (a ratio, a calibration error) or its samples are not kept.
+        None where the number is no such mean (a ratio, a calibration error) or its samples are not kept.
         """
-        weights = answer_weights(metric, tuple(keys))
-        if weights is not None:
-            rows = self.rows(tuple(weights))
-            return None if rows is None else (_weighted(rows, np.array(list(weights.values()))), True)
-        of_clean = metric in {"nll", "brier"} and tuple(keys) == ("clean",)
-        name = _SCORES.get(metric, f"{metric}_clean" if of_clean else "")
-        row = None if self.samples is None else self.samples.scores.get(name)
-        if row is None or not np.isfinite(row).all():
+        weights = weights_of(quantity)
+        if weights is None:
             return None
-        return -row.astype(np.float64), False
+        rows = self.bits(quantity.of, tuple(weights))
+        if rows is not None:
+            return _weighted(rows, np.array(list(weights.values()))), True
+        if quantity.how not in {"mean", "complement"}:
+            return None
+        scorer = self.terms.scorers[quantity.of]
+        row = sample_means(self.samples, scorer, quantity.over, quantity.keys)
+        return None if row is None else (row if sum(weights.values()) > 0 else -row, False)
+
+    def replicates(self, quantity: Quantity) -> NDArray[np.float64] | None:
+        """The number under each weighting of the samples, (R,); None where they are not kept in all cells."""
+        rows = None if self.samples is None else self.samples.replicates(quantity.of, quantity.cells)
+        return None if rows is None else value_of(quantity, dict(zip(quantity.cells, rows, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class CellLoss:
-    """One cell's accuracy."""
+    """One cell's value of the metric by which cells are told."""
 
     key: str
     reference: float
@@ -139,6 +137,28 @@ class Comparison:
     def of(cls, candidate: Record, reference: Record) -> Comparison:
         """Both with their arrays."""
         return cls(Side.of(candidate), Side.of(reference))
+
+    @property
+    def terms(self) -> Terms:
+        """Those in which both are read: records of two tasks have no cell in common."""
+        return self.candidate.terms
+
+    def quantity(self, metric: str, keys: Sequence[str] = ()) -> Quantity:
+        """A number of both: a summary over the cells that either needs, or what is measured over `keys`."""
+        found = self.terms.quantity(metric, keys)
+        if metric in self.terms.rows.measured or self.reference.record.task != self.candidate.record.task:
+            return found
+        other = self.reference.terms.quantity(metric)
+        return replace(found, keys=tuple(dict.fromkeys([*found.keys, *other.keys])))
+
+    def absent(self, quantity: Quantity) -> list[str]:
+        """A sentence for each cell, of those that both finished, in which the measure of a number has no value."""
+        return [
+            f"the {who}'s {quantity.of} has no value in {key}"
+            for key in quantity.cells
+            for who, side in (("candidate", self.candidate), ("reference", self.reference))
+            if quantity.of not in side.cells[key].values
+        ]
 
     def common(self) -> list[str]:
         """The cells that both finished under one protocol, in the candidate's order."""
@@ -168,11 +188,10 @@ class Comparison:
                 told.setdefault(name, f"{name} is {_short(mine.get(name))}, not {_short(theirs.get(name))}")
         return list(told.values())
 
-    def loss(self, metric: str, keys: Sequence[str]) -> Loss:
-        """The loss in a metric over the cells that it needs, which both have under one protocol."""
-        sign = -1 if METRICS[metric].better == "higher" else 1
-        exact = sign * (self.candidate.value(metric, keys) - self.reference.value(metric, keys))
-        mine, theirs = self.candidate.goodness(metric, keys), self.reference.goodness(metric, keys)
+    def loss(self, quantity: Quantity) -> Loss:
+        """The loss in a number whose cells both have under one protocol, with a value of its measure in each."""
+        exact = -quantity.row.sign * (self.candidate.value(quantity) - self.reference.value(quantity))
+        mine, theirs = self.candidate.goodness(quantity), self.reference.goodness(quantity)
         if mine is not None and theirs is not None:
             losses, answers = theirs[0] - mine[0], mine[1]
             if not answers:
@@ -180,65 +199,84 @@ class Comparison:
                 found = paired(losses, answers=False)
                 changed = None if found.stderr or exact else 0
                 return Loss(replace(found, mean=exact), changed, paired=True)
-            weights = answer_weights(metric, tuple(keys)) or {}
-            changes = self._changes(tuple(weights))
+            weights = weights_of(quantity) or {}
+            changes = self._changes(quantity.of, tuple(weights))
             assert changes is not None  # goodness came of the same bits
             found = paired(losses, answers=True, step=_step(list(weights.values())))
             return Loss(found, int(np.count_nonzero(changes)), paired=True)
-        if metric == "relative_drop":
-            ratio = self._ratio(exact)
-            if ratio is not None:
-                return ratio
-        return self._unpaired(metric, keys, exact)
+        whole = self._by_replicates(quantity, exact) or self._ratio(quantity, exact)
+        return whole or self._unpaired(quantity, exact)
 
     def cells(self) -> list[CellLoss]:
-        """Where accuracy was lost, cell by cell, over the cells in common."""
-        keys = [key for key in self.common() if "accuracy" in self.candidate.cells[key].values]
-        if not keys:
+        """Where the first metric was lost, cell by cell, over the cells in common that have a value of it."""
+        name = self.terms.rows.first.name
+        wanted = [self.terms.quantity(name, [key]) for key in self.common()]
+        wanted = [quantity for quantity in wanted if not self.absent(quantity)]
+        if not wanted or self.terms.untested.get(name):
             return []
-        changes = self._changes(keys)
+        keys = [quantity.keys[0] for quantity in wanted]
+        changes = self._changes(name, keys)
         if changes is None:
-            found = [self.loss("accuracy", [key]).difference for key in keys]
+            found = [self.loss(quantity).difference for quantity in wanted]
         else:
+            # A bit that went is a loss where more is better.
+            changes = changes * wanted[0].row.sign
             worse, better = (changes > 0).sum(axis=1), (changes < 0).sum(axis=1)
             n = changes.shape[1]
             found = [of_counts(int(w), int(b), n) for w, b in zip(worse, better, strict=True)]
         lost, differs = holm([d.p_above(0.0) for d in found]), holm([d.p_differs for d in found])
         return [
             CellLoss(
-                key, self.reference.value("accuracy", [key]), self.candidate.value("accuracy", [key]), *tested
+                quantity.keys[0], self.reference.value(quantity), self.candidate.value(quantity), *tested
             )
-            for key, tested in zip(keys, zip(found, lost, differs, strict=True), strict=True)
+            for quantity, tested in zip(wanted, zip(found, lost, differs, strict=True), strict=True)
         ]
 
-    def _changes(self, keys: Sequence[str]) -> NDArray[np.int8] | None:
-        """1 where an answer turned wrong, -1 where it turned right (cells, n); None where bits are missing."""
-        mine, theirs = self.candidate.rows(keys), self.reference.rows(keys)
+    def _changes(self, measure: str, keys: Sequence[str]) -> NDArray[np.int8] | None:
+        """1 where a yes turned into a no, -1 where a no into a yes (cells, n); None where bits are missing."""
+        mine, theirs = self.candidate.bits(measure, keys), self.reference.bits(measure, keys)
         return None if mine is None or theirs is None else theirs - mine
 
-    def _ratio(self, exact: float) -> Loss | None:
-        parts = [(side.rows(CORRUPTED), side.rows(["clean"])) for side in (self.candidate, self.reference)]
-        rows = [row.mean(axis=0) for part in parts for row in part if row is not None]
+    def _by_replicates(self, quantity: Quantity, exact: float) -> Loss | None:
+        """Both records' replicates are of the same weightings: their differences are those of the number."""
+        mine, theirs = self.candidate.replicates(quantity), self.reference.replicates(quantity)
+        if mine is None or theirs is None or mine.shape != theirs.shape:
+            return None
+        rule = getattr(self.terms.scorers[quantity.of], "rule", "")
+        losses = -quantity.row.sign * (mine - theirs)
+        n = self.candidate.cells[quantity.cells[0]].n
+        found = of_replicates(exact, losses, n, jackknife=rule == "jackknife")
+        return Loss(found, 0 if exact == 0 and not losses.any() else None, paired=True)
+
+    def _ratio(self, quantity: Quantity, exact: float) -> Loss | None:
+        if quantity.how != "drop":
+            return None
+        scorer = self.terms.scorers[quantity.of]
+        rows = [
+            row
+            for side in (self.candidate, self.reference)
+            for over, keys in ((quantity.over, quantity.keys), ("clean", quantity.beside))
+            if (row := sample_means(side.samples, scorer, over, keys)) is not None
+        ]
         if len(rows) < 4:
             return None
         draws = np.maximum(bootstrap_means(np.stack(rows)), 1e-12)
         spread = draws[:, 2] / draws[:, 3] - draws[:, 0] / draws[:, 1]
-        changes = self._changes(("clean", *CORRUPTED))
+        changes = self._changes(quantity.of, quantity.cells)
         return Loss(
-            Resampled(exact, float(spread.std(ddof=1)), rows[0].size, spread),
+            Resampled(exact, float(spread.std(ddof=1)), rows[0].size, -quantity.row.sign * spread),
             None if changes is None else int(np.count_nonzero(changes)),
             paired=True,
         )
 
-    def _unpaired(self, metric: str, keys: Sequence[str], exact: float) -> Loss:
+    def _unpaired(self, quantity: Quantity, exact: float) -> Loss:
         """Two independent means; the cells of one model taken to err together, which is the widest they can."""
         spreads = []
         for side in (self.candidate, self.reference):
-            name, slopes = _slopes(metric, keys, side)
-            spreads.append(
-                sum(abs(s) * _known(side.cells[key].values[name]["stderr"]) for key, s in slopes.items())
-            )
-        n = min(self.candidate.cells[key].n for key in keys)
+            cells = {key: side.cells[key].values[quantity.of] for key in quantity.cells}
+            slopes = _slopes(quantity, {key: cell["mean"] for key, cell in cells.items()})
+            spreads.append(sum(abs(s) * _known(cells[key]["stderr"]) for key, s in slopes.items()))
+        n = min(self.candidate.cells[key].n for key in quantity.cells)
         lacking = [
             who
             for who, side in (("candidate", self.candidate), ("reference", self.reference))
@@ -247,29 +285,6 @@ class Comparison:
         why = f"the {' and the '.join(lacking)} kept no bits" if lacking else "not kept sample by sample"
         found = Student(exact, math.hypot(*spreads), n, max(1, n - 1), f"weaker, unpaired test ({why})")
         return Loss(found, None, paired=False)
-
-
-def answer_weights(metric: str, keys: tuple[str, ...]) -> Mapping[str, float] | None:
-    """How much one right answer of each cell adds to an accuracy or takes from an error; None for other metrics."""
-    if metric in {"accuracy", "clean_accuracy", "mean_corruption_accuracy", "mean_corruption_error"}:
-        return dict.fromkeys(keys, 1 / len(keys))
-    return _mce_weights(metric) if metric in {"mce", "relative_mce"} else None
-
-
-@cache
-def _mce_weights(metric: str) -> Mapping[str, float]:
-    """Both are linear in the errors, so that the value of one error alone is its weight."""
-    none = dict.fromkeys(COMMON, [0.0] * len(SEVERITIES))
-    weights = {}
-    for name in COMMON:
-        for i, severity in enumerate(SEVERITIES):
-            one = {**none, name: [float(j == i) for j in range(len(SEVERITIES))]}
-            weights[f"corruption={name},severity={severity}"] = (
-                mce(one) if metric == "mce" else relative_mce(one, 0.0)
-            )
-    if metric == "relative_mce":
-        weights["clean"] = relative_mce(none, 1.0)
-    return weights
 
 
 def _step(weights: Sequence[float]) -> float:
@@ -284,17 +299,14 @@ def _weighted(rows: NDArray[np.int8], weights: NDArray[np.float64]) -> NDArray[n
     return np.asarray(weights @ rows, dtype=np.float64)
 
 
-def _slopes(metric: str, keys: Sequence[str], side: Side) -> tuple[str, Mapping[str, float]]:
-    """The measured metric behind a summary, and by how much each cell's value moves it."""
-    weights = answer_weights(metric, tuple(keys))
+def _slopes(quantity: Quantity, values: Mapping[str, float]) -> Mapping[str, float]:
+    """By how much each cell's value moves a number, but for the sign."""
+    weights = weights_of(quantity)
     if weights is not None:
-        return "accuracy", weights
-    if metric == "relative_drop":
-        clean = side.value("accuracy", ["clean"])
-        corrupted = side.value("accuracy", CORRUPTED)
-        return "accuracy", {**dict.fromkeys(CORRUPTED, 1 / (75 * clean)), "clean": corrupted / clean**2}
-    name = metric.removeprefix("clean_").removeprefix("mean_corruption_")
-    return name, dict.fromkeys(keys, 1 / len(keys))
+        return weights
+    clean = values[quantity.beside[0]]
+    mean, count = fmean(values[key] for key in quantity.keys), len(quantity.keys)
+    return {**dict.fromkeys(quantity.keys, 1 / (count * clean)), quantity.beside[0]: mean / clean**2}
 
 
 def _known(stderr: float) -> float:

@@ -8,9 +8,7 @@ import numpy as np
 
 from robustbench_ms.records.comparison import Comparison, Side
 from robustbench_ms.records.record import Record
-from robustbench_ms.records.summary import SUMMARIES
-from robustbench_ms.specs.metrics import METRICS
-from robustbench_ms.statistics.differences import Difference, paired, rank_ranges, welch
+from robustbench_ms.statistics.differences import Difference, of_replicates, paired, rank_ranges, welch
 
 __all__ = ["ranges"]
 
@@ -22,15 +20,15 @@ def ranges(models: Sequence[Sequence[Record]], metric: str) -> list[tuple[int, i
     (Welch's t over their means); else the images, of which a model of several seeds has the mean. All records answer
     the same question. None where the metric has no test (a calibration error of one seed) or there is one image.
     """
-    keys = SUMMARIES[metric][0]
     sides = [[Side.of(record) for record in records] for records in models]
-    if any(side.cells[key].n < 2 for row in sides for side in row for key in keys):
+    terms = sides[0][0].terms
+    quantity = terms.quantity(metric)
+    if any(side.cells[key].n < 2 for row in sides for side in row for key in quantity.cells):
         return None
-    if metric.endswith("ece") and any(len(row) < 2 for row in sides):
+    if quantity.of in terms.untested and any(len(row) < 2 for row in sides):
         return None
-    sign = 1.0 if METRICS[metric].better == "higher" else -1.0
-    means = [np.array([sign * side.value(metric, keys) for side in row]) for row in sides]
-    kept = [[side.goodness(metric, keys) for side in row] for row in sides]
+    means = [np.array([quantity.row.sign * side.value(quantity) for side in row]) for row in sides]
+    kept = [[side.goodness(quantity) for side in row] for row in sides]
 
     def gain(i: int, j: int) -> Difference:
         """By how much i is better than j."""
@@ -40,7 +38,22 @@ def ranges(models: Sequence[Sequence[Record]], metric: str) -> list[tuple[int, i
         if len(mine) == len(kept[i]) and len(theirs) == len(kept[j]):
             values = [np.mean([good for good, _ in row], axis=0) for row in (mine, theirs)]
             return paired(values[0] - values[1], answers=mine[0][1])
-        return Comparison(sides[j][0], sides[i][0]).loss(metric, keys).difference
+        return by_replicates(i, j) or Comparison(sides[j][0], sides[i][0]).loss(quantity).difference
+
+    def by_replicates(i: int, j: int) -> Difference | None:
+        """The same of the means over seeds, where all keep replicates."""
+        values = [[side.replicates(quantity) for side in sides[k]] for k in (i, j)]
+        mine, theirs = ([one for one in row if one is not None] for row in values)
+        if [len(mine), len(theirs)] != [len(row) for row in values]:
+            return None
+        if len({one.shape for one in (*mine, *theirs)}) > 1:
+            return None
+        apart = quantity.row.sign * (np.mean(mine, axis=0) - np.mean(theirs, axis=0))
+        rule = getattr(terms.scorers[quantity.of], "rule", "")
+        n = sides[i][0].cells[quantity.cells[0]].n
+        return of_replicates(
+            float(means[i].mean() - means[j].mean()), apart, n, jackknife=rule == "jackknife"
+        )
 
     count = len(models)
     return rank_ranges({(i, j): gain(i, j) for i in range(count) for j in range(i + 1, count)}, count)

@@ -99,6 +99,11 @@ class Record:
         return str(self.card["name"])
 
     @property
+    def task(self) -> str:
+        """Whose measures its values are; records that do not say it are of classification."""
+        return str(self.suite["protocol"].get("task", "classification"))
+
+    @property
     def group(self) -> str:
         """The card whose replicate this is."""
         return self.name.partition("@")[0]
@@ -178,6 +183,8 @@ def _same(path: Path, beside: Path, record: Record, samples: Samples) -> bool:
         and np.array_equal(kept.correct, samples.correct)
         and kept.scores.keys() == samples.scores.keys()
         and all(np.array_equal(kept.scores[k], samples.scores[k], equal_nan=True) for k in kept.scores)
+        and kept.tables.keys() == samples.tables.keys()
+        and all(np.array_equal(kept.tables[k], samples.tables[k], equal_nan=True) for k in kept.tables)
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,34 @@ class Samples:
 
     keys: tuple[str, ...]
     correct: NDArray[np.bool_]
-    """(cells, n)."""
+    """Classification's bits (cells, n); (cells, 0) of another task."""
     scores: Mapping[str, NDArray[np.float16]]
-    """nll_clean, nll_corrupted, brier_clean, brier_corrupted: (n,), the corrupted ones averaged over the cells."""
+    """Per-sample scores (n,), of the clean cell and averaged over the cells of a group: nll_clean, nll_corrupted,
+    brier_clean, brier_corrupted; of other tasks "<measure>/clean" and "<measure>/<group>"."""
+    tables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Of other tasks "<measure>/bits", bool (cells, n); "<measure>/replicates", float32 (cells, R), a row of nan where
+    the measure has none in a cell."""
 
     def row(self, key: str) -> NDArray[np.bool_]:
         """Which samples were right in one cell (n,)."""
         row: NDArray[np.bool_] = self.correct[self.keys.index(key)]
         return row
+
+    def bits(self, name: str, keys: Sequence[str]) -> NDArray[np.bool_] | None:
+        """The bits of that name ("correct", "<measure>/bits") in some cells, (cells, n); None where not kept."""
+        return self._rows(self.correct if name == "correct" else self.tables.get(name), keys)
+
+    def replicates(self, measure: str, keys: Sequence[str]) -> NDArray[np.float64] | None:
+        """The replicates of a measure in some cells, (cells, R); None where not all cells have them."""
+        rows = self._rows(self.tables.get(f"{measure}/replicates"), keys)
+        return None if rows is None or not np.isfinite(rows).all() else rows.astype(np.float64)
+
+    def _rows(self, table: NDArray[Any] | None, keys: Sequence[str]) -> NDArray[Any] | None:
+        where = {key: i for i, key in enumerate(self.keys)}
+        if table is None or table.shape[1] == 0 or any(key not in where for key in keys):
+            return None
+        found: NDArray[Any] = table[[where[key] for key in keys]]
+        return found
 
 
 def samples_path(path: Path) -> Path:
@@ -39,11 +59,16 @@ def samples_path(path: Path) -> Path:
 
 def write_samples(samples: Samples, path: Path) -> None:
     """Write the arrays, beside their place and renamed."""
+    bits = [table for table in samples.tables.values() if table.dtype == bool]
     packed: dict[str, Any] = {
         "keys": np.array(samples.keys),
-        "n": np.int64(samples.correct.shape[1]),
+        "n": np.int64(max(table.shape[1] for table in (samples.correct, *bits))),
         "correct": np.packbits(samples.correct, axis=1),
         **samples.scores,
+        **{
+            name: np.packbits(table, axis=1) if table.dtype == bool else table
+            for name, table in samples.tables.items()
+        },
     }
     with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **packed)
@@ -57,8 +82,18 @@ def read_samples(path: Path) -> Samples | None:
         # Opened here: numpy leaves a file open whose archive is damaged.
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             n = int(file["n"])
-            correct = np.unpackbits(file["correct"], axis=1, count=n).astype(bool)
-            scores = {name: file[name] for name in file.files if name not in {"keys", "n", "correct"}}
-            return Samples(tuple(str(k) for k in file["keys"]), correct, scores)
+            arrays = {name: file[name] for name in file.files}
+        keys, packed = arrays.pop("keys"), arrays.pop("correct")
+        tables = {name: array for name, array in arrays.items() if array.ndim == 2}
+        return Samples(
+            tuple(str(k) for k in keys),
+            _unpacked(packed, n if packed.shape[1] else 0),
+            {name: array for name, array in arrays.items() if array.ndim == 1},
+            {name: _unpacked(t, n) if t.dtype == np.uint8 else t for name, t in tables.items()},
+        )
     except Exception as error:  # numpy and zipfile raise half a dozen kinds for one damaged file
         raise BadFile(f"{path}: damaged ({error})") from error
+
+
+def _unpacked(bits: NDArray[np.uint8], n: int) -> NDArray[np.bool_]:
+    return np.unpackbits(bits, axis=1, count=n).astype(bool)

@@ -1,7 +1,7 @@
-"""Means over cells, with their intervals, computed on reading and never stored.
+"""Numbers over cells, with their intervals, computed on reading and never stored.
 
 Every number states the cells that it needs and refuses a partial set, naming what is missing. Intervals are over
-the test's images: each image's own mean over the cells is one value, so that cells of the same images do not count
+the test's samples: each sample's own mean over the cells is one value, so that cells of the same samples do not count
 as independent.
 """
 
@@ -9,208 +9,235 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from robustbench_ms.corruptions.table import COMMON, SEVERITIES
-from robustbench_ms.errors import Incomparable, UserError, choose
-from robustbench_ms.records.record import Measurement, Record
+from robustbench_ms.errors import Incomparable, UserError
+from robustbench_ms.records.record import Record
 from robustbench_ms.records.samples import Samples
-from robustbench_ms.statistics.intervals import Interval, mean_interval, proportion_interval, ratio_interval
+from robustbench_ms.records.terms import Quantity, Terms
+from robustbench_ms.statistics.intervals import (
+    Interval,
+    Z,
+    mean_interval,
+    proportion_interval,
+    ratio_interval,
+    replicates_interval,
+)
 
-__all__ = ["CORRUPTED", "SUMMARIES", "Incomplete", "mce", "relative_mce", "summarise"]
+if TYPE_CHECKING:
+    from robustbench_ms.tasks.measure import Scorer
 
-CORRUPTED = tuple(f"corruption={name},severity={severity}" for name in COMMON for severity in SEVERITIES)
-"""The 75 cells of every mean over corruptions."""
+__all__ = [
+    "Incomplete", "interval_of", "mce", "refuse_absent", "relative_mce", "sample_means", "summarise", "value_of",
+    "weights_of",
+]  # fmt: skip
 
-Z = 1.959963984540054
-"""Half width of a 95 % interval in standard errors."""
+Cells = Mapping[str, Mapping[str, float]]
+"""{key: {mean, stderr}} of one measured metric."""
 
 
 class Incomplete(UserError):
     """A mean over cells of which some are missing."""
 
 
-Cells = Mapping[str, Measurement]
-
-
 def summarise(record: Record, names: tuple[str, ...]) -> dict[str, Interval]:
-    """The named numbers of a record with their 95 % intervals; Incomplete where cells are missing."""
-    samples = record.samples()
+    """The named summaries of a record with their 95 % intervals; Incomplete where cells or values are missing."""
+    samples, terms = record.samples(), Terms.of(record)
+    return {name: _one(record, terms, name, samples) for name in names}
+
+
+def _one(record: Record, terms: Terms, name: str, samples: Samples | None) -> Interval:
+    needs = terms.needs(name)
     found = {m.key: m for m in record.measurements if m.error is None}
-    return {name: _one(record, name, found, samples) for name in names}
-
-
-def _one(record: Record, name: str, found: Cells, samples: Samples | None) -> Interval:
-    needs, compute = SUMMARIES[choose(name, SUMMARIES, "summary")]
     missing = [key for key in needs if key not in found]
     if missing:
         shown = "; ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise Incomplete(
             f"{record.name}: {name} needs {len(needs)} cells, and {len(missing)} are missing: {shown}"
         )
-    if name in {"mce", "relative_mce"}:
-        _only_imagenet(record)
+    if not needs:
+        raise Incomplete(f"{record.name}: {name} has no cell in its suite")
     try:
-        return compute(found, samples)
-    except KeyError as error:
-        raise Incomplete(f"{record.name}: {name} needs {error} in every cell") from error
+        quantity = terms.quantity(name)
+        refuse_absent(quantity, {key: found[key].values for key in needs})
+        cells = {key: found[key].values[quantity.of] for key in needs}
+        return interval_of(quantity, terms.scorers[quantity.of], cells, found[needs[0]].n, samples)
+    except (Incomplete, Incomparable) as error:
+        raise type(error)(f"{record.name}: {error}") from error
 
 
-def _clean(name: str) -> Callable[[Cells, Samples | None], Interval]:
-    def compute(cells: Cells, samples: Samples | None) -> Interval:
-        del samples
-        value = cells["clean"].values[name]
-        return Interval(
-            value["mean"], value["mean"] - Z * value["stderr"], value["mean"] + Z * value["stderr"]
-        )
-
-    return compute
+def refuse_absent(quantity: Quantity, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Incomplete where the measure of a quantity is not among a cell's values {key: {metric: ...}}."""
+    absent = [key for key in quantity.cells if quantity.of not in values[key]]
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise Incomplete(f"{quantity.row.name}: {quantity.of} has no value in {absent[0]}{more}")
 
 
-def _clean_accuracy(cells: Cells, samples: Samples | None) -> Interval:
-    del samples
-    cell = cells["clean"]
-    return proportion_interval(round(cell.values["accuracy"]["mean"] * cell.n), cell.n)
+def value_of(quantity: Quantity, values: Mapping[str, Any]) -> Any:
+    """The number, of its measure's value in each cell {key: value}.
+
+    The values are floats, or arrays of one shape, which are replicates: the number is then one for each. A drop has no
+    value (nan) where nothing can be lost. Incomplete where a normaliser has other cells.
+    """
+    if quantity.how in {"normalised", "relative"}:
+        errors: dict[str, list[Any]] = {}
+        for key in quantity.keys:
+            errors.setdefault(key.partition(",")[0].partition("=")[2], []).append(1 - values[key])
+        if quantity.beside:
+            return relative_mce(errors, 1 - values[quantity.beside[0]], quantity.normaliser)
+        return mce(errors, quantity.normaliser)
+    found = _before(quantity, values)
+    return 1 - found if quantity.how in {"complement", "drop"} else found
 
 
-def _corruption_accuracy(cells: Cells, samples: Samples | None) -> Interval:
-    mean = fmean(cells[key].values["accuracy"]["mean"] for key in CORRUPTED)
-    return _around(mean, _corrupted_share(samples))
+def _before(quantity: Quantity, values: Mapping[str, Any]) -> Any:
+    """The mean over the cells, or its share of the clean value, of which a complement and a drop are what is left."""
+    mean = _mean([values[key] for key in quantity.keys])
+    return _over(mean, values[quantity.beside[0]]) if quantity.how == "drop" else mean
 
 
-def _corruption_error(cells: Cells, samples: Samples | None) -> Interval:
-    return _complement(_corruption_accuracy(cells, samples))
+def weights_of(quantity: Quantity) -> Mapping[str, float] | None:
+    """How much one unit of its measure in each cell {key: weight} adds to what is good about the number.
+
+    None where it is no weighted sum (a drop).
+    """
+    sign = quantity.row.sign
+    if quantity.how in {"mean", "complement"}:
+        one = (sign if quantity.how == "mean" else -sign) / len(quantity.keys)
+        return dict.fromkeys(quantity.keys, one)
+    # Both are linear in the errors, so that the value of one error alone is its weight.
+    return None if quantity.how == "drop" else {key: -sign * one for key, one in _linear(quantity).items()}
 
 
-def _relative_drop(cells: Cells, samples: Samples | None) -> Interval:
-    clean = cells["clean"].values["accuracy"]["mean"]
-    if clean == 0:
-        return Interval(
-            math.nan, math.nan, math.nan
-        )  # nothing can be lost: the other columns still say what is wrong
-    mean = fmean(cells[key].values["accuracy"]["mean"] for key in CORRUPTED) / clean
-    corrupted = _corrupted_share(samples)
-    if corrupted is None or samples is None or "clean" not in samples.keys or corrupted.size < 2:
-        return _complement(_around(mean, None))
-    half = ratio_interval(corrupted, samples.row("clean").astype(np.float64)).half_width
-    return _complement(Interval(mean, mean - half, mean + half))
+def interval_of(
+    quantity: Quantity, scorer: Scorer, cells: Cells, n: int, samples: Samples | None
+) -> Interval:
+    """The number with its 95 % interval, nan wide where nothing tells it: of its measure's values in each cell.
+
+    `n` samples are in each cell, and `samples` is what was kept of them.
+    """
+    means = {key: cells[key]["mean"] for key in quantity.cells}
+    value = value_of(quantity, means)
+    if math.isnan(value):
+        return Interval(value, value, value)  # nothing can be lost: the other columns still say what is wrong
+    if scorer.kind != "mean":
+        replicates = None if samples is None else samples.replicates(quantity.of, quantity.cells)
+        if replicates is not None:
+            draws = value_of(quantity, dict(zip(quantity.cells, replicates, strict=True)))
+            return replicates_interval(value, draws, jackknife=getattr(scorer, "rule", "") == "jackknife")
+    if quantity.how in {"normalised", "relative"}:
+        # A ratio per corruption: its interval needs a resampling of samples that is not made here.
+        return Interval(value, math.nan, math.nan)
+    before = _before(quantity, means)
+    found = _before_interval(quantity, scorer, cells, n, samples, before)
+    return found if quantity.how == "mean" else Interval(1 - found.mean, 1 - found.high, 1 - found.low)
 
 
-def _corrupted(name: str) -> Callable[[Cells, Samples | None], Interval]:
-    def compute(cells: Cells, samples: Samples | None) -> Interval:
-        mean = fmean(cells[key].values[name]["mean"] for key in CORRUPTED)
-        rows = None if samples is None else samples.scores.get(f"{name}_corrupted")
-        return _around(mean, None if rows is None else rows.astype(np.float64))
-
-    return compute
-
-
-def _corrupted_ece(cells: Cells, samples: Samples | None) -> Interval:
-    # The cells share their images; errors that are taken to move together give the widest interval, never too narrow.
-    del samples
-    mean = fmean(cells[key].values["ece"]["mean"] for key in CORRUPTED)
-    half = Z * fmean(cells[key].values["ece"]["stderr"] for key in CORRUPTED)
-    return Interval(mean, mean - half, mean + half)
-
-
-def _normalised(
-    function: Callable[..., float], *, clean: bool
-) -> Callable[[Cells, Samples | None], Interval]:
-    def compute(cells: Cells, samples: Samples | None) -> Interval:
-        del samples  # a ratio per corruption: its interval needs a resampling of images that is not made here
-        errors = {
-            name: [
-                1 - cells[f"corruption={name},severity={s}"].values["accuracy"]["mean"] for s in SEVERITIES
-            ]
-            for name in COMMON
-        }
-        extra = (1 - cells["clean"].values["accuracy"]["mean"],) if clean else ()
-        return _around(function(errors, *extra), None)
-
-    return compute
+def _before_interval(
+    quantity: Quantity, scorer: Scorer, cells: Cells, n: int, samples: Samples | None, before: float
+) -> Interval:
+    """The same before it is taken from 1."""
+    first = cells[quantity.keys[0]]
+    alone = quantity.how != "drop"
+    own = getattr(scorer, "interval", None)
+    if alone and own is not None:
+        return Interval(before, *own([cells[key] for key in quantity.keys]))
+    if alone and len(quantity.keys) == 1:
+        if scorer.answers:
+            return proportion_interval(round(first["mean"] * n), n)
+        return _around(before, Z * first["stderr"])
+    rows = sample_means(samples, scorer, quantity.over, quantity.keys)
+    if rows is None or rows.size < 2:
+        return _around(before, math.nan)
+    if alone:
+        return _around(before, mean_interval(rows).half_width)
+    clean = sample_means(samples, scorer, "clean", quantity.beside)
+    return _around(before, math.nan if clean is None else ratio_interval(rows, clean).half_width)
 
 
-def mce(errors: Mapping[str, list[float]]) -> float:
+def sample_means(
+    samples: Samples | None, scorer: Scorer, over: str, keys: Sequence[str]
+) -> NDArray[np.float64] | None:
+    """Each sample's mean over the cells (n,), of a measure that is a mean; None where that is not kept.
+
+    `over` is "clean", or the group that the cells are.
+    """
+    array = getattr(scorer, "array", None)
+    if samples is None or array is None:
+        return None
+    if scorer.kept == "bits":
+        bits = samples.bits(array("bits"), keys)
+        return None if bits is None else bits.mean(axis=0)
+    row = samples.scores.get(array(over)) if scorer.kept == "scores" and over else None
+    return None if row is None or not np.isfinite(row).all() else row.astype(np.float64)
+
+
+def mce(errors: Mapping[str, Sequence[Any]], normaliser: str | None = "alexnet") -> Any:
     """Mean corruption error: the mean over 15 corruptions of sum_s E / sum_s E_AlexNet, a fraction (AlexNet is 1).
 
     `errors` holds per corruption the top-1 errors at severities 1..5. Hendrycks and Dietterich, ICLR 2019, section 4.
     """
-    _whole(errors)
-    base, _ = _alexnet()
-    return fmean(sum(errors[name]) / sum(base[name]) for name in COMMON)
+    base, _ = _normaliser(normaliser)
+    _whole(errors, base)
+    return _mean([sum(errors[name]) / sum(base[name]) for name in base])
 
 
-def relative_mce(errors: Mapping[str, list[float]], clean_error: float) -> float:
+def relative_mce(
+    errors: Mapping[str, Sequence[Any]], clean_error: Any, normaliser: str | None = "alexnet"
+) -> Any:
     """Relative mCE: the mean over corruptions of sum_s (E - E_clean) / sum_s (E_AlexNet - E_AlexNet,clean)."""
-    _whole(errors)
-    base, base_clean = _alexnet()
-    return fmean(
-        sum(e - clean_error for e in errors[name]) / sum(e - base_clean for e in base[name])
-        for name in COMMON
+    base, base_clean = _normaliser(normaliser)
+    _whole(errors, base)
+    return _mean(
+        [
+            sum(e - clean_error for e in errors[name]) / sum(e - base_clean for e in base[name])
+            for name in base
+        ]
     )
 
 
-def _whole(errors: Mapping[str, list[float]]) -> None:
-    missing = [name for name in COMMON if len(errors.get(name, ())) != len(SEVERITIES)]
+def _whole(errors: Mapping[str, Sequence[Any]], base: Mapping[str, Sequence[float]]) -> None:
+    missing = [name for name in base if len(errors.get(name, ())) != len(base[name])]
     if missing:
+        levels = len(next(iter(base.values())))
         raise Incomplete(
-            f"mCE needs 15 corruptions at 5 severities; missing or partial: {', '.join(missing)}"
+            f"mCE needs {len(base)} corruptions at {levels} severities; missing or partial: {', '.join(missing)}"
         )
 
 
 @cache
-def _alexnet() -> tuple[dict[str, list[float]], float]:
-    told = tomllib.loads(
-        files("robustbench_ms.datasets").joinpath("alexnet.toml").read_text(encoding="utf-8")
-    )
+def _normaliser(name: str | None) -> tuple[dict[str, list[float]], float]:
+    text = files("robustbench_ms.datasets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    told = tomllib.loads(text)
     return told["error"], told["clean"]
 
 
-def _only_imagenet(record: Record) -> None:
-    dataset = str(record.suite["protocol"].get("dataset"))
-    if not dataset.startswith("imagenet"):
-        raise Incomparable(
-            f"{record.name}: mCE is normalised by AlexNet on ImageNet-C and has no meaning on {dataset}; "
-            "use mean_corruption_error"
-        )
+@cache
+def _linear(quantity: Quantity) -> Mapping[str, float]:
+    """By how much one more error in each cell moves a normalised number."""
+    right = dict.fromkeys(quantity.cells, 1.0)
+    return {key: value_of(quantity, {**right, key: 0.0}) for key in (*quantity.keys, *quantity.beside)}
 
 
-def _corrupted_share(samples: Samples | None) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
-    """Each image's share of corrupted cells that were right (n,)."""
-    if samples is None or any(key not in samples.keys for key in CORRUPTED):
-        return None
-    rows = [samples.keys.index(key) for key in CORRUPTED]
-    share: np.ndarray[tuple[int], np.dtype[np.float64]] = samples.correct[rows].mean(axis=0)
-    return share
+def _mean(values: Sequence[Any]) -> Any:
+    if all(isinstance(value, (float, int)) for value in values):
+        return fmean(values)
+    return np.mean(np.stack(values), axis=0)
 
 
-def _around(mean: float, rows: np.ndarray[tuple[int], np.dtype[np.float64]] | None) -> Interval:
-    """An interval of the width that the per-image values give, around the exact mean; nan without two of them."""
-    half = math.nan if rows is None or rows.size < 2 else mean_interval(rows).half_width
-    return Interval(mean, mean - half, mean + half)
+def _over(part: Any, whole: Any) -> Any:
+    if isinstance(whole, (float, int)):
+        return part / whole if whole else math.nan
+    return part / np.where(whole == 0, np.nan, whole)
 
 
-def _complement(interval: Interval) -> Interval:
-    return Interval(1 - interval.mean, 1 - interval.high, 1 - interval.low)
-
-
-SUMMARIES: dict[str, tuple[tuple[str, ...], Callable[[Cells, Samples | None], Interval]]] = {
-    "clean_accuracy": (("clean",), _clean_accuracy),
-    "clean_nll": (("clean",), _clean("nll")),
-    "clean_brier": (("clean",), _clean("brier")),
-    "clean_ece": (("clean",), _clean("ece")),
-    "mean_corruption_accuracy": (CORRUPTED, _corruption_accuracy),
-    "mean_corruption_error": (CORRUPTED, _corruption_error),
-    "relative_drop": (("clean", *CORRUPTED), _relative_drop),
-    "mean_corruption_nll": (CORRUPTED, _corrupted("nll")),
-    "mean_corruption_brier": (CORRUPTED, _corrupted("brier")),
-    "mean_corruption_ece": (CORRUPTED, _corrupted_ece),
-    "mce": (CORRUPTED, _normalised(mce, clean=False)),
-    "relative_mce": (("clean", *CORRUPTED), _normalised(relative_mce, clean=True)),
-}
-"""name -> (the cells it needs, how it is computed)."""
+def _around(value: float, half: float) -> Interval:
+    return Interval(value, value - half, value + half)

@@ -6,46 +6,45 @@ import math
 from typing import Any
 
 from robustbench_ms.records.comparison import Comparison, Loss
-from robustbench_ms.records.summary import SUMMARIES
+from robustbench_ms.records.terms import Quantity
 from robustbench_ms.reports.markdown import code, escape, grid
-from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.specs.metrics import Metric
 
 __all__ = ["SHOWN_CELLS", "compared_json", "compared_markdown", "points"]
 
 SHOWN_CELLS = 10
 
 
-def points(loss: float) -> str:
-    """A loss of accuracy as people see it: "-1.2 pp"."""
-    return f"{-100 * loss:+.1f} pp"
+def points(metric: Metric, loss: float) -> str:
+    """A loss as people see it, as a change of the number: of an accuracy "-1.2 pp"."""
+    digits = 1 if metric.apart == "pp" else metric.digits
+    return f"{-metric.sign * metric.scale * loss:+.{digits}f} {metric.apart}".rstrip()
 
 
-def _metrics_of(pair: Comparison) -> list[str]:
+def _quantities(pair: Comparison) -> list[Quantity]:
     """The summaries of both records' suites that can be compared."""
     wanted = dict.fromkeys([*pair.reference.record.suite["summary"], *pair.candidate.record.suite["summary"]])
     found = []
     for metric in wanted:
-        keys = SUMMARIES[metric][0] if metric in SUMMARIES else ()
-        if (
-            keys
-            and not pair.missing(keys)
-            and not pair.differing(keys)
-            and pair.candidate.cells[keys[0]].n > 1
-        ):
-            values = [side.value(metric, keys) for side in (pair.reference, pair.candidate)]
-            if all(map(math.isfinite, values)):
-                found.append(metric)
+        if metric not in pair.terms.rows.summaries:
+            continue
+        quantity = pair.quantity(metric)
+        keys = quantity.cells
+        if not quantity.keys or pair.missing(keys) or pair.differing(keys) or pair.absent(quantity):
+            continue
+        values = [side.value(quantity) for side in (pair.reference, pair.candidate)]
+        if pair.candidate.cells[keys[0]].n > 1 and all(map(math.isfinite, values)):
+            found.append(quantity)
     return found
 
 
-def _compared(pair: Comparison) -> list[tuple[str, float, float, Loss | None]]:
-    """Metric, reference, candidate, loss; None for calibration errors, which have no test."""
+def _compared(pair: Comparison) -> list[tuple[Metric, float, float, Loss | None]]:
+    """Metric, reference, candidate, loss; None for what has no test."""
     rows = []
-    for metric in _metrics_of(pair):
-        keys = SUMMARIES[metric][0]
-        reference, candidate = (side.value(metric, keys) for side in (pair.reference, pair.candidate))
-        loss = None if metric.endswith("ece") else pair.loss(metric, keys)
-        rows.append((metric, reference, candidate, loss))
+    for quantity in _quantities(pair):
+        reference, candidate = (side.value(quantity) for side in (pair.reference, pair.candidate))
+        loss = None if quantity.of in pair.terms.untested else pair.loss(quantity)
+        rows.append((quantity.row, reference, candidate, loss))
     return rows
 
 
@@ -54,8 +53,7 @@ def compared_markdown(pair: Comparison, alpha: float) -> str:
     one, other = pair.reference.record, pair.candidate.record
     head = ["", code(one.name), code(other.name), "loss", "at least", "at most", "changed", "detectable"]
     rows = [head]
-    for metric, reference, candidate, loss in _compared(pair):
-        told = METRICS[metric]
+    for told, reference, candidate, loss in _compared(pair):
         values = [told.show(reference), told.show(candidate)]
         if loss is None:
             rows.append(
@@ -68,23 +66,23 @@ def compared_markdown(pair: Comparison, alpha: float) -> str:
             [
                 told.label,
                 *values,
-                *(_in_unit(metric, value) for value in shown),
+                *(told.show_apart(value) for value in shown),
                 "" if loss.changed is None else f"{loss.changed:,}",
-                _in_unit(metric, found.detectable(alpha / 2)),
+                told.show_apart(found.detectable(alpha / 2)),
             ]
         )
     lines = [*grid(rows, left={0}), ""] if len(rows) > 1 else []
-    cells = pair.cells()
+    cells, first = pair.cells(), pair.terms.rows.first
     apart = sorted((c for c in cells if c.p_differs <= alpha), key=lambda c: -abs(c.difference.mean))
-    told_cells = "; ".join(f"{c.key} {points(c.difference.mean)}" for c in apart[:SHOWN_CELLS])
+    told_cells = "; ".join(f"{c.key} {points(first, c.difference.mean)}" for c in apart[:SHOWN_CELLS])
     more = f"; and {len(apart) - SHOWN_CELLS} more" if len(apart) > SHOWN_CELLS else ""
     lines.append(
-        f"- Accuracy differs beyond chance in {len(apart)} of {len(cells)} cells"
+        f"- {first.title} differs beyond chance in {len(apart)} of {len(cells)} cells"
         + (f": {told_cells}{more}" if apart else "")
     )
     lines.append(
         f"- A loss above 0 means that the second is worse; {100 * (1 - alpha):g} % intervals over the same images, "
-        "which do not cover training seeds; calibration errors have no test"
+        f"which do not cover training seeds{''.join(f'; {why}' for why in pair.terms.untested.values())}"
     )
     lines += [f"- Not compared: {escape(told)}" for told in _apart(pair)]
     return "\n".join(lines) + "\n"
@@ -98,7 +96,7 @@ def compared_json(pair: Comparison, alpha: float) -> dict[str, Any]:
         "alpha": alpha,
         "metrics": [
             {
-                "metric": metric,
+                "metric": metric.name,
                 "reference": reference,
                 "candidate": candidate,
                 **(
@@ -140,9 +138,3 @@ def _apart(pair: Comparison) -> list[str]:
         [f"and {len(missing) - 3} more cells"] if len(missing) > 3 else []
     )
     return told + pair.differing(both)
-
-
-def _in_unit(metric: str, value: float) -> str:
-    told = METRICS[metric]
-    unit = "pp" if told.unit == "%" else told.unit
-    return f"{value * told.scale:.{told.digits}f} {unit}".rstrip()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from robustbench_ms.reports.markdown import escape, grid
 from robustbench_ms.reports.tables import Table
-from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval
 
 __all__ = ["page", "to_markdown"]
@@ -39,14 +39,14 @@ def to_markdown(found: Sequence[Table]) -> str:
 def _cells(table: Table) -> list[list[str]]:
     ranks = any(row.ranks for row in table.rows)
     seeds = any(row.seeds > 1 for row in table.rows)
-    head = ["#", *(["ranks"] if ranks else []), "model", *(_heading(c) for c in table.columns)]
+    head = ["#", *(["ranks"] if ranks else []), "model", *map(_heading, table.metrics)]
     body = []
     for row in table.rows:
         cells = ["" if row.rank is None else str(row.rank)]
         if ranks:
             cells.append("" if row.ranks is None else "-".join(map(str, sorted(set(row.ranks)))))
         cells.append(escape(row.card) + ("*" if row.warnings else ""))
-        cells += [_number(METRICS[c].scale, METRICS[c].digits, row.values[c]) for c in table.columns]
+        cells += [_number(m, row.values[m.name]) for m in table.metrics]
         body.append(cells + ([str(row.seeds)] if seeds else []))
     return [head + (["seeds"] if seeds else []), *body]
 
@@ -56,13 +56,13 @@ def _grid(table: Table) -> list[str]:
     return grid(cells, left={cells[0].index("model")})
 
 
-def _heading(column: str) -> str:
-    metric = METRICS[column]
+def _heading(metric: Metric) -> str:
     arrow = "↑" if metric.better == "higher" else "↓"
     return f"{metric.label}{f', {metric.unit}' if metric.unit else ''} {arrow}"
 
 
-def _number(scale: float, digits: int, value: Interval) -> str:
+def _number(metric: Metric, value: Interval) -> str:
+    scale, digits = metric.scale, metric.digits
     text = f"{value.mean * scale:.{digits}f}"
     return text if math.isnan(value.half_width) else f"{text} ± {value.half_width * scale:.{digits}f}"
 
@@ -72,8 +72,7 @@ def _footnotes(table: Table) -> list[str]:
     notes = [
         f"Suite {table.suite}; n = {', '.join(f'{n:,}' for n in ns)} images a cell; measured on {', '.join(devices)}.",
     ]
-    if any(column.startswith("mean_corruption") for column in table.columns):
-        notes.append("Corrupted, NLL, Brier and ECE: means over 15 corruptions x 5 severities.")
+    notes += table.means
     if any(row.seeds == 1 for row in table.rows):
         notes.append("± is half a 95 % interval over the test images; it does not cover training seeds.")
     if any(row.seeds > 1 for row in table.rows):
@@ -82,7 +81,7 @@ def _footnotes(table: Table) -> list[str]:
         )
     if any(row.ranks for row in table.rows):
         notes.append(
-            f"ranks: the best and the worst that each model can have by {METRICS[table.columns[0]].label}, as far as "
+            f"ranks: the best and the worst that each model can have by {table.metrics[0].label}, as far as "
             "these images (of models of several seeds: the seeds) can tell; two-sided at 0.05, Holm over all pairs."
         )
     notes += [f"* {escape(row.card)}: {escape(w)}" for row in table.rows for w in row.warnings]

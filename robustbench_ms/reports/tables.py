@@ -12,8 +12,9 @@ import numpy as np
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.records.ranking import ranges
 from robustbench_ms.records.record import Record
-from robustbench_ms.records.summary import SUMMARIES, summarise
-from robustbench_ms.specs.metrics import METRICS
+from robustbench_ms.records.summary import summarise
+from robustbench_ms.records.terms import Terms
+from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval, mean_interval
 
 __all__ = ["Row", "Table", "difference", "tables"]
@@ -47,6 +48,10 @@ class Table:
     """How the protocol differs from the first table's; empty for the first."""
     left_out: tuple[str, ...]
     """Records that could not be summarised, and why."""
+    metrics: tuple[Metric, ...] = ()
+    """How each column is read."""
+    means: tuple[str, ...] = ()
+    """What the columns over cells are means of, one sentence for each group of cells."""
 
 
 def tables(records: Iterable[Record]) -> list[Table]:
@@ -95,7 +100,8 @@ def _short(value: Any) -> str:
 
 
 def _question(record: Record, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    needed = {key for column in columns for key in SUMMARIES[column][0]}
+    terms = Terms.of(record)
+    needed = {key for column in columns for key in terms.needs(column)}
     return tuple(sorted((m.key, m.protocol) for m in record.measurements if m.key in needed))
 
 
@@ -105,9 +111,14 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
     for record in records:
         cards.setdefault(record.group, []).append(record)
     made = [(_row(card, group, columns), group) for card, group in cards.items()]
-    sign = -1 if METRICS[columns[0]].better == "higher" else 1
+    terms = Terms.of(records[0])
+    metrics = tuple(terms.rows[column] for column in columns)
     made.sort(
-        key=lambda m: (m[0].rank is None, sign * np.nan_to_num(m[0].values[columns[0]].mean), m[0].card)
+        key=lambda m: (
+            m[0].rank is None,
+            -metrics[0].sign * np.nan_to_num(m[0].values[columns[0]].mean),
+            m[0].card,
+        )
     )
     judged = [group for row, group in made if row.rank is not None]
     found = ranges(judged, columns[0]) if len(judged) > 1 else None
@@ -115,7 +126,31 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
         row if row.rank is None else replace(row, rank=i + 1, ranks=None if found is None else found[i])
         for i, (row, _) in enumerate(made)
     ]
-    return Table(str(records[0].suite["name"]), columns, tuple(rows), protocol, tuple(left_out))
+    return Table(
+        str(records[0].suite["name"]),
+        columns,
+        tuple(rows),
+        protocol,
+        tuple(left_out),
+        metrics,
+        _means(terms, columns),
+    )
+
+
+def _means(terms: Terms, columns: Sequence[str]) -> tuple[str, ...]:
+    """One a group of the columns, as "Corrupted, NLL, Brier and ECE: means over 15 corruptions x 5 severities." is."""
+    summaries = terms.rows.summaries
+    groups = dict.fromkeys(
+        summaries[c].over[0] for c in columns if summaries[c].how in {"mean", "complement"}
+    )
+    told = []
+    for group in groups:
+        labels = [row.label for row in summaries.values() if (row.how, row.over) == ("mean", (group,))]
+        if group != "clean" and labels:
+            *first, last = labels
+            text = f"{', '.join(first)} and {last}" if first else last
+            told.append(f"{text[0].upper()}{text[1:]}: means over {terms.counted(group)}.")
+    return tuple(told)
 
 
 def _row(card: str, records: Sequence[Record], columns: tuple[str, ...]) -> Row:

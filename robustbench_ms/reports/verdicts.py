@@ -8,7 +8,6 @@ from typing import Any
 from robustbench_ms.gating.judge import Judgement, Verdict, amount
 from robustbench_ms.reports.comparisons import SHOWN_CELLS, points
 from robustbench_ms.reports.markdown import code, escape, grid
-from robustbench_ms.specs.metrics import METRICS
 
 __all__ = ["judged_json", "judged_markdown"]
 
@@ -29,12 +28,14 @@ def _judged(one: Judgement) -> str:
     ]
     lines += [f"- {code(str(v.rule))} {v.state}: {escape(v.reason)}" for v in one.verdicts]
     worse = one.worse_cells
-    if worse:
-        told = "; ".join(f"{c.key} {points(c.difference.mean)}" for c in worse[:SHOWN_CELLS])
+    if worse and one.first is not None:
+        told = "; ".join(f"{c.key} {points(one.first, c.difference.mean)}" for c in worse[:SHOWN_CELLS])
         more = f"; and {len(worse) - SHOWN_CELLS} more" if len(worse) > SHOWN_CELLS else ""
-        lines.append(f"- Accuracy lost beyond chance in {len(worse)} of {len(one.cells)} cells: {told}{more}")
-    elif one.cells:
-        lines.append(f"- Accuracy lost beyond chance in none of {len(one.cells)} cells")
+        lines.append(
+            f"- {one.first.title} lost beyond chance in {len(worse)} of {len(one.cells)} cells: {told}{more}"
+        )
+    elif one.cells and one.first is not None:
+        lines.append(f"- {one.first.title} lost beyond chance in none of {len(one.cells)} cells")
     lines += [f"- Note: {escape(note)}" for note in one.notes]
     tested = [v for v in one.verdicts if v.n is not None]
     if tested:
@@ -49,7 +50,7 @@ def _judged(one: Judgement) -> str:
 
 
 def _row(verdict: Verdict) -> list[str]:
-    rule, metric = verdict.rule, METRICS[verdict.rule.metric]
+    rule, metric = verdict.rule, verdict.rule.row
     if verdict.interval is None:
         return [code(str(rule)), "", "", "", "", "", "", verdict.state]
     interval = verdict.interval

@@ -1,16 +1,14 @@
-"""Every number that is measured or shown: unit, direction, digits in one table.
-
-NLL is in nats; Brier is the sum over classes of squared differences (0..2).
-"""
+"""How numbers are read: what a task measures of a cell, and what is computed over cells; and the costs of a network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from robustbench_ms.errors import choose
+from robustbench_ms.errors import UserError, choose
 
-__all__ = ["COSTS", "MEASURED", "METRICS", "Metric", "metric"]
+__all__ = ["COSTS", "Metric", "Rows", "Summary"]
 
 
 @dataclass(frozen=True)
@@ -25,11 +23,28 @@ class Metric:
     digits: int
     """Digits after the point when shown in its unit."""
     about: str
+    share: bool = False
+    """A part of 1, of which no more than 100 percentage points can be lost."""
 
     @property
     def scale(self) -> float:
         """What the stored number is multiplied by to be shown in its unit: fractions are stored, per cent shown."""
         return 100.0 if self.unit in {"%", "pp"} else 1.0
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, else -1."""
+        return 1 if self.better == "higher" else -1
+
+    @property
+    def apart(self) -> str:
+        """The unit of a difference of two: percentage points where the number is in per cent."""
+        return "pp" if self.unit == "%" else self.unit
+
+    @property
+    def title(self) -> str:
+        """Its name as a sentence begins with it: "Accuracy"."""
+        return self.name.replace("_", " ").capitalize()
 
     def show(self, value: float, *, half_width: float | None = None) -> str:
         """The number in its unit, with its interval's half width: "91.73 ± 0.54 %"."""
@@ -38,56 +53,78 @@ class Metric:
             text += f" ± {half_width * self.scale:.{self.digits}f}"
         return f"{text} {self.unit}".rstrip()
 
+    def show_apart(self, value: float) -> str:
+        """A difference of two such numbers: "0.35 pp"."""
+        return f"{value * self.scale:.{self.digits}f} {self.apart}".rstrip()
 
-_TABLE = (
-    Metric("accuracy", "top-1", "%", "higher", 2, "share of samples whose largest logit is the label's"),
-    Metric(
-        "top5_accuracy",
-        "top-5",
-        "%",
-        "higher",
-        2,
-        "share of samples whose label is among the five largest logits",
-    ),
-    Metric("nll", "NLL", "nats", "lower", 3, "mean negative log-likelihood of the label"),
-    Metric("brier", "Brier", "", "lower", 3, "mean sum over classes of (probability - one-hot)^2, 0..2"),
-    Metric("ece", "ECE", "%", "lower", 2, "expected calibration error, 15 equal-width bins, top label, l1"),
-    Metric("clean_accuracy", "clean", "%", "higher", 2, "top-1 on the uncorrupted images"),
-    Metric("clean_nll", "clean NLL", "nats", "lower", 3, "NLL on the uncorrupted images"),
-    Metric("clean_brier", "clean Brier", "", "lower", 3, "Brier score on the uncorrupted images"),
-    Metric("clean_ece", "clean ECE", "%", "lower", 2, "expected calibration error on the uncorrupted images"),
-    Metric(
-        "mean_corruption_accuracy", "corrupted", "%", "higher", 2, "mean top-1 over the 15 common corruptions"
-    ),
-    Metric(
-        "mean_corruption_error", "mean error", "%", "lower", 2, "1 - mean corruption accuracy, not normalised"
-    ),
-    Metric("relative_drop", "relative drop", "%", "lower", 2, "(clean - corrupted) / clean accuracy"),
-    Metric("mean_corruption_nll", "NLL", "nats", "lower", 3, "mean NLL over the 15 common corruptions"),
-    Metric(
-        "mean_corruption_brier", "Brier", "", "lower", 3, "mean Brier score over the 15 common corruptions"
-    ),
-    Metric("mean_corruption_ece", "ECE", "%", "lower", 2, "mean ECE over the 15 common corruptions"),
-    Metric(
-        "mce",
-        "mCE",
-        "%",
-        "lower",
-        2,
-        "mean corruption error, each corruption over AlexNet's (ImageNet-C only)",
-    ),
-    Metric(
-        "relative_mce",
-        "relative mCE",
-        "%",
-        "lower",
-        2,
-        "mean loss against clean over AlexNet's (ImageNet-C only)",
-    ),
-)
-METRICS: dict[str, Metric] = {m.name: m for m in _TABLE}
-MEASURED = ("accuracy", "top5_accuracy", "nll", "brier", "ece")
-"""What a cell holds; the others are computed from cells, and are the columns of tables."""
+
+@dataclass(frozen=True)
+class Summary(Metric):
+    """A number over cells, computed of what one metric measured in each."""
+
+    of: str = field(kw_only=True)
+    """The measured metric."""
+    over: tuple[str, ...] = field(kw_only=True)
+    """Which cells: "clean", or a group of the perturbation's axes ("common"), or both."""
+    how: Literal["mean", "complement", "drop", "normalised", "relative"] = field(default="mean", kw_only=True)
+    """The mean m over the cells; 1 - m; (clean - m) / clean, m over the group; the mean over the group's first axis of
+    the errors' sums, each over a normaliser's; the same of what the errors exceed the clean one by."""
+
+
+class Rows(Mapping[str, Metric]):
+    """The numbers of a task: a mapping of names to rows, the measured ones first.
+
+    The first measured one is that by which cells are told: where something was lost.
+    """
+
+    def __init__(self, measured: tuple[Metric, ...], summaries: tuple[Summary, ...]) -> None:
+        self.measured = {row.name: row for row in measured}
+        self.summaries = {row.name: row for row in summaries}
+        self._rows: dict[str, Metric] = {**self.measured, **self.summaries}
+        if not measured or len(self._rows) < len(measured) + len(summaries):
+            raise UserError("a task needs measured metrics, and rows of different names")
+        for row in summaries:
+            choose(row.of, self.measured, "measured metric", f"summary {row.name}")
+            beside = row.how in {"drop", "relative"}
+            if beside != (len(row.over) > 1 and row.over[0] == "clean"):
+                what = "clean and one group" if beside else "clean or one group"
+                raise UserError(f"summary {row.name}: its cells are {what}, not {', '.join(row.over)}")
+
+    @property
+    def first(self) -> Metric:
+        """The metric by which cells are told."""
+        return next(iter(self.measured.values()))
+
+    def __getitem__(self, name: str) -> Metric:
+        """The row of that name; UnknownName with the nearest if there is none."""
+        return self._rows[choose(name, self._rows, "metric")]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def summary(self, name: str) -> Summary:
+        """The summary of that name; UnknownName with the nearest if there is none."""
+        return self.summaries[choose(name, self.summaries, "summary")]
+
+    def without_normaliser(self, name: str, dataset: str) -> str | None:
+        """Why a summary has no value on a data set without a normaliser; None where it needs none."""
+        row = self.summaries[name]
+        if row.how not in {"normalised", "relative"}:
+            return None
+        plain = [
+            other.name for other in self.summaries.values() if (other.of, other.how) == (row.of, "complement")
+        ]
+        return f"{name} is over a normaliser's errors and has no meaning on {dataset}" + (
+            f"; use {plain[0]}" if plain else ""
+        )
+
+
 COSTS = {
     "parameters": "parameters",
     "conv_linear_parameters": "of convolutions and linear layers",
@@ -96,8 +133,3 @@ COSTS = {
     "activations": "activations",
 }
 """What `models.costs` counts of a network, with a title each; a card may cite them as published."""
-
-
-def metric(name: str) -> Metric:
-    """The metric of that name; UnknownName with the nearest if there is none."""
-    return METRICS[choose(name, METRICS, "metric")]

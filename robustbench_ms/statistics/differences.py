@@ -15,7 +15,14 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.statistics.intervals import binomial_bound, binomial_tail, holm, t_quantile, t_tail
+from robustbench_ms.statistics.intervals import (
+    binomial_bound,
+    binomial_tail,
+    holm,
+    jackknife_stderr,
+    t_quantile,
+    t_tail,
+)
 
 __all__ = [
     "CORRELATION",
@@ -26,6 +33,7 @@ __all__ = [
     "Resampled",
     "Student",
     "of_counts",
+    "of_replicates",
     "paired",
     "planned_detectable",
     "rank_ranges",
@@ -285,6 +293,20 @@ def of_counts(worse: int, better: int, n: int) -> Difference:
         return Exact(mean, math.sqrt(max(1, worse + better)) / n, n, worse, better, step=1.0)
     variance = (worse + better - n * mean * mean) / (n - 1)
     return Student(mean, math.sqrt(max(0.0, variance) / n), n, n - 1, step=1.0)
+
+
+def of_replicates(loss: float, losses: NDArray[np.float64], n: int, *, jackknife: bool) -> Difference:
+    """A loss in a number of all n samples, given the losses under R >= 2 weightings of them (R,).
+
+    Those of a delete-a-group jackknife of G groups have Student's t with G - 1 degrees; those of a bootstrap are
+    draws, whose percentiles count.
+    """
+    losses = np.asarray(losses, dtype=np.float64)
+    if losses.size < 2:
+        raise ValueError("a difference needs two replicates")
+    if not jackknife:
+        return Resampled(loss, float(losses.std(ddof=1)), n, losses)
+    return Student(loss, jackknife_stderr(losses), n, losses.size - 1, "Student's t on a jackknife of groups")
 
 
 def welch(one: Floats, other: Floats) -> Student:

@@ -13,16 +13,23 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Interval",
+    "Z",
     "binomial_bound",
     "binomial_tail",
     "bootstrap_means",
     "holm",
+    "jackknife_stderr",
     "mean_interval",
     "proportion_interval",
     "ratio_interval",
+    "replicates_interval",
     "t_quantile",
     "t_tail",
 ]
+
+
+Z = 1.959963984540054
+"""Half width of a 95 % interval in standard errors."""
 
 
 class Interval(NamedTuple):
@@ -77,6 +84,27 @@ def ratio_interval(
     ratio = float(x.mean()) / bottom
     half = mean_interval((x - ratio * y) / bottom, confidence).half_width
     return Interval(ratio, ratio - half, ratio + half)
+
+
+def replicates_interval(value: float, replicates: NDArray[np.floating], *, jackknife: bool) -> Interval:
+    """95 % interval of a number with replicates (R,), R >= 2: by the standard error that they tell.
+
+    A delete-a-group jackknife of G groups has Student's t with G - 1 degrees (Shao and Tu, The Jackknife and
+    Bootstrap, section 2.2); weights of a bootstrap the normal's quantiles.
+    """
+    count = replicates.size
+    half = (
+        t_quantile(0.975, count - 1) * jackknife_stderr(replicates)
+        if jackknife
+        else Z * float(replicates.std(ddof=1))
+    )
+    return Interval(value, value - half, value + half)
+
+
+def jackknife_stderr(replicates: NDArray[np.floating]) -> float:
+    """Of a delete-a-group jackknife's values (G,): sqrt((G - 1) / G sum (v - mean)^2)."""
+    values = np.asarray(replicates, dtype=np.float64)
+    return float(np.sqrt((values.size - 1) / values.size * np.square(values - values.mean()).sum()))
 
 
 @lru_cache(maxsize=256)  # a gate asks for a handful, again and again

@@ -91,9 +91,6 @@ class Task(Protocol):
     def truth(self, batch: Batch) -> Outcomes | None:
         """What is true of a batch, where measures need it beside the outcomes; kept once a data digest."""
 
-    def score(self, outcomes: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-        """{metric: {mean, stderr}} of a cell's per-sample results."""
-
     def calibrate(self, model: Asked, source: Source, places: Places) -> dict[str, Any]:
         """What is found once a card before its probe, and is part of who answers (thresholds); {} for most."""
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
-__all__ = ["ece", "ece_with_stderr", "mean_with_stderr"]
+__all__ = ["ece", "ece_with_stderr", "mean_with_stderr", "poisson_counts"]
 
 
 def mean_with_stderr(values: Floats) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def ece_with_stderr(
     counts = np.bincount(bins, minlength=ECE_BINS)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])[counts > 0]
     gaps = gaps[np.argsort(bins, kind="stable")]
-    random, poisson = np.random.default_rng(0), _poisson()
+    random, poisson = np.random.default_rng(0), poisson_counts()
     draws = np.empty(resamples)
     for i in range(resamples):
         weights = poisson[random.integers(0, 1 << 16, gaps.size, dtype=np.uint16)]
@@ -72,7 +72,7 @@ def ece_with_stderr(
 
 
 @cache
-def _poisson() -> Floats:
+def poisson_counts() -> Floats:
     """Poisson(1) counts by a 16-bit word, by inversion: float64 (65536,)."""
     shares = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(9)])
     return np.searchsorted(shares, (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(np.float64)

@@ -14,8 +14,8 @@ import sys
 import pytest
 
 from robustbench_ms.gating.judge import judge
-from robustbench_ms.gating.rules import parse_rules
 from robustbench_ms.records.record import read_record, write_record
+from tests.judging import parse_rules
 from tests.simulated import pair
 
 RULES = ("clean_accuracy=1pp", "mean_corruption_accuracy=0.5pp")

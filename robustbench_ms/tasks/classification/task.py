@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Layout, RaggedImages
 from robustbench_ms.errors import UserError
@@ -17,16 +16,14 @@ from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Asked
-from robustbench_ms.tasks.scores import ece_with_stderr, mean_with_stderr
 
 __all__ = ["Classification"]
 
 
 class Classification:
-    """Top-1, top-5, NLL, Brier score and calibration of logits (N, classes)."""
+    """Of logits (n, classes): whether the label is first or among five, its probability, and how sure the answer is."""
 
     number = 1
-    metrics = ("accuracy", "top5_accuracy", "nll", "brier", "ece")
     layouts = (Images, RaggedImages)
     wants = ("label",)
 
@@ -91,17 +88,6 @@ class Classification:
         noise[4:] = noise[4:, :, rows[:, None], columns[None, :]]
         ids = np.arange(8)
         return Batch(torch.from_numpy(noise), torch.zeros(8, dtype=torch.int64), ids, ids)
-
-    def score(self, outcomes: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, float]]:
-        """{metric: {mean, stderr}}; ECE's error is a bootstrap over samples, the others' that of a mean."""
-        found = {
-            "accuracy": mean_with_stderr(outcomes["correct"]),
-            "top5_accuracy": mean_with_stderr(outcomes["top5"]),
-            "nll": mean_with_stderr(outcomes["nll"]),
-            "brier": mean_with_stderr(outcomes["brier"]),
-            "ece": ece_with_stderr(outcomes["confidence"], outcomes["correct"]),
-        }
-        return {name: {"mean": mean, "stderr": stderr} for name, (mean, stderr) in found.items()}
 
     def health(self, answers: Answers, facts: DataFacts) -> list[str]:
         """Probabilities instead of logits are a warning; another number of classes cannot be scored."""

@@ -1,0 +1,129 @@
+"""What a record's numbers are: the rows and scorers of its task, and the cells that each number needs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from robustbench_ms.catalog.registry import axes_of, measures_of, normaliser_of, rows_of
+from robustbench_ms.errors import Incomparable
+from robustbench_ms.specs.axes import Axis
+from robustbench_ms.specs.metrics import Metric, Rows
+
+if TYPE_CHECKING:
+    from robustbench_ms.records.record import Record
+    from robustbench_ms.tasks.measure import Scorer
+
+__all__ = ["Quantity", "Terms"]
+
+_MATRIX = ("corruption", "severity")
+"""The axes of records that do not say theirs; their summaries need all of the axes' first groups."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number over cells: a summary, or what is measured over some cells."""
+
+    row: Metric
+    """How it is read."""
+    of: str
+    """The measured metric."""
+    how: str
+    """See `Summary.how`."""
+    beside: tuple[str, ...]
+    """The clean cell where it stands beside the others' mean."""
+    keys: tuple[str, ...]
+    """The cells whose mean is taken."""
+    over: str
+    """"clean", the group that the cells are, or "" for some cells."""
+    normaliser: str | None = None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """All that it needs."""
+        return (*self.beside, *self.keys)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms in which a record is read."""
+
+    rows: Rows
+    scorers: Mapping[str, Scorer]
+    """By measured metric."""
+    axes: tuple[Axis, ...]
+    """Of its perturbation, with all the values that they can have; those of its matrix where that is not known here."""
+    matrix: Mapping[str, Sequence[Any]]
+    groups: Mapping[str, tuple[str, Sequence[Any]]]
+    """Group -> its axis and values."""
+    dataset: str
+    normaliser: str | None
+
+    @classmethod
+    def of(cls, record: Record) -> Terms:
+        """UnknownName where the record's task is not known here."""
+        dataset = str(record.suite["protocol"].get("dataset"))
+        matrix: Mapping[str, Sequence[Any]] | None = record.suite.get("matrix")
+        axes = axes_of(_MATRIX if matrix is None else matrix)
+        if axes is None:
+            told = (matrix or {}).items()
+            axes = tuple(Axis(name, tuple(values), f"values of {name}") for name, values in told)
+        groups = {group: (axis.name, values) for axis in axes for group, values in axis.groups.items()}
+        if matrix is None:
+            matrix = {axis.name: next(iter(axis.groups.values()), axis.values) for axis in axes}
+        own = record.suite.get("groups", {})
+        groups |= {group: (str(one["axis"]), one["values"]) for group, one in own.items()}
+        return cls(
+            rows_of(record.task),
+            {name: scorer for scorer in measures_of(record.task) for name in scorer.names},
+            axes,
+            matrix,
+            groups,
+            dataset,
+            normaliser_of(dataset),
+        )
+
+    @property
+    def untested(self) -> dict[str, str]:
+        """Why no gate may test them, of the measured metrics that none may."""
+        return {name: scorer.untested for name, scorer in self.scorers.items() if not scorer.tested}
+
+    def keys(self, group: str) -> tuple[str, ...]:
+        """The cells of "clean" or of a group, those that the matrix has; () where it has no such group."""
+        if group == "clean":
+            return ("clean",)
+        if group not in self.groups:
+            return ()
+        axis, values = self.groups[group]
+        rows = [
+            [f"{name}={value}" for value in known if name != axis or value in values]
+            for name, known in self.matrix.items()
+        ]
+        return tuple(",".join(parts) for parts in itertools.product(*rows)) if rows else ()
+
+    def counted(self, group: str) -> str:
+        """How many cells a group has, for people: "15 corruptions x 5 severities"."""
+        found = [dict(part.split("=", 1) for part in key.split(",")) for key in self.keys(group)]
+        counted = ((axis, len({cell[axis.name] for cell in found})) for axis in self.axes if found)
+        return " x ".join(axis.count(values) for axis, values in counted)
+
+    def quantity(self, name: str, keys: Sequence[str] = ()) -> Quantity:
+        """The number under a name: a summary, or what is measured, over `keys`. UnknownName where there is none.
+
+        Incomparable where it has no meaning on the record's data (mCE off ImageNet).
+        """
+        if name in self.rows.measured:
+            over = "clean" if tuple(keys) == ("clean",) else ""
+            return Quantity(self.rows[name], name, "mean", (), tuple(keys), over)
+        row = self.rows.summary(name)
+        if self.normaliser is None and (why := self.rows.without_normaliser(name, self.dataset)):
+            raise Incomparable(why)
+        *beside, over = row.over
+        return Quantity(row, row.of, row.how, tuple(beside), self.keys(over), over, self.normaliser)
+
+    def needs(self, name: str) -> tuple[str, ...]:
+        """The cells that a summary needs; () where the matrix has none of a group."""
+        found = [self.keys(group) for group in self.rows.summary(name).over]
+        return tuple(key for keys in found for key in keys) if all(found) else ()

@@ -1,0 +1,77 @@
+"""The numbers of classification: a cell's, and those over cells, which are the columns of tables.
+
+NLL is in nats; Brier is the sum over classes of squared differences (0..2).
+"""
+
+from __future__ import annotations
+
+from robustbench_ms.specs.metrics import Metric, Rows, Summary
+
+__all__ = ["ROWS"]
+
+_CLEAN = ("clean",)
+_COMMON = ("common",)
+
+ROWS = Rows(
+    measured=(
+        Metric(
+            "accuracy", "top-1", "%", "higher", 2, "share of samples whose largest logit is the label's", share=True
+        ),
+        Metric(
+            "top5_accuracy", "top-5", "%", "higher", 2,
+            "share of samples whose label is among the five largest logits", share=True,
+        ),
+        Metric("nll", "NLL", "nats", "lower", 3, "mean negative log-likelihood of the label"),
+        Metric("brier", "Brier", "", "lower", 3, "mean sum over classes of (probability - one-hot)^2, 0..2"),
+        Metric(
+            "ece", "ECE", "%", "lower", 2, "expected calibration error, 15 equal-width bins, top label, l1", share=True
+        ),
+    ),
+    summaries=(
+        Summary(
+            "clean_accuracy", "clean", "%", "higher", 2, "top-1 on the uncorrupted images", share=True,
+            of="accuracy", over=_CLEAN,
+        ),
+        Summary("clean_nll", "clean NLL", "nats", "lower", 3, "NLL on the uncorrupted images", of="nll", over=_CLEAN),
+        Summary(
+            "clean_brier", "clean Brier", "", "lower", 3, "Brier score on the uncorrupted images",
+            of="brier", over=_CLEAN,
+        ),
+        Summary(
+            "clean_ece", "clean ECE", "%", "lower", 2, "expected calibration error on the uncorrupted images",
+            share=True, of="ece", over=_CLEAN,
+        ),
+        Summary(
+            "mean_corruption_accuracy", "corrupted", "%", "higher", 2, "mean top-1 over the 15 common corruptions",
+            share=True, of="accuracy", over=_COMMON,
+        ),
+        Summary(
+            "mean_corruption_error", "mean error", "%", "lower", 2, "1 - mean corruption accuracy, not normalised",
+            share=True, of="accuracy", over=_COMMON, how="complement",
+        ),
+        Summary(
+            "relative_drop", "relative drop", "%", "lower", 2, "(clean - corrupted) / clean accuracy",
+            share=True, of="accuracy", over=(*_CLEAN, *_COMMON), how="drop",
+        ),
+        Summary(
+            "mean_corruption_nll", "NLL", "nats", "lower", 3, "mean NLL over the 15 common corruptions",
+            of="nll", over=_COMMON,
+        ),
+        Summary(
+            "mean_corruption_brier", "Brier", "", "lower", 3, "mean Brier score over the 15 common corruptions",
+            of="brier", over=_COMMON,
+        ),
+        Summary(
+            "mean_corruption_ece", "ECE", "%", "lower", 2, "mean ECE over the 15 common corruptions",
+            share=True, of="ece", over=_COMMON,
+        ),
+        Summary(
+            "mce", "mCE", "%", "lower", 2, "mean corruption error, each corruption over AlexNet's (ImageNet-C only)",
+            of="accuracy", over=_COMMON, how="normalised",
+        ),
+        Summary(
+            "relative_mce", "relative mCE", "%", "lower", 2, "mean loss against clean over AlexNet's (ImageNet-C only)",
+            of="accuracy", over=(*_CLEAN, *_COMMON), how="relative",
+        ),
+    ),
+)  # fmt: skip
