@@ -156,7 +156,12 @@ def tables():
         "catalog.registry": [
             target.replace(":", ".")
             for target in (
-                *(target for i in registry.TASKS.values() for target in (i.task, i.rows, i.measures)),
+                *(
+                    target
+                    for name, row in registry.TASKS.items()
+                    if name not in registry.TASKS.registered
+                    for target in (row.task, row.rows, row.measures)
+                ),
                 *(info.target for info in registry.PERTURBATIONS.values()),
             )
         ],
@@ -345,3 +350,40 @@ def test_importing_the_package_costs_nothing():
     script = "import sys, robustbench_ms; assert not {'torch', 'numpy', 'typer', 'rich'} & set(sys.modules)"
 
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+PARTS = {"startswith", "endswith", "removeprefix", "removesuffix"}
+
+
+def guesses(path):
+    """Strings that a module looks for at an end of a word, or in it, and that are a part of a metric's name."""
+    from robustbench_ms.tasks.classification.rows import ROWS
+
+    for node in ast.walk(tree_of(path)):
+        asked = []
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PARTS:
+            asked = [inner for argument in node.args for inner in ast.walk(argument)]
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+            # Of a set or a tuple that is written out a whole name is asked.
+            asked = [] if isinstance(node.comparators[0], (ast.Set, ast.Tuple, ast.List)) else [node.left]
+        for inner in asked:
+            word = inner.value if isinstance(inner, ast.Constant) else None
+            # "mean" is a key of a card's input as well.
+            part = isinstance(word, str) and len(word) > 2 and any(word in name for name in ROWS)
+            if part and word != "mean":
+                yield word
+
+
+def test_no_code_asks_how_a_metrics_name_begins_or_ends():
+    assert not offenders(FILES, lambda p: set(guesses(p)))
+
+
+def test_no_metric_is_named_outside_its_task():
+    from robustbench_ms.tasks.classification.rows import ROWS
+
+    def names(path):
+        body = [node for node in tree_of(path).body if "__all__" not in ast.unparse(node)]
+        return {n.value for one in body for n in ast.walk(one) if isinstance(n, ast.Constant)} & {*ROWS}
+
+    rest = [p for p in FILES if not module_of(p).startswith("tasks.classification")]
+    assert offenders(rest, names) == {"specs.suite": ["clean_accuracy"]}  # a suite made by hand
