@@ -147,11 +147,21 @@ def tables():
     import robustbench_ms
     from robustbench_ms import datasets, models
     from robustbench_ms.catalog import registry
+    from robustbench_ms.corruptions import dispatch
     from robustbench_ms.evaluation import executors
     from robustbench_ms.models import attention
 
     return {
         "": [f"robustbench_ms.{home}.{name}" for name, home in robustbench_ms._HOMES.items()],
+        "corruptions.dispatch": [
+            f"robustbench_ms.corruptions.{target.replace(':', '.')}"
+            for target in [
+                *dispatch.DEFINED.values(),
+                *dispatch.FUSED.values(),
+                dispatch.WORDS,
+                dispatch.PROBE,
+            ]
+        ],
         "datasets": [info.target.replace(":", ".") for info in datasets.DATASETS.values()],
         "catalog.registry": [
             target.replace(":", ".")
@@ -207,8 +217,9 @@ def test_every_name_in_this_file_is_there():
 def test_imports_are_seen():
     assert "torch" in imports(MODULES["tasks.classification.task"])
     assert "tasks.classification.task" in ours("catalog.registry")  # a string
-    assert "corruptions.defined.jpeg" in ours("tasks.corrupting")  # lazily
-    assert "corruptions.defined.jpeg" not in ours("tasks.corrupting", everywhere=False)
+    assert "corruptions.defined.jpeg" in ours("corruptions.dispatch")  # a string of a table
+    assert "corruptions.api" in ours("corruptions")  # lazily
+    assert "corruptions.api" not in ours("corruptions", everywhere=False)
     assert "corruptions.table" in ours("corruptions")  # relatively
 
 
@@ -241,21 +252,10 @@ def test_a_room_does_import_from_those_it_may():
 
 
 def test_there_is_no_circle():
-    """Raises CycleError, which names it. The corruptions are one to this rule."""
-
-    def whole(module):
-        return "corruptions" if room_of(module) == "corruptions" else module
-
+    """Raises CycleError, which names it."""
     graph = {}
     for one, other in arrows():
-        if whole(one) != whole(other):
-            graph.setdefault(whole(one), set()).add(whole(other))
-
-    assert list(TopologicalSorter(graph).static_order())
-
-
-def test_nor_among_the_corruptions_when_they_are_imported():
-    graph = {name: ours(name, everywhere=False) for name in MODULES if room_of(name) == "corruptions"}
+        graph.setdefault(one, set()).add(other)
 
     assert list(TopologicalSorter(graph).static_order())
 

@@ -1,6 +1,6 @@
 """Image corruptions: uint8 tensors in, uint8 tensors out.
 
-Names, profiles and parameters are there at once; `corrupt` and `kernel_of` import torch at their first use.
+Names, profiles and parameters are there at once; all else imports torch at its first use.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .table import COMMON, EXTRA, NAMES, PROFILES, PROTOCOL, SEVERITIES
 
 if TYPE_CHECKING:
-    from .api import SIDES, corrupt, kernel_of
+    from .api import SIDES, corrupt, corruption_of, jpeg_round_trip
     from .transform import Corrupt
 
 __all__ = [
@@ -23,12 +23,13 @@ __all__ = [
     "SIDES",
     "Corrupt",
     "corrupt",
-    "kernel_of",
+    "corruption_of",
+    "jpeg_round_trip",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"SIDES", "corrupt", "kernel_of"}:
+    if name in {"SIDES", "corrupt", "corruption_of", "jpeg_round_trip"}:
         from . import api
 
         return getattr(api, name)

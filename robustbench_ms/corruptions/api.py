@@ -1,11 +1,12 @@
-"""`corrupt`: one call for every corruption, which checks what it is given and keys the randomness."""
+"""`corrupt`: one call for every corruption, which checks what it is given and keys the randomness.
+
+`jpeg_round_trip` is JPEG by its quality alone, for data that were stored as such files.
+"""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,31 +15,15 @@ from torch import Tensor
 
 from robustbench_ms.errors import UserError, choose
 
-from . import keyed
-from .corruption import Corruption, Setting
+from . import dispatch, keyed
+from .corruption import Setting
+from .dispatch import corruption_of
 from .table import NAMES, PROFILES, SEVERITIES, parameters
 
-__all__ = ["SIDES", "corrupt", "kernel_of"]
+__all__ = ["SIDES", "corrupt", "corruption_of", "jpeg_round_trip"]
 
 SIDES = {"imagenet": 224, "cifar": 32, "imagenet-64": 64, "imagenet-299": 299}
 """The one size of the published sets: their parameters are pixels of it."""
-
-_HOMES = {
-    "defined.noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
-    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"),
-    "weather": ("snow", "frost", "fog", "spatter", "brightness"),
-    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),
-}
-"""The module whose KERNELS holds a corruption; imported at its first use."""
-
-
-@cache
-def kernel_of(name: str) -> Corruption:
-    """The draw and apply of one corruption of table.NAMES."""
-    name = choose(name, NAMES, "corruption")
-    home = next(module for module, names in _HOMES.items() if name in names)
-    kernels: dict[str, Corruption] = import_module(f".{home}", __package__).KERNELS
-    return kernels[name]
 
 
 def corrupt(
@@ -77,19 +62,25 @@ def corrupt(
     seed = _integer(seed, "seed")
     _check(images)
     _check_size(images, name, profile)
-    count, channels, height, width = images.shape
+    count = len(images)
     numbers = _identities(ids, count, images.device)
     if count == 0:
         return images.clone()
     images = images.detach().contiguous()
     setting = Setting(profile, severity, parameters(name, profile, severity))
-    chosen = kernel_of(name)
-    if chosen.draw is None:
-        return chosen.apply(images, None, setting)
-    keys = keyed.keys(name, severity, seed, numbers)
-    if chosen.fused is not None and images.device.type == "cpu":
-        return chosen.fused(images, keys, setting)
-    return chosen.apply(images, chosen.draw(keys, (count, channels, height, width), setting), setting)
+    drawn = corruption_of(name).draw is not None
+    return dispatch.run(name, images, keyed.keys(name, severity, seed, numbers) if drawn else None, setting)
+
+
+def jpeg_round_trip(images: Tensor, quality: int) -> Tensor:
+    """What a JPEG file of each image would hold: uint8 (N, C, H, W), C 3 (4:2:0) or 1 -> the same.
+
+    `quality` is libjpeg's, 1..100. The bytes are those that Pillow reads from a file that it wrote with this
+    quality and its other defaults (optimised and progressive files hold the same image). Any size.
+    """
+    if not 1 <= quality <= 100:
+        raise UserError(f"JPEG quality must be in 1..100, not {quality}")
+    return dispatch.run("jpeg_compression", images.contiguous(), None, Setting("any-size", 1, quality))
 
 
 def _integer(value: Any, what: str) -> int:
@@ -143,7 +134,7 @@ def _check_size(images: Tensor, name: str, profile: str) -> None:
             f"profile {profile!r} is for images of {side} x {side} pixels, not {height} x {width}; "
             f"profile {fits!r} takes these"
         )
-    smallest = kernel_of(name).smallest
+    smallest = corruption_of(name).smallest
     if min(height, width) < smallest:
         raise UserError(
             f"{name} needs images of at least {smallest} x {smallest} pixels, not {height} x {width}"

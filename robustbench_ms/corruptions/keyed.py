@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cuda.launch import fused_on
 from .splitmix import GOLDEN, STREAM, mix, mix_array, shifted, signed
 
 __all__ = ["CODES", "keys", "normal_quantiles", "stream", "uniform", "words"]
@@ -63,15 +62,6 @@ def words(keys: Tensor, count: int, bits: int = 16, start: int = 0) -> Tensor:
     first. 16 bits come as int32 in 0..65535; 32 as int64 in 0..2^32-1; 53 as int64 in 0..2^53-1; 64 as int64
     with every bit pattern. `start` skips that many words *of the generator*.
     """
-    if bits in {16, 32} and fused_on(keys):
-        from .cuda.words import words as fused
-
-        return fused(keys, count, bits, start)
-    return words_by_torch(keys, count, bits, start)
-
-
-def words_by_torch(keys: Tensor, count: int, bits: int = 16, start: int = 0) -> Tensor:
-    """The definition of `words`, for any device."""
     lanes = {16: 4, 32: 2, 53: 1, 64: 1}[bits]
     blocks = -(-count // lanes)
     counters = torch.arange(start + 1, start + blocks + 1, dtype=torch.int64, device=keys.device)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from robustbench_ms.corruptions import corrupt
+from robustbench_ms.corruptions import corrupt, jpeg_round_trip
 from robustbench_ms.corruptions.table import PROTOCOL
 from robustbench_ms.datasets.protocol import Batch, DataFacts, Images
 from robustbench_ms.errors import UserError
@@ -69,7 +69,5 @@ class Corruptions:
             ids=torch.from_numpy(batch.ids),
         )
         if self._suite.encode is not None:
-            from robustbench_ms.corruptions.defined.jpeg import jpeg_round_trip
-
             shown = jpeg_round_trip(shown, int(self._suite.encode.removeprefix("jpeg-")))
         return replace(batch, samples=shown, condition=condition)

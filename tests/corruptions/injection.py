@@ -1,7 +1,7 @@
-"""From the kernels' random words to the oracles' draws, by the words' documented meaning.
+"""From the corruptions' random words to the oracles' draws, by the words' documented meaning.
 
 Each reader takes the words of one sample as numpy integers, the image's (H, W) and the oracles' Variant, and
-returns the keyword arguments of that oracle. None of it calls the kernels, except that shot noise reads
+returns the keyword arguments of that oracle. None of it calls the corruptions, except that shot noise reads
 the sampler's table, whose own distribution test_draws.py checks against Poisson's.
 """
 

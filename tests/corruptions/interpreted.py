@@ -1,4 +1,4 @@
-"""The fused CUDA kernels against the definitions in Triton's interpreter, on CPU tensors.
+"""The fused forms for CUDA against the definitions in Triton's interpreter, on CPU tensors.
 
 `test_triton` runs this file in a process of its own: Triton asks once, when a kernel is read, whether it is to be
 interpreted.
@@ -12,25 +12,12 @@ import pytest
 import torch
 from triton.runtime import interpreter
 
-from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions import corruption_of, dispatch, keyed
 from robustbench_ms.corruptions.corruption import Setting
-from robustbench_ms.corruptions.cuda import blur, gaussian, pixels, weather
+from robustbench_ms.corruptions.cuda import blur, gaussian
 from robustbench_ms.corruptions.cuda import glass as rounds
 from robustbench_ms.corruptions.cuda import words as numbers
-from robustbench_ms.corruptions.defined import (
-    defocus,
-    elastic,
-    fog,
-    frost,
-    gaussian_blur,
-    glass,
-    hsv,
-    motion,
-    noise,
-    snow,
-    spatter,
-)
-from robustbench_ms.corruptions.defined import zoom as zooming
+from robustbench_ms.corruptions.defined import gaussian_blur, glass, motion
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
 
 PREPARED = set()
@@ -68,16 +55,28 @@ def textured(shape, seed=0):
     return x
 
 
-def words_for(x, draw, setting):
-    return draw(keyed.keys("snow", 1, 2, torch.arange(len(x))), tuple(x.shape), setting)
+def words_for(name, x, setting):
+    draw = corruption_of(name).draw
+    keys = keyed.keys("snow", 1, 2, torch.arange(len(x)))
+    return None if draw is None else draw(keys, tuple(x.shape), setting, keyed.words)
 
 
-# Each: (what the fused kernels make of uint8 (N, C, H, W), what the definition makes of it).
+# Each: (what the fused form makes of uint8 (N, C, H, W), what the definition makes of it).
 
 
-def softened(x, setting):
-    sigma = setting.parameters
-    return gaussian.soften(x, sigma), gaussian_blur.soften_by_torch(x, sigma)
+def whole(name):
+    """Of a corruption's own two forms, as `dispatch` has them."""
+
+    def both(x, setting):
+        if name == "fog":
+            setting = replace(setting, profile="any-size")  # for a map that holds x
+        if name == "saturate":  # which leaves grey alone
+            x = x.expand(-1, 3, -1, -1).contiguous()
+        words = words_for(name, x, setting)
+        fused = dispatch._found(dispatch.FUSED[name])
+        return fused(x, words, setting), corruption_of(name).definition(x, words, setting)
+
+    return both
 
 
 def softened_exactly(x, setting):
@@ -88,16 +87,12 @@ def softened_exactly(x, setting):
 
 
 def glass_rounds(x, setting):
-    words, reach = words_for(x, glass.GLASS.draw, setting), setting.parameters[1]
+    words, reach = words_for("glass_blur", x, setting), setting.parameters[1]
     return rounds.move_rounds(x, words, reach), glass.move_by_torch(x, words, reach)
 
 
-def disk(x, setting):
-    plan = defocus.plan(*setting.parameters)
-    return blur.defocus(x, plan), defocus.blur_by_torch(x, plan)
-
-
 def moved(x, setting):
+    """Along lines to both sides, as far as they are drawn."""
     package = setting.profile == "any-size"
     degrees = torch.tensor([-31.0, 45.0], dtype=torch.float64)[: len(x)]
     lines = motion.taps(degrees, *setting.parameters, x.shape[2:] if package else None)
@@ -105,47 +100,10 @@ def moved(x, setting):
     return found, motion.move_by_torch(x, lines, package=package)
 
 
-def zoomed(x, setting):
-    factors = setting.parameters
-    return blur.zoom(x, factors), zooming.zoom_by_torch(x, factors)
-
-
-def drawn(fused, module):
-    """Of a fused kernel that takes what the module's `draw` and `by_torch` take."""
-
-    def both(x, setting):
-        if module is fog:
-            setting = replace(setting, profile="any-size")  # for a map that holds x
-        words = words_for(x, module.draw, setting)
-        return fused(x, words, setting), module.by_torch(x, words, setting)
-
-    return both
-
-
-def shot(x, setting):
-    words, photons = words_for(x, noise.KERNELS["shot_noise"].draw, setting), setting.parameters
-    return pixels.shot(x, words, photons), noise.shot_by_torch(x, words, photons)
-
-
-def saturated(x, setting):
-    x = x.expand(-1, 3, -1, -1).contiguous()
-    return pixels.saturate(x, *setting.parameters), hsv.saturate_by_torch(x, setting)
-
-
-BOTH = {
-    "gaussian": ("gaussian_blur", softened),
+BOTH = {name: (name, whole(name)) for name in dispatch.FUSED} | {
     "exact gaussian": ("glass_blur", softened_exactly),
-    "glass": ("glass_blur", glass_rounds),
-    "defocus": ("defocus_blur", disk),
-    "motion": ("motion_blur", moved),
-    "zoom": ("zoom_blur", zoomed),
-    "snow": ("snow", drawn(weather.snow, snow)),
-    "frost": ("frost", drawn(weather.frost, frost)),
-    "fog": ("fog", drawn(weather.fog, fog)),
-    "spatter": ("spatter", drawn(weather.spatter, spatter)),
-    "shot": ("shot_noise", shot),
-    "saturate": ("saturate", saturated),
-    "elastic": ("elastic_transform", drawn(pixels.elastic, elastic)),
+    "rounds": ("glass_blur", glass_rounds),
+    "lines": ("motion_blur", moved),
 }
 """What is compared, with the corruption whose settings it takes."""
 
@@ -181,9 +139,8 @@ def test_batches_and_single_pixels(name, both):
 
 
 def test_a_row_longer_than_a_step_of_the_sums():
-    found, expected = disk(
-        textured((1, 1, 1, 600)), Setting("cifar", 1, parameters("defocus_blur", "cifar", 1))
-    )
+    setting = Setting("cifar", 1, parameters("defocus_blur", "cifar", 1))
+    found, expected = whole("defocus_blur")(textured((1, 1, 1, 600)), setting)
     assert torch.equal(found, expected)
 
 
@@ -193,15 +150,15 @@ def test_tables_of_greys_are_the_divisions():
     assert torch.equal(found, gaussian_blur.soften_exactly_by_torch(x, 0.7))
     x = torch.cartesian_prod(*[torch.arange(0, 256, 51, dtype=torch.uint8)] * 3).T.reshape(1, 3, 6, 36)
     setting = Setting("imagenet", 4, parameters("saturate", "imagenet", 4))
-    found, expected = saturated(x.contiguous(), setting)
+    found, expected = whole("saturate")(x.contiguous(), setting)
     assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("bits", [16, 32])
+@pytest.mark.parametrize("bits", [16, 32, 53, 64])
 def test_words(bits):
     keys = torch.tensor([0, -1, 2**63 - 1, -(2**63)])
     for count, start in [(1, 0), (7, 3), (1030, 0)]:
         found = numbers.words(keys, count, bits, start)
-        expected = keyed.words_by_torch(keys, count, bits, start)
+        expected = keyed.words(keys, count, bits, start)
         assert found.dtype == expected.dtype
         assert torch.equal(found, expected)

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, zoom
 
-from robustbench_ms.corruptions import SIDES, corrupt, kernel_of, keyed
+from robustbench_ms.corruptions import SIDES, corrupt, corruption_of, keyed
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.defined import defocus, gaussian_blur, glass, motion
 from robustbench_ms.corruptions.defined import zoom as zooming
@@ -50,9 +50,11 @@ def sigmas() -> list[float]:
 def test_gaussian_compiled_is_the_definition(sigma):
     for shape in SHAPES:
         x = textured(shape)
-        assert torch.equal(gaussian_blur.soften(x, sigma), gaussian_blur.soften_by_torch(x, sigma)), shape
         assert torch.equal(
-            gaussian_blur.soften_exactly(x, sigma), gaussian_blur.soften_exactly_by_torch(x, sigma)
+            gaussian_blur.soften_by_loops(x, sigma), gaussian_blur.soften_by_torch(x, sigma)
+        ), shape
+        assert torch.equal(
+            gaussian_blur.soften_exactly_by_loops(x, sigma), gaussian_blur.soften_exactly_by_torch(x, sigma)
         ), shape
 
 
@@ -65,7 +67,9 @@ def test_the_exact_gaussian_has_scipys_every_bit(sigma):
             np.uint8(gaussian_filter(plane.numpy() / 255.0, sigma, mode="nearest", truncate=4.0) * 255)
             for plane in x[0]
         ]
-        np.testing.assert_array_equal(gaussian_blur.soften_exactly(x, sigma)[0].numpy(), np.stack(expected))
+        np.testing.assert_array_equal(
+            gaussian_blur.soften_exactly_by_loops(x, sigma)[0].numpy(), np.stack(expected)
+        )
 
 
 def test_a_flat_image_stays_as_it_is():
@@ -106,7 +110,7 @@ def test_glass_follows_chains_as_the_loops_do(height, width, reach, rounds, chan
     images = textured((2, channels, height, width), seed)
     setting = Setting("any-size", 1, (1.0, reach, rounds))
     keys = keyed.keys("glass_blur", 1, seed, torch.arange(2))
-    words = glass.GLASS.draw(keys, tuple(images.shape), setting)
+    words = glass.draw(keys, tuple(images.shape), setting, keyed.words)
     expected = np.stack(
         [[visited(plane, words[n].numpy(), reach) for plane in images[n].numpy()] for n in range(2)]
     )
@@ -209,7 +213,7 @@ def test_lines_are_scipys():
 
 
 def opencv_disk(radius, alias):
-    """The source's kernel, float32."""
+    """The source's filter, float32."""
     reach, size = (8, 3) if radius <= 8 else (radius, 5)
     x, y = np.meshgrid(np.arange(-reach, reach + 1), np.arange(-reach, reach + 1))
     hard = (x**2 + y**2 <= radius**2).astype(np.float32)
@@ -219,15 +223,15 @@ def opencv_disk(radius, alias):
 @pytest.mark.parametrize(("profile", "severity"), SETTINGS)
 def test_the_disk_is_opencvs(profile, severity):
     radius, alias = parameters("defocus_blur", profile, severity)
-    kernel = opencv_disk(radius, alias)
-    centre = len(kernel) // 2
-    expected = kernel[centre:, centre:]
+    disk = opencv_disk(radius, alias)
+    centre = len(disk) // 2
+    expected = disk[centre:, centre:]
     np.testing.assert_allclose(defocus.disk(radius, alias), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("profile", "severity"), SETTINGS)
 def test_the_plan_is_the_disk(profile, severity):
-    """A single white pixel shows the whole kernel, corrections at the grid's edge included."""
+    """A single white pixel shows the whole filter, corrections at the grid's edge included."""
     radius, alias = parameters("defocus_blur", profile, severity)
     plan = defocus.plan(radius, alias)
     side = 2 * plan.reach + 1
@@ -272,4 +276,4 @@ def test_channels_are_blurred_alike(name):
     grey = textured((2, 1, 45, 37))
     out = corrupt(grey.expand(-1, 3, -1, -1), name, 3)
     assert torch.equal(out, corrupt(grey, name, 3).expand(-1, 3, -1, -1))
-    assert kernel_of(name).smallest == 1
+    assert corruption_of(name).smallest == 1

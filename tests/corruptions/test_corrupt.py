@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
 import robustbench_ms
-from robustbench_ms.corruptions import SIDES, corrupt, kernel_of, keyed
+from robustbench_ms.corruptions import SIDES, corrupt, corruption_of, dispatch, keyed
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.cpu.compile import spread
 from robustbench_ms.corruptions.table import NAMES, PROFILES, SEVERITIES, parameters
 from robustbench_ms.errors import UserError
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-SMALL = {name: max(8, kernel_of(name).smallest) for name in NAMES}
+SMALL = {name: max(8, corruption_of(name).smallest) for name in NAMES}
 
 
 def pictures(count: int, channels: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -90,10 +90,10 @@ def test_published_profiles_do_not_see_the_batch(name, profile):
         assert torch.equal(part, whole[4:7])
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if kernel_of(name).fused])
+@pytest.mark.parametrize("name", [name for name in NAMES if corruption_of(name).loops_from_keys])
 @pytest.mark.parametrize("profile", PROFILES)
-def test_fused_is_apply_of_draw(name, profile):
-    chosen = kernel_of(name)
+def test_loops_from_keys_are_the_definition_of_the_draw(name, profile):
+    chosen = corruption_of(name)
     sizes = [(SIDES[profile],) * 2] if profile in SIDES else [(33, 47), (41, 32)]
     for height, width in sizes:
         for severity in SEVERITIES:
@@ -101,13 +101,12 @@ def test_fused_is_apply_of_draw(name, profile):
                 images = pictures(2, channels, height, width, severity)
                 setting = Setting(profile, severity, parameters(name, profile, severity))
                 keys = keyed.keys(name, severity, 11, torch.tensor([3, -4]))
-                words = chosen.draw(keys, tuple(images.shape), setting)
-                assert torch.equal(
-                    chosen.fused(images, keys, setting), chosen.apply(images, words, setting)
-                ), severity
+                words = chosen.draw(keys, tuple(images.shape), setting, keyed.words)
+                found = chosen.loops_from_keys(images, keys, setting)
+                assert torch.equal(found, chosen.definition(images, words, setting)), severity
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if kernel_of(name).draw])
+@pytest.mark.parametrize("name", [name for name in NAMES if corruption_of(name).draw])
 def test_the_key_is_what_makes_the_draw(name):
     """The seed, the id, the name and the severity each change it; equal ids do not."""
     images = pictures(1, 3, 40, 40).expand(3, -1, -1, -1)
@@ -119,7 +118,7 @@ def test_the_key_is_what_makes_the_draw(name):
     assert torch.equal(corrupt(images, name, 3), corrupt(images, name, 3, ids=[0, 1, 2], seed=0))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not kernel_of(name).draw])
+@pytest.mark.parametrize("name", [name for name in NAMES if not corruption_of(name).draw])
 def test_the_others_have_no_key(name):
     images = pictures(2, 3, 40, 40)
     assert torch.equal(corrupt(images, name, 3), corrupt(images, name, 3, ids=[8, 9], seed=1))
@@ -229,7 +228,7 @@ def test_bad_input_is_said(change, message):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_smallest_size(name):
     """One pixel less is refused, by name and size; from there on everything is taken."""
-    smallest = kernel_of(name).smallest
+    smallest = corruption_of(name).smallest
     for severity in SEVERITIES:
         for size in ((smallest, smallest), (smallest, smallest + 3), (smallest + 6, smallest)):
             assert corrupt(pictures(2, 3, *size), name, severity).shape == (2, 3, *size)
@@ -355,13 +354,14 @@ def test_a_device_gives_the_same_but_for_rounding(name):
             moved = (here.int() - there.cpu().int()).abs()
             assert int(moved.max()) <= 1
             assert float((moved > 0).float().mean()) <= 0.01
-            chosen = kernel_of(name)
+            chosen = corruption_of(name)
             if chosen.draw is None:
                 continue
             setting = Setting(profile, severity, parameters(name, profile, severity))
             keys = keyed.keys(name, severity, 0, torch.tensor(ids))
-            words = chosen.draw(keys, tuple(images.shape), setting)
-            assert torch.equal(words, chosen.draw(keys.cuda(), tuple(images.shape), setting).cpu())
+            words = chosen.draw(keys, tuple(images.shape), setting, keyed.words)
+            made = chosen.draw(keys.cuda(), tuple(images.shape), setting, dispatch.words_on(there.device))
+            assert torch.equal(words, made.cpu())
 
 
 @gpu

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.color import hsv2rgb, rgb2hsv
 
-from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions import jpeg_round_trip, keyed
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.cpu import smoothing
 from robustbench_ms.corruptions.cpu.fields import narrow
@@ -87,34 +87,34 @@ def pillow_jpeg(images: torch.Tensor, quality: int, **options) -> torch.Tensor:
 def test_jpeg_is_pillows(kind, count, channels, height, width, quality):
     images = pictures(kind, count, channels, height, width, seed=height * 71 + width)
     expected = pillow_jpeg(images, quality)
-    assert torch.equal(jpeg.jpeg_round_trip(images, quality), expected)
-    assert torch.equal(jpeg.by_torch(images, quality), expected)
+    assert torch.equal(jpeg_round_trip(images, quality), expected)
+    assert torch.equal(jpeg.by_torch(images, None, Setting("any-size", 1, quality)), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (299, 299), (480, 640), (333, 250)])
 def test_jpeg_is_pillows_at_full_size(height, width):
     images = pictures("smooth", 2, 3, height, width)
     for quality in (5, 7, 25, 85):
-        assert torch.equal(jpeg.jpeg_round_trip(images, quality), pillow_jpeg(images, quality))
+        assert torch.equal(jpeg_round_trip(images, quality), pillow_jpeg(images, quality))
 
 
 def test_jpeg_does_not_depend_on_how_the_file_is_packed():
     images = pictures("smooth", 1, 3, 64, 48)
     expected = pillow_jpeg(images, 85, optimize=True)
-    assert torch.equal(jpeg.jpeg_round_trip(images, 85), expected)
-    assert torch.equal(jpeg.jpeg_round_trip(images, 85), pillow_jpeg(images, 85, progressive=True))
+    assert torch.equal(jpeg_round_trip(images, 85), expected)
+    assert torch.equal(jpeg_round_trip(images, 85), pillow_jpeg(images, 85, progressive=True))
 
 
 def test_a_grey_jpeg_is_the_luminance_of_a_coloured_one():
     grey = pictures("smooth", 2, 1, 40, 56)
-    coloured = jpeg.jpeg_round_trip(grey.expand(-1, 3, -1, -1), 20)
-    assert torch.equal(coloured, jpeg.jpeg_round_trip(grey, 20).expand(-1, 3, -1, -1))
+    coloured = jpeg_round_trip(grey.expand(-1, 3, -1, -1), 20)
+    assert torch.equal(coloured, jpeg_round_trip(grey, 20).expand(-1, 3, -1, -1))
 
 
 @pytest.mark.parametrize("quality", [0, 101, -3])
 def test_jpeg_quality_out_of_range(quality):
     with pytest.raises(UserError, match=r"JPEG quality must be in 1\.\.100"):
-        jpeg.jpeg_round_trip(pictures("flat", 1, 3, 8, 8), quality)
+        jpeg_round_trip(pictures("flat", 1, 3, 8, 8), quality)
 
 
 # Pixelate
@@ -150,8 +150,8 @@ def test_pixelate_is_pillows(kind, channels, height, width, scale, profile):
     images = pictures(kind, 2, channels, height, width)
     back = Image.Resampling.NEAREST if profile == "any-size" else Image.Resampling.BOX
     expected, setting = pillow_pixelate(images, scale, back), Setting(profile, 1, scale)
-    assert torch.equal(pixelate.pixelate(images, None, setting), expected)
-    assert torch.equal(pixelate.by_torch(images, setting), expected)
+    assert torch.equal(pixelate.by_loops(images, None, setting), expected)
+    assert torch.equal(pixelate.by_torch(images, None, setting), expected)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -167,7 +167,7 @@ def test_pixelate_is_pillows_in_one_call(profile):
         image = (
             Image.fromarray(last(images)[0]).resize(small, Image.Resampling.BOX).resize((width, height), back)
         )
-        assert np.array_equal(last(pixelate.pixelate(images, None, setting))[0], np.array(image))
+        assert np.array_equal(last(pixelate.by_loops(images, None, setting))[0], np.array(image))
 
 
 # Colour
@@ -192,8 +192,8 @@ def test_saturate_is_scikit_images_in_float64(profile, severity):
     x = rgb2hsv(last(images) / 255)
     x[..., 1] = np.clip(x[..., 1] * factor + offset, 0, 1)
     expected = (np.clip(hsv2rgb(x), 0, 1) * 255).astype(np.uint8)
-    assert np.array_equal(last(hsv.saturate(images, None, setting)), expected)
-    assert np.array_equal(last(hsv.saturate_by_torch(images, setting)), expected)
+    assert np.array_equal(last(hsv.saturate_by_loops(images, None, setting)), expected)
+    assert np.array_equal(last(hsv.saturate_by_torch(images, None, setting)), expected)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
@@ -203,8 +203,8 @@ def test_brightness_is_scikit_images_but_for_tosses_of_a_coin(profile, severity)
     x = rgb2hsv(last(images) / 255)
     x[..., 2] = np.clip(x[..., 2] + setting.parameters, 0, 1)
     exact = np.clip(hsv2rgb(x), 0, 1) * 255
-    ours = last(hsv.brightness(images, None, setting))
-    assert np.array_equal(ours, last(hsv.brightness_by_torch(images, setting)))
+    ours = last(hsv.brightness_by_loops(images, None, setting))
+    assert np.array_equal(ours, last(hsv.brightness_by_torch(images, None, setting)))
     differ = ours != exact.astype(np.uint8)
     assert (np.abs(exact - np.rint(exact))[differ] < 1e-6).all()
     assert (np.abs(ours.astype(int) - exact.astype(np.uint8)) <= 1).all()
@@ -217,8 +217,8 @@ def test_brightness_is_scikit_images_but_for_tosses_of_a_coin(profile, severity)
 def test_grey_is_brightened_as_a_grey_pixel_is(severity):
     grey = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     setting = setting_of("brightness", "any-size", severity)
-    coloured = hsv.brightness(grey.expand(-1, 3, -1, -1).contiguous(), None, setting)
-    assert torch.equal(hsv.brightness(grey, None, setting), coloured[:, :1])
+    coloured = hsv.brightness_by_loops(grey.expand(-1, 3, -1, -1).contiguous(), None, setting)
+    assert torch.equal(hsv.brightness_by_loops(grey, None, setting), coloured[:, :1])
     assert (coloured == coloured[:, :1]).all()
 
 
@@ -230,18 +230,22 @@ def test_colour_has_one_meaning_on_two_paths(kind, count, channels, shape, sever
     images = pictures(kind, count, channels, *shape)
     for profile in ("any-size", "cifar"):
         setting = setting_of("contrast", profile, severity)
-        assert torch.equal(contrast.contrast(images, None, setting), contrast.by_torch(images, setting))
+        assert torch.equal(contrast.by_loops(images, None, setting), contrast.by_torch(images, None, setting))
         setting = setting_of("brightness", profile, severity)
-        assert torch.equal(hsv.brightness(images, None, setting), hsv.brightness_by_torch(images, setting))
+        assert torch.equal(
+            hsv.brightness_by_loops(images, None, setting), hsv.brightness_by_torch(images, None, setting)
+        )
         if channels == 3:
             setting = setting_of("saturate", profile, severity)
-            assert torch.equal(hsv.saturate(images, None, setting), hsv.saturate_by_torch(images, setting))
+            assert torch.equal(
+                hsv.saturate_by_loops(images, None, setting), hsv.saturate_by_torch(images, None, setting)
+            )
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_contrast_leaves_flat_images_as_they_are(severity):
     levels = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1).expand(-1, 3, 7, 11).contiguous()
-    assert torch.equal(contrast.contrast(levels, None, setting_of("contrast", "any-size", severity)), levels)
+    assert torch.equal(contrast.by_loops(levels, None, setting_of("contrast", "any-size", severity)), levels)
 
 
 # Elastic transform
@@ -250,7 +254,7 @@ def test_contrast_leaves_flat_images_as_they_are(severity):
 def drawn(profile: str, severity: int, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Setting]:
     setting = setting_of("elastic_transform", profile, severity)
     keys = keyed.keys("elastic_transform", severity, 3, torch.arange(len(images)))
-    return elastic.draw(keys, tuple(images.shape), setting), keys, setting
+    return elastic.draw(keys, tuple(images.shape), setting, keyed.words), keys, setting
 
 
 @settings(max_examples=15, deadline=None)
@@ -260,8 +264,8 @@ def test_elastic_has_one_meaning_on_two_paths(kind, count, channels, shape):
     for severity in (1, 5):
         words, keys, setting = drawn("any-size", severity, images)
         expected = elastic.by_torch(images, words, setting)
-        assert torch.equal(elastic.apply(images, words, setting), expected)
-        assert torch.equal(elastic.fused(images, keys, setting), expected)
+        assert torch.equal(elastic.by_loops(images, words, setting), expected)
+        assert torch.equal(elastic.by_loops_from_keys(images, keys, setting), expected)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
@@ -272,8 +276,8 @@ def test_published_elastic_has_one_meaning_on_two_paths(profile, side, severity)
     images = pictures("smooth", 2 if side < 100 else 1, 3 if side < 100 else 1, side, side)
     words, keys, setting = drawn(profile, severity, images)
     expected = elastic.by_torch(images, words, setting)
-    assert torch.equal(elastic.apply(images, words, setting), expected)
-    assert torch.equal(elastic.fused(images, keys, setting), expected)
+    assert torch.equal(elastic.by_loops(images, words, setting), expected)
+    assert torch.equal(elastic.by_loops_from_keys(images, keys, setting), expected)
 
 
 @pytest.mark.parametrize(
@@ -316,10 +320,10 @@ def test_a_map_gone_wild_is_the_same_on_two_paths():
     images = pictures("smooth", 8, 3, 32, 32)
     setting = Setting("cifar", 1, (3.2, 1.28, 5000.0))
     keys = torch.arange(8) * 77
-    words = elastic.draw(keys, tuple(images.shape), setting)
+    words = elastic.draw(keys, tuple(images.shape), setting, keyed.words)
     words[0, :6] = 32768  # hardly moved
     wild = elastic.affine(words, setting, 32, 32)
-    assert torch.equal(elastic.apply(images, words, setting), elastic.by_torch(images, words, setting))
+    assert torch.equal(elastic.by_loops(images, words, setting), elastic.by_torch(images, words, setting))
     assert wild.isfinite().all()
 
 
@@ -328,12 +332,12 @@ def test_elastic_leaves_flat_images_as_they_are(profile, side):
     images = pictures("flat", 6, 3, side, side)
     for severity in SEVERITIES:
         words, _, setting = drawn(profile, severity, images)
-        assert torch.equal(elastic.apply(images, words, setting), images)
+        assert torch.equal(elastic.by_loops(images, words, setting), images)
 
 
 def test_the_affine_map_takes_the_points_to_where_they_are_drawn():
     setting = setting_of("elastic_transform", "imagenet", 2)
-    words = elastic.draw(torch.arange(20), (20, 3, 224, 224), setting)
+    words = elastic.draw(torch.arange(20), (20, 3, 224, 224), setting, keyed.words)
     u = 2 * (words[:, :6].numpy() + 0.5) / 65536 - 1
     source = np.array([[186, 186], [186, 38], [38, 38]])
     target = source + u.reshape(20, 3, 2) * setting.parameters[2]

@@ -1,4 +1,4 @@
-"""The kernels' own draws are distributed as the sources' are.
+"""The corruptions' own draws are distributed as the sources' are.
 
 Each image is corrupted once by us and K times by its oracle with numpy's draws. If both draw alike, our
 statistic's rank among the K + 1 is uniform over 0..K, whatever its distribution (Talts et al., "Validating
@@ -15,10 +15,10 @@ import pytest
 import torch
 from scipy.stats import chi2, chisquare, poisson
 
-from robustbench_ms.corruptions import corrupt, kernel_of
+from robustbench_ms.corruptions import corrupt, corruption_of
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.defined.noise import shot_table
-from robustbench_ms.corruptions.keyed import keys
+from robustbench_ms.corruptions.keyed import keys, words
 from robustbench_ms.corruptions.table import NAMES, PROFILES, SEVERITIES, parameters
 from tests.oracles.agreement import TOSS
 from tests.oracles.photographs import crops, imagenet
@@ -29,7 +29,7 @@ IMAGES = 500
 
 
 def test_the_same_corruptions_are_random_on_both_sides():
-    assert [name for name in NAMES if kernel_of(name).draw] == RANDOM
+    assert [name for name in NAMES if corruption_of(name).draw] == RANDOM
 
 
 def _statistics(images: np.ndarray, clean: np.ndarray) -> dict[str, np.ndarray]:
@@ -147,10 +147,10 @@ def test_shot_noise_of_every_level_is_poisson(photons):
     profile, severity = next(
         (p, s) for p in PROFILES for s in SEVERITIES if parameters("shot_noise", p, s) == photons
     )
-    setting, kernel = Setting(profile, severity, photons), kernel_of("shot_noise")
+    setting, shot = Setting(profile, severity, photons), corruption_of("shot_noise")
     levels = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1).expand(256, 1, 128, 128).contiguous()
     key = keys("shot_noise", severity, 2, torch.arange(256))
-    drawn = kernel.apply(levels, kernel.draw(key, tuple(levels.shape), setting), setting)
+    drawn = shot.definition(levels, shot.draw(key, tuple(levels.shape), setting, words), setting)
     total, freedom = 0.0, 0
     for level in range(256):
         found = np.bincount(drawn[level].flatten().numpy(), minlength=256)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest, norm
 
-from robustbench_ms.corruptions import keyed
+from robustbench_ms.corruptions import dispatch, keyed
 from robustbench_ms.corruptions.cpu.words import mix, unsigned, word
 from robustbench_ms.corruptions.splitmix import GOLDEN
 from robustbench_ms.corruptions.table import NAMES, SEVERITIES
@@ -174,5 +174,6 @@ def test_another_process_draws_the_same():
 def test_a_device_draws_the_same(bits):
     ids = torch.arange(100) * 7919
     here = keyed.words(keyed.stream(keyed.keys("fog", 5, 3, ids), 2), 1001, bits)
-    there = keyed.words(keyed.stream(keyed.keys("fog", 5, 3, ids.cuda()), 2), 1001, bits)
-    assert torch.equal(here, there.cpu())
+    keys = keyed.stream(keyed.keys("fog", 5, 3, ids.cuda()), 2)
+    for words in (keyed.words, dispatch.words_on(keys.device)):
+        assert torch.equal(here, words(keys, 1001, bits).cpu())

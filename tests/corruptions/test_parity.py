@@ -1,4 +1,4 @@
-"""Every kernel against its oracle on real photographs, fed with the very words it drew.
+"""Every corruption against its oracle on real photographs, fed with the very words it drew.
 
 Pooled over the photographs of one corruption, profile and severity: at most one grey level off, in at most
 1 % of the values. Where the oracle's exact value lies within 1e-6 of an integer, truncation in the source
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_ms.corruptions import corrupt, kernel_of
+from robustbench_ms.corruptions import corrupt, corruption_of, dispatch
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.keyed import keys
 from robustbench_ms.corruptions.table import NAMES, PROFILES, SEVERITIES, parameters
@@ -39,11 +39,12 @@ def _agreement(
         corrupt(batch, name, severity, profile=profile, seed=seed, ids=ids).permute(0, 2, 3, 1).cpu().numpy()
     )
     oracle, variant = oracles()[name], Variant(name, profile, severity)
-    draw = kernel_of(name).draw
+    draw = corruption_of(name).draw
     words = None
     if draw is not None:
         setting = Setting(profile, severity, parameters(name, profile, severity))
-        words = draw(keys(name, severity, seed, ids), tuple(batch.shape), setting).cpu().numpy()
+        key, maker = keys(name, severity, seed, ids), dispatch.words_on(batch.device)
+        words = draw(key, tuple(batch.shape), setting, maker).cpu().numpy()
     total = Agreement()
     for index, image in enumerate(images):
         draws = {}
@@ -87,11 +88,12 @@ def _grey(name: str, severity: int) -> tuple[np.ndarray, np.ndarray, Variant, di
     image, profile, ids = photographs(64, 1)[0][..., 1].copy(), "imagenet-64", torch.tensor([41])
     batch = torch.from_numpy(image)[None, None]
     ours = corrupt(batch, name, severity, profile=profile, seed=5, ids=ids)[0, 0].numpy()
-    variant, draw = Variant(name, profile, severity), kernel_of(name).draw
+    variant, draw = Variant(name, profile, severity), corruption_of(name).draw
     if draw is None:
         return image, ours, variant, {}
     setting = Setting(profile, severity, parameters(name, profile, severity))
-    words = draw(keys(name, severity, 5, ids), tuple(batch.shape), setting).numpy()[0]
+    key, maker = keys(name, severity, 5, ids), dispatch.words_on(batch.device)
+    words = draw(key, tuple(batch.shape), setting, maker).numpy()[0]
     if name == "shot_noise":
         return image, ours, variant, {"counts": shot_counts(words, image[None], variant).transpose(1, 2, 0)}
     return image, ours, variant, READERS[name](words, image.shape, variant)

@@ -1,4 +1,4 @@
-"""The fused CUDA kernels: interpreted, compiled for a device that is not there, and on one that is."""
+"""The fused forms for CUDA: interpreted, compiled for a device that is not there, and on one that is."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from robustbench_ms.corruptions import SIDES, corrupt, kernel_of, keyed
+from robustbench_ms.corruptions import SIDES, corrupt, dispatch, keyed
 from robustbench_ms.corruptions.corruption import Setting
-from robustbench_ms.corruptions.cuda import launch
+from robustbench_ms.corruptions.cuda.launch import usable
 from robustbench_ms.corruptions.table import SEVERITIES, parameters
 
 pytest.importorskip("triton")
 
-FUSED = [
-    "shot_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow", "frost", "fog",
-    "spatter",    "elastic_transform", "gaussian_blur", "saturate",
-]  # fmt: skip
-"""The corruptions with fused kernels."""
+FUSED = sorted(dispatch.FUSED)
 
 
 def test_interpreted_kernels_are_the_definitions():
@@ -69,28 +65,25 @@ def compiled(monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
     monkeypatch.setattr(driver, "_active", Absent())
     monkeypatch.setattr(JITFunction, "run", compile_only)
-    monkeypatch.setattr(launch, "_usable", lambda _: True)
+    monkeypatch.setattr(dispatch, "usable", lambda *_: True)
     return found
 
 
 def on(device, name, severity, count, side, profile="imagenet"):
-    """(images, words, setting) for the kernel of one corruption."""
+    """(images, keys, setting) of one corruption."""
     setting = Setting(profile, severity, parameters(name, profile, severity))
     random = torch.Generator().manual_seed(severity)
     images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=random).to(device)
-    draw = kernel_of(name).draw
-    keys = keyed.keys(name, severity, 0, torch.arange(count)).to(device)
-    return images, None if draw is None else draw(keys, tuple(images.shape), setting), setting
+    return images, keyed.keys(name, severity, 0, torch.arange(count)).to(device), setting
 
 
 @pytest.mark.parametrize("name", FUSED)
 def test_kernels_compile_once_and_round_every_product(name, compiled):
     """On the device "meta", where tensors have no values, the fused path is taken as on CUDA."""
     for severity in SEVERITIES if name != "spatter" else (4, 5):  # spatter's water is finished on the CPU
-        images, words, setting = on("meta", name, severity, 2, 224)
-        assert kernel_of(name).apply(images, words, setting).shape == images.shape
-    images, words, setting = on("meta", name, 5, 1, 31, "any-size")
-    kernel_of(name).apply(images, words, setting)
+        images, keys, setting = on("meta", name, severity, 2, 224)
+        assert dispatch.run(name, images, keys, setting).shape == images.shape
+    dispatch.run(name, *on("meta", name, 5, 1, 31, "any-size"))
     for kernel, codes in compiled.items():
         assert len(codes) <= 4, (
             kernel
@@ -104,9 +97,9 @@ def test_kernels_compile_once_and_round_every_product(name, compiled):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_where_the_kernels_fail_the_definitions_run():
     with pytest.warns(UserWarning, match="corruptions run unfused on cuda:0: Triton fails"):
-        assert not launch._usable.__wrapped__(torch.device("cuda", 0))
-    assert not launch.fused_on(torch.empty(0))
-    assert not launch.fused_on(torch.empty(0, device="meta"))
+        assert not usable.__wrapped__(torch.device("cuda", 0), dispatch._probe)
+    assert not dispatch.fused_on(torch.device("cpu"))
+    assert not dispatch.fused_on(torch.device("meta"))
 
 
 # On a device.
@@ -114,11 +107,11 @@ def test_where_the_kernels_fail_the_definitions_run():
 
 @pytest.fixture
 def unfused(monkeypatch):
-    """A function: corrupt without fused kernels."""
+    """A function: corrupt without fused forms."""
 
     def run(*arguments, **options):
         with monkeypatch.context() as patch:
-            patch.setattr(launch, "_usable", lambda _: False)
+            patch.setattr(dispatch, "usable", lambda *_: False)
             return corrupt(*arguments, **options)
 
     return run
@@ -130,7 +123,7 @@ def unfused(monkeypatch):
 @pytest.mark.parametrize("name", FUSED)
 def test_fused_is_the_definition_on_cuda(name, severity, unfused):
     images = on("cuda", "contrast", severity, 64, SIDES["imagenet"])[0]
-    assert launch.fused_on(images)
+    assert dispatch.fused_on(images.device)
     found = corrupt(images, name, severity, profile="imagenet")
     assert torch.equal(found, unfused(images, name, severity, profile="imagenet"))
     alone = corrupt(images[17:18], name, severity, profile="imagenet", ids=[17])

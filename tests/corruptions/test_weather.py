@@ -45,12 +45,12 @@ def photograph(count: int, channels: int, height: int, width: int, seed: int = 0
 def same_on_two_paths(name: str, images: torch.Tensor, setting: Setting, seed: int = 0) -> None:
     module, count = MODULES[name], len(images)
     keys = keyed.keys(name, setting.severity, seed, torch.arange(count))
-    words = module.draw(keys, tuple(images.shape), setting)
+    words = module.draw(keys, tuple(images.shape), setting, keyed.words)
     assert len(words) == count
     expected = module.by_torch(images, words, setting)
-    assert torch.equal(module.apply(images, words, setting), expected)
-    if hasattr(module, "fused"):
-        assert torch.equal(module.fused(images, keys, setting), expected)
+    assert torch.equal(module.by_loops(images, words, setting), expected)
+    if hasattr(module, "by_loops_from_keys"):
+        assert torch.equal(module.by_loops_from_keys(images, keys, setting), expected)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -116,12 +116,12 @@ def test_fog_keeps_what_is_brightest(severity):
     setting = setting_of("fog", "cifar", severity)
     keys = torch.arange(8) * 31
     white = torch.full((8, 3, 32, 32), 255, dtype=torch.uint8)
-    out = fog.fused(white, keys, setting)
+    out = fog.by_loops_from_keys(white, keys, setting)
     assert out.amax() >= 254  # where the map is 1
     assert out.amin() >= int(255 / (1 + setting.parameters[0]))
-    assert torch.equal(fog.fused(white * 0, keys, setting), white * 0)
+    assert torch.equal(fog.by_loops_from_keys(white * 0, keys, setting), white * 0)
     dim = torch.full_like(white, 90)
-    assert fog.fused(dim, keys, setting).amax() <= 90
+    assert fog.by_loops_from_keys(dim, keys, setting).amax() <= 90
 
 
 def test_extremes_are_found_by_their_bits():
@@ -172,7 +172,7 @@ def test_the_streaks_fall_down():
 def test_snow_whitens_and_never_darkens(profile):
     images = photograph(4, 3, 32, 32)
     for severity in SEVERITIES:
-        out = snow.fused(images, torch.arange(4) * 7, setting_of("snow", profile, severity))
+        out = snow.by_loops_from_keys(images, torch.arange(4) * 7, setting_of("snow", profile, severity))
         assert (out >= images).all()
         assert (out == 255).any()
 
@@ -181,7 +181,7 @@ def test_snow_is_the_same_turned_by_half():
     """On a flat image the layer and its turned self are all there is."""
     for profile in ("any-size", "cifar"):
         flat = torch.full((3, 3, 32, 32), 60, dtype=torch.uint8)
-        out = snow.fused(flat, torch.arange(3), setting_of("snow", profile, 2))
+        out = snow.by_loops_from_keys(flat, torch.arange(3), setting_of("snow", profile, 2))
         assert torch.equal(out, out.flip(2, 3))
         assert not (out == out[:, :, :1, :1]).all()
 
@@ -190,7 +190,7 @@ def test_snow_is_the_same_turned_by_half():
 
 
 def test_the_first_five_photographs_are_drawn_evenly():
-    words = frost.draw(torch.arange(5000), (5000, 3, 32, 32), setting_of("frost", "cifar", 1))
+    words = frost.draw(torch.arange(5000), (5000, 3, 32, 32), setting_of("frost", "cifar", 1), keyed.words)
     ice = frost._ice("cifar", 32, 32)
     first, _ = frost._corners(words, ice.sizes, 32, 32)
     drawn = np.bincount(np.searchsorted(ice.sizes[:, 0], first.numpy(), side="right") - 1, minlength=5)
@@ -271,10 +271,9 @@ def test_where_nothing_splashes_the_image_stays(channels):
         setting = Setting("any-size", 1, (0.65, 0.3, 2, 9.0, 0.6, mud))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert torch.equal(spatter.fused(images, keys, setting), images)
-            assert torch.equal(
-                spatter.by_torch(images, spatter.draw(keys, tuple(images.shape), setting), setting), images
-            )
+            assert torch.equal(spatter.by_loops_from_keys(images, keys, setting), images)
+            words = spatter.draw(keys, tuple(images.shape), setting, keyed.words)
+            assert torch.equal(spatter.by_torch(images, words, setting), images)
 
 
 @pytest.mark.parametrize("mud", [0, 1])
@@ -282,7 +281,7 @@ def test_where_all_is_wet_it_is_the_liquids_colour(mud):
     """A threshold below all noise: one flood, without the edges that the water's relief is made of."""
     images, keys = photograph(2, 3, 40, 40), torch.arange(2)
     setting = Setting("any-size", 1, (0.65, 0.1, 2, -9.0, 1.5, mud))
-    out = spatter.fused(images, keys, setting)
+    out = spatter.by_loops_from_keys(images, keys, setting)
     if mud:
         assert (out == torch.tensor([63, 42, 20]).view(1, 3, 1, 1)).all()
     else:

@@ -15,19 +15,19 @@ __all__ = ["ORACLES", "clipped_zoom", "disk", "swap_pixels"]
 
 
 def disk(radius: float, alias: float) -> np.ndarray:
-    """The defocus kernel, float32: a disk of sum 1, softened by OpenCV's Gaussian of sigma `alias`."""
+    """The filter of defocus, float32: a disk of sum 1, softened by OpenCV's Gaussian of sigma `alias`."""
     reach, size = (8, (3, 3)) if radius <= 8 else (radius, (5, 5))
     line = np.arange(-reach, reach + 1)
     columns, rows = np.meshgrid(line, line)
-    kernel = np.array(columns**2 + rows**2 <= radius**2, dtype=np.float32)
-    kernel /= np.sum(kernel)
-    return cv2.GaussianBlur(kernel, ksize=size, sigmaX=alias)
+    sharp = np.array(columns**2 + rows**2 <= radius**2, dtype=np.float32)
+    sharp /= np.sum(sharp)
+    return cv2.GaussianBlur(sharp, ksize=size, sigmaX=alias)
 
 
 def defocus_blur(image: np.ndarray, variant: Variant) -> np.ndarray:
-    kernel = disk(*variant.p)
+    weights = disk(*variant.p)
     x = image / 255.0
-    channels = [cv2.filter2D(np.ascontiguousarray(x[:, :, d]), -1, kernel) for d in range(3)]
+    channels = [cv2.filter2D(np.ascontiguousarray(x[:, :, d]), -1, weights) for d in range(3)]
     return np.clip(np.stack(channels, axis=-1), 0, 1) * 255
 
 

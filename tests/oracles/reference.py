@@ -1,4 +1,4 @@
-"""The nineteen corruptions, one image at a time, as their sources define them: what the kernels are held to.
+"""The nineteen corruptions, one image at a time, as their sources define them: what ours are held to.
 
 An oracle takes one uint8 image (H, W, 3), a Variant and its randomness as named arrays, and returns either
 float64 grey values in 0..255 before the truncation that ends every source (`np.uint8`), or uint8 where the

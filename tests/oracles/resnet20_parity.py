@@ -1,9 +1,9 @@
-"""ResNet-20 on CIFAR-10-C made twice: by the oracles and by the shipped kernels. The number that matters.
+"""ResNet-20 on CIFAR-10-C made twice: by the oracles and by the shipped ones. The number that matters.
 
     RBMS_DATA=... python -m tests.oracles.resnet20_parity FOLDER [--seeds 3]
 
 FOLDER keeps the oracles' images (`cifar_images`) and every answer under the digest of the images it was
-given to, so that an interrupted run goes on where it stopped and a changed kernel is answered anew. All
+given to, so that an interrupted run goes on where it stopped and a changed corruption is answered anew. All
 10,000 test images, the 15 common corruptions at 5 severities, three seeds on both sides; what draws nothing
 is the same for every seed and counted once. Writes results/cifar10-c/parity/resnet20.json and .md, and ends
 with 1 if a cell lies beyond 3.5 paired standard errors or the mean beyond 2.5.

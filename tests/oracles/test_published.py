@@ -87,7 +87,7 @@ def test_the_affine_is_that_of_opencv(profile):
 
 @pytest.mark.parametrize("profile", SIZES)
 def test_the_middle_and_the_corner_of_a_zoom_are_one_at_the_published_sizes(profile):
-    """Why one kernel can serve both sources there: the surplus is at most one row and column, cut at the end."""
+    """Why one definition can serve both sources there: the surplus is at most one row and column, cut at the end."""
     size = SIZES[profile]
     image = photographs(size, 1)[0] / 255.0
     for severity in range(1, 6):

@@ -17,7 +17,7 @@ SHIFT = 2.0**-20
 
 
 def grouped(weights: Array) -> Array:
-    """One side of a kernel as `convolve` takes it, 2 pairs and then 4 at a time: zeros fill the outermost."""
+    """One side of a filter as `convolve` takes it, 2 pairs and then 4 at a time: zeros fill the outermost."""
     pairs = len(weights) - 1
     missing = pairs % 2 if pairs % 4 in (1, 2) else -pairs % 4
     return np.append(weights, np.zeros(missing))
@@ -95,7 +95,7 @@ def add_taps(total: Any, x: Any, here: Any, distances: Any, weights: Any, count:
 def smoothed_by_sums(words: Any, height: Any, width: Any, down: Any, along: Any, scale: Any, out: Any) -> Any:
     """Words (H * W) -> one field of `elastic.displacements`, float32 (H * W), by short sums.
 
-    `down` and `along` are one side of each kernel, from the centre, filled up as `convolve` wants it; radii
+    `down` and `along` are one side of each filter, from the centre, filled up as `convolve` wants it; radii
     are at most the sides.
     """
     radius, reach = len(down) - 1, len(along) - 1

@@ -8,14 +8,16 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from robustbench_ms.corruptions.defined.defocus import Plan
+from robustbench_ms.corruptions.corruption import Setting
+from robustbench_ms.corruptions.defined.defocus import Plan, plan
 from robustbench_ms.corruptions.defined.gaussian_blur import EDGE
+from robustbench_ms.corruptions.defined.motion import lines
 from robustbench_ms.corruptions.defined.zoom import _lines, _share
 
 from .launch import BLOCK, code, launch
 from .tiles import programs, tile
 
-__all__ = ["defocus", "move", "zoom"]
+__all__ = ["defocus_blur", "motion_blur", "move", "zoom_blur"]
 
 
 # Defocus: sums along the rows of the reflected image, then of the disk, then the Gaussian and the corrections.
@@ -30,13 +32,14 @@ def _disk(plan: Plan, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     return widths, numbers, torch.tensor(weights, dtype=plan.precision, device=device)
 
 
-def defocus(images: Tensor, plan: Plan) -> Tensor:
-    """`defocus.blur_by_torch` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+def defocus_blur(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """`defocus.by_torch` on CUDA."""
+    chosen = plan(*setting.parameters)
     height, width = images.shape[2:]
-    half, radius = len(plan.gaussian) - 1, len(plan.widths) - 1
-    margin = plan.reach + half
+    half, radius = len(chosen.gaussian) - 1, len(chosen.widths) - 1
+    margin = chosen.reach + half
     planes = len(images) * images.shape[1]
-    widths, places, weights = _disk(plan, images.device)
+    widths, places, weights = _disk(chosen, images.device)
     tall, wide = height + 2 * margin, width + 2 * margin + 1
     sums = images.new_empty((planes, tall, wide), dtype=torch.int32)
     disks = images.new_empty((planes, height + 2 * half, width + 2 * half), dtype=torch.int32)
@@ -45,7 +48,7 @@ def defocus(images: Tensor, plan: Plan) -> Tensor:
     launch(_summed, -(-rows // 8), images, sums, height, width, margin, rows, ROWS=8, BLOCK=BLOCK // 4)
     inner = (*disks.shape[1:], tall, wide, radius, margin - half)
     launch(_gathered, programs(planes, disks[0].numel()), sums, widths, disks, *inner, BLOCK=BLOCK)
-    sizes = (height, width, tall, wide, half, margin, len(plan.corrections))
+    sizes = (height, width, tall, wide, half, margin, len(chosen.corrections))
     launch(
         _finished, programs(planes, height * width), sums, disks, places, weights, out, *sizes, BLOCK=BLOCK
     )
@@ -148,6 +151,14 @@ def _column(centre: tl.tensor, step: int, gaussian: tl.tensor, half: int, inside
 # Motion, and snow's streaks: a line of taps, made for each image.
 
 
+def motion_blur(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """`motion.by_torch` on CUDA."""
+    assert words is not None
+    height, width = images.shape[2:]
+    ending = "truncated" if setting.profile == "any-size" else "quantum"
+    return move(images, lines(words, setting, height, width), (height, width), ending)
+
+
 def move(planes: Tensor, lines: tuple[Tensor, Tensor, Tensor], size: tuple[int, int], ending: str) -> Tensor:
     """Each plane's sum along its image's line, as `motion.move_by_torch` and `snow.by_torch` take it.
 
@@ -205,23 +216,15 @@ def _positions(size: int, factors: tuple[float, ...], device: torch.device) -> l
     return [first.to(torch.int32), before, after]
 
 
-def zoom(images: Tensor, factors: tuple[float, ...]) -> Tensor:
-    """`zoom.zoom_by_torch` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+def zoom_blur(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """`zoom.by_torch` on CUDA."""
+    factors = setting.parameters
     count, channels, height, width = images.shape
     down, across = (_positions(size, factors, images.device) for size in (height, width))
     out = torch.empty_like(images)
     sizes = (height, width, len(factors) - 1, _share(factors))
-    launch(
-        _zoomed,
-        programs(count * channels, height * width),
-        images,
-        *down,
-        *across,
-        out,
-        *sizes,
-        EDGE=EDGE,
-        BLOCK=BLOCK,
-    )
+    many = programs(count * channels, height * width)
+    launch(_zoomed, many, images, *down, *across, out, *sizes, EDGE=EDGE, BLOCK=BLOCK)
     return out
 
 

@@ -8,17 +8,18 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
+from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.defined.gaussian_blur import EDGE, gaussian_weights
 
 from .launch import BLOCK, code, launch
 from .tiles import programs, tile
 
-__all__ = ["greys", "smooth", "soften", "soften_exactly"]
+__all__ = ["gaussian_blur", "greys", "smooth", "soften", "soften_exactly"]
 
 
 @lru_cache(maxsize=256)
 def _line(sigma: float, precision: torch.dtype, gain: float, edge: float, device: torch.device) -> Tensor:
-    """What the passes take: gain, edge and one side of the kernel."""
+    """What the passes take: gain, edge and one side of the filter."""
     return torch.tensor([gain, edge, *gaussian_weights(sigma)], dtype=precision, device=device)
 
 
@@ -28,14 +29,21 @@ def greys(device: torch.device) -> Tensor:
     return (torch.arange(256, dtype=torch.float64) / 255).to(device)
 
 
+def gaussian_blur(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """`gaussian_blur.by_torch` on CUDA."""
+    return soften(images, setting.parameters)
+
+
 def soften(images: Tensor, sigma: float) -> Tensor:
-    """`gaussian_blur.soften` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+    """`gaussian_blur.soften_by_torch` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
     line = _line(sigma, torch.float32, 1.0, EDGE, images.device)
     return _softened(images, line, line, tabled=False)
 
 
 def soften_exactly(images: Tensor, sigma: float) -> Tensor:
-    """`gaussian_blur.soften_exactly` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+    """`gaussian_blur.soften_exactly_by_torch` on CUDA: uint8 (N, C, H, W), contiguous -> the same."""
+    if len(gaussian_weights(sigma)) == 1:
+        return images
     line = _line(sigma, torch.float64, 255.0, 0.0, images.device)
     return _softened(images, line, greys(images.device), tabled=True)
 

@@ -1,4 +1,4 @@
-"""Glass blur's rounds on CUDA: pixel by pixel along the chain of partners, as `glass` says, one round a launch."""
+"""Glass blur on CUDA: between the two blurs pixel by pixel along the chain of partners, one round a launch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
+from robustbench_ms.corruptions.corruption import Setting
+
+from .gaussian import soften, soften_exactly
 from .launch import BLOCK, code, launch
 from .tiles import programs, tile
 
-__all__ = ["move_rounds"]
+__all__ = ["glass_blur", "move_rounds"]
+
+
+def glass_blur(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """`glass.by_torch` on CUDA."""
+    assert words is not None
+    sigma, reach, _ = setting.parameters
+    return soften(move_rounds(soften_exactly(images, sigma), words, reach), sigma)
 
 
 def move_rounds(images: Tensor, words: Tensor, reach: int) -> Tensor:

@@ -16,26 +16,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "code", "fused_on", "launch", "numbers"]
+__all__ = ["BLOCK", "code", "launch", "numbers", "usable"]
 
 BLOCK = 1024
 """Values of a plane that a program works on: eight a thread."""
 
 
-def fused_on(x: Tensor) -> bool:
-    """Whether fused kernels run where `x` is: on CUDA, with Triton. Elsewhere the definitions do."""
-    return x.device.type != "cpu" and _usable(x.device)
-
-
 @cache
-def _usable(device: torch.device) -> bool:
-    """Triton comes with torch on Linux, but needs a compiler of C and a device that it knows: it is tried once."""
+def usable(device: torch.device, probe: Callable[[torch.device], object]) -> bool:
+    """Whether fused kernels run on a device: on CUDA, where `probe`, which runs one there, does not fail.
+
+    Triton comes with torch on Linux, but needs a compiler of C and a device that it knows: it is tried once.
+    """
     if device.type != "cuda" or torch.version.hip is not None or find_spec("triton") is None:
         return False
     try:
-        from .gaussian import soften
-
-        soften(torch.zeros((1, 1, 1, 1), dtype=torch.uint8, device=device), 1.0)
+        probe(device)
     except Exception as reason:  # noqa: BLE001 - whatever it is, the definitions do without
         what = f"{type(reason).__name__}: {reason}"
         warnings.warn(f"corruptions run unfused on {device}: Triton fails ({what})", stacklevel=2)

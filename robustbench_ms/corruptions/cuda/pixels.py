@@ -16,7 +16,7 @@ from .gaussian import greys
 from .launch import BLOCK, code, launch, numbers
 from .tiles import programs, tile
 
-__all__ = ["elastic", "saturate", "shot"]
+__all__ = ["elastic_transform", "saturate", "shot_noise"]
 
 
 # Shot noise: one look into the alias tables a value.
@@ -28,9 +28,10 @@ def _alias(photons: float, device: torch.device) -> tuple[int, Tensor]:
     return bins, torch.from_numpy(table.copy()).to(device)
 
 
-def shot(images: Tensor, words: Tensor, photons: float) -> Tensor:
-    """`noise.shot_by_torch` on CUDA: uint8 (N, C, H, W) and as many words of 32 bits, contiguous -> uint8."""
-    bins, entries = _alias(photons, images.device)
+def shot_noise(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """`noise.shot_by_torch` on CUDA."""
+    assert words is not None
+    bins, entries = _alias(setting.parameters, images.device)
     out = torch.empty_like(images)
     size = images[0].numel()
     launch(_shot, programs(len(images), size), images, words, entries, out, size, bins, BLOCK=BLOCK)
@@ -55,8 +56,11 @@ def _shot(
 # Saturate: the steps of `hsv`, in float64, on one pixel.
 
 
-def saturate(images: Tensor, factor: float, offset: float) -> Tensor:
-    """`hsv.saturate_by_torch` on CUDA: uint8 (N, 3, H, W), contiguous -> the same."""
+def saturate(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """`hsv.saturate_by_torch` on CUDA."""
+    if images.shape[1] == 1:
+        return images.clone()
+    factor, offset = map(float, setting.parameters)
     size = images.shape[2] * images.shape[3]
     out = torch.empty_like(images)
     tables = (greys(images.device), numbers(images.device, factor, offset))
@@ -103,8 +107,9 @@ def _saturated(
 # Elastic: two linear interpolations, each reading four pixels, between fields that torch makes by products of matrices.
 
 
-def elastic(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """`elastic.by_torch` on CUDA: uint8 (N, C, H, W) and its words, contiguous -> uint8."""
+def elastic_transform(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """`elastic.by_torch` on CUDA."""
+    assert words is not None
     count, channels, height, width = images.shape
     many, sizes = programs(count, height * width), (channels, height, width)
     pixels = images

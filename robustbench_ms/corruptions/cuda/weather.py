@@ -41,8 +41,9 @@ def _tables(size: int, factor: float, package: bool, device: torch.device) -> tu
     return axis.drawn, len(axis.first), [torch.from_numpy(table).to(device) for table in tables]
 
 
-def snow(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """`snow.by_torch` on CUDA: uint8 (N, C, H, W) and its words, contiguous -> the same."""
+def snow(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """`snow.by_torch` on CUDA."""
+    assert words is not None
     mean, sigma, factor, threshold, _, _, mix = map(float, setting.parameters)
     count, channels, height, width = images.shape
     package = setting.profile == "any-size"
@@ -137,8 +138,9 @@ def _mud_on(channels: int, device: torch.device) -> Tensor:
     return torch.from_numpy(drops.colour_of(True, channels)).to(device)
 
 
-def spatter(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """`spatter.by_torch` on CUDA: uint8 (N, C, H, W) and its words, contiguous -> uint8."""
+def spatter(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """`spatter.by_torch` on CUDA."""
+    assert words is not None
     mean, sigma, blur, threshold, edge, mud = setting.parameters
     count, channels, height, width = images.shape
     layer = smooth(words.view(count, 1, height, width), blur, _noise(mean, sigma, images.device))
@@ -171,8 +173,9 @@ def _muddied(
 # Frost: the crop is read where it lies in its photograph.
 
 
-def frost(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """`frost.by_torch` on CUDA: uint8 (N, C, H, W) and its words, contiguous -> uint8."""
+def frost(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """`frost.by_torch` on CUDA."""
+    assert words is not None
     count, channels, height, width = images.shape
     planes, first, stride = ices.crops(words, channels, setting, height, width)
     weights = numbers(images.device, *map(float, setting.parameters))
@@ -200,8 +203,9 @@ def _frosted(
 # Fog: one launch a level, from n x n corners to twice as many each way; middles that two gaps share are made twice.
 
 
-def fog(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """`fog.by_torch` on CUDA: uint8 (N, C, H, W) and its words, contiguous -> uint8."""
+def fog(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """`fog.by_torch` on CUDA."""
+    assert words is not None
     strength, decay = map(float, setting.parameters)
     count, channels, height, width = images.shape
     side = clouds.map_side(setting.profile, height, width)

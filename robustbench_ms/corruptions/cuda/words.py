@@ -6,6 +6,7 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
+from robustbench_ms.corruptions import keyed
 from robustbench_ms.corruptions.splitmix import FIRST, GOLDEN, SECOND
 
 from .launch import BLOCK, code, launch
@@ -14,8 +15,10 @@ from .tiles import programs, tile
 __all__ = ["words"]
 
 
-def words(keys: Tensor, count: int, bits: int, start: int) -> Tensor:
-    """`keyed.words` on CUDA, of 16 or 32 bits: int64 (N,) -> int32 or int64 (N, count)."""
+def words(keys: Tensor, count: int, bits: int = 16, start: int = 0) -> Tensor:
+    """`keyed.words` on CUDA; words of 53 and 64 bits, of which there are few, are made as it defines them."""
+    if bits not in {16, 32}:
+        return keyed.words(keys, count, bits, start)
     out = keys.new_empty((len(keys), count), dtype=torch.int32 if bits == 16 else torch.int64)
     constants = {"GOLDEN": GOLDEN, "FIRST": FIRST, "SECOND": SECOND}
     many = programs(len(keys), count)

@@ -16,11 +16,15 @@ from robustbench_ms.corruptions.cpu.compile import compiled, spread
 
 from .gaussian_blur import EDGE
 
-__all__ = ["CONTRAST", "by_torch", "contrast"]
+__all__ = ["CONTRAST", "by_loops", "by_torch"]
 
 
-def by_torch(images: Tensor, setting: Setting) -> Tensor:
-    """The definition of `contrast`, for any device."""
+def by_torch(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """Scale each channel's distance from its mean over the image.
+
+    `images` uint8 (N, C, H, W); `setting.parameters` the factor, below 1. On flat images the sources' own rounding
+    turns 255 into 254 and 100 into 99 at some severities; here flat images stay.
+    """
     pixels = images.shape[2] * images.shape[3]
     factor = float(setting.parameters)
     mean = images.sum(dim=(2, 3), keepdim=True, dtype=torch.int64).to(torch.float64) / pixels
@@ -41,15 +45,7 @@ def _contrast_planes(start: Any, stop: Any, planes: Any, out: Any, factor: Any, 
             out[p, i] = np.uint8(np.float32(plane[i]) * factor32 + shift)
 
 
-def contrast(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    """Scale each channel's distance from its mean over the image.
-
-    `images` uint8 (N, C, H, W); `words` None; `setting.parameters` the factor, below 1. On flat images the
-    sources' own rounding turns 255 into 254 and 100 into 99 at some severities; here flat images stay.
-    """
-    del words
-    if images.device.type != "cpu":
-        return by_torch(images, setting)
+def by_loops(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     out = torch.empty_like(images)
     planes = images.view(-1, images.shape[2] * images.shape[3])
     grain = 1 + 300_000 // planes.shape[1]
@@ -60,4 +56,4 @@ def contrast(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return out
 
 
-CONTRAST = Corruption(contrast)
+CONTRAST = Corruption(by_torch, loops=by_loops)

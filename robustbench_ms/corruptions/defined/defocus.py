@@ -1,12 +1,12 @@
 """Defocus blur: convolution with a disk whose edge is softened.
 
-The kernel is OpenCV's in the sources: a disk on a grid of 17 x 17 (of 2 r + 1 for a radius above 8), blurred by
+The filter is OpenCV's in the sources: a disk on a grid of 17 x 17 (of 2 r + 1 for a radius above 8), blurred by
 a Gaussian of 3 x 3 (5 x 5) with the grid's edge reflected. The image's edges are reflected about the edge
 pixels (BORDER_REFLECT_101).
 
 It is summed in three parts. The hard disk comes first, in integers: its rows are centred runs S_j(x), the sum of
 the 2 j + 1 values about x. Then comes the Gaussian. A disk of radius 7, 8, 10 or 12 touches the grid's edge, where
-the source's kernel is cut off and has a little more weight (1.3 % at radius 8, so that white stays white and
+the source's filter is cut off and has a little more weight (1.3 % at radius 8, so that white stays white and
 grey gets lighter): a few runs with small weights put that right.
 """
 
@@ -22,11 +22,10 @@ from torch import Tensor
 
 from robustbench_ms.corruptions.corruption import Corruption, Setting
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
 from .gaussian_blur import EDGE
 
-__all__ = ["DEFOCUS", "Plan", "disk", "plan", "reflected"]
+__all__ = ["DEFOCUS", "Plan", "by_loops", "by_torch", "disk", "plan", "reflected"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -37,7 +36,7 @@ patch of 255 becomes 254. Those of the others sum to one or more."""
 
 @dataclass(frozen=True)
 class Plan:
-    """One kernel as trunc(scale * gaussian(sum of the disk) + sum of corrections + edge)."""
+    """One filter as trunc(scale * gaussian(sum of the disk) + sum of corrections + edge)."""
 
     widths: tuple[int, ...]
     """The disk's half width in row |dy|."""
@@ -56,7 +55,7 @@ class Plan:
 
 
 def disk(radius: float, alias: float) -> Array:
-    """One quadrant of the source's kernel with its axes, [|dy|, |dx|] from the centre: float64."""
+    """One quadrant of the source's filter with its axes, [|dy|, |dx|] from the centre: float64."""
     reach = 8 if radius <= 8 else int(radius)
     line = _line(radius, alias)
     half = len(line) - 1
@@ -90,7 +89,7 @@ def _softened(padded: Array, line: Array) -> Array:
 
 @cache
 def plan(radius: float, alias: float) -> Plan:
-    """How the kernel of one setting is summed."""
+    """How the filter of one setting is summed."""
     axis = np.arange(int(radius) + 1)
     widths = tuple(np.floor(np.sqrt(radius**2 - axis**2)).astype(int).tolist())
     area = sum(2 * w + 1 for w in widths) * 2 - (2 * widths[0] + 1)
@@ -110,7 +109,7 @@ def plan(radius: float, alias: float) -> Plan:
     steps[0] /= 2  # rows -0 and 0
     corrections = tuple((int(dy), int(j), float(steps[dy, j])) for dy, j in np.argwhere(steps))
     # A plus of five pixels at 0.2 (cifar, severity 4) puts a fifth of all values within 1e-3 of an integer, so
-    # small kernels are summed in float64.
+    # small filters are summed in float64.
     small = reach <= 2
     precision = torch.float64 if small else torch.float32
     edge = 1e-9 if small else -EDGE if (radius, alias) in SHORT else EDGE
@@ -140,19 +139,8 @@ def reflected(size: int, reach: int) -> Array:
     return mirrored
 
 
-def _apply(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
-    chosen = plan(*setting.parameters)
-    if images.device.type == "cpu":
-        return blur_compiled(images, chosen)
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import blur
-
-        return blur.defocus(images, chosen)
-    return blur_by_torch(images, chosen)
-
-
 def blur_by_torch(images: Tensor, plan: Plan) -> Tensor:
-    """The definition, for any device."""
+    """What the definition makes of a plan."""
     return (sum_by_torch(images, plan) + plan.edge).clamp_(max=255).to(torch.uint8)
 
 
@@ -354,4 +342,13 @@ def _correct(total: Any, runs: Any, places: Any, weights: Any, centre: Any, firs
             total[i] = v + real(np.int32(a3[i] + b3[i])) * w3
 
 
-DEFOCUS = Corruption(_apply)
+def by_torch(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """The definition, for any device."""
+    return blur_by_torch(images, plan(*setting.parameters))
+
+
+def by_loops(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    return blur_compiled(images, plan(*setting.parameters))
+
+
+DEFOCUS = Corruption(by_torch, loops=by_loops)

@@ -16,17 +16,25 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.corruption import Corruption, Setting, Shape, Words
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.resampling import mapped, moved, packed
 from robustbench_ms.corruptions.cpu.smoothing import SHIFT, grouped, smoothed_by_sums
 from robustbench_ms.corruptions.cpu.words import unsigned
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
 from .gaussian_blur import gaussian_weights
 
-__all__ = ["ELASTIC", "affine", "apply", "by_torch", "displacements", "draw", "fused", "smoothed"]
+__all__ = [
+    "ELASTIC",
+    "affine",
+    "by_loops",
+    "by_loops_from_keys",
+    "by_torch",
+    "displacements",
+    "draw",
+    "smoothed",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -43,19 +51,19 @@ def _published(setting: Setting) -> bool:
     return setting.profile != "any-size"
 
 
-def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Tensor:
+def draw(keys: Tensor, shape: Shape, setting: Setting, words: Words) -> Tensor:
     """16-bit words, each u = 2 (word + 1/2) / 65536 - 1, uniform in -1..1: int32 (N, 2 H W), or 8 more.
 
     The field along the columns (dx), then the field along the rows (dy), row by row. In the published profiles
     they come after 8 words: x and y of the affine map's three shifts, and two that are not used.
     """
     lead = _LEAD if _published(setting) else 0
-    return keyed.words(keys, lead + 2 * shape[2] * shape[3])
+    return words(keys, lead + 2 * shape[2] * shape[3])
 
 
 @lru_cache(maxsize=64)
 def _weights(sigma: float) -> Array:
-    """One side of the kernel (truncate 3), in whole numbers: float64 (radius + 1,)."""
+    """One side of the filter (truncate 3), in whole numbers: float64 (radius + 1,)."""
     return np.asarray(np.rint(gaussian_weights(sigma, 3.0) * 2**_WEIGHT_BITS))
 
 
@@ -158,8 +166,14 @@ def _read(
     return near + (far - near) * down
 
 
-def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """The definition of `apply`, for any device."""
+def by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Move the images' pixels along smooth fields.
+
+    `images` uint8 (N, C, H, W); `words` as `draw` gives them. `setting.parameters`: in the published profiles pixels
+    that noise of 1 moves by, sigma of its smoothing, reach of the affine map's points (all pixels); for any-size
+    the factor alpha of the package, whose fields have sigma 1 % of each side and a reach of 0.5 % of the height.
+    """
+    assert words is not None
     height, width = images.shape[2:]
     pixels = images.to(torch.float32)
     x = torch.arange(width, device=images.device)
@@ -211,7 +225,7 @@ def _product(matrix: Any, x: Any, out: Any) -> None:
 def _along_first(x: Any, even: Any, odd: Any, gain: Any, out: Any) -> None:
     """Smooth x (n, m) along its first axis, times `gain`, rounded -> out (m, n): transposed.
 
-    A kernel that looks the same from both ends takes even input to even output and odd to odd, which halves
+    A filter that looks the same from both ends takes even input to even output and odd to odd, which halves
     the work: `even` (ceil(n / 2), ceil(n / 2)) and `odd` (n // 2, n // 2) are its halves, doubled.
     """
     n, m = x.shape
@@ -273,7 +287,7 @@ def _images(
     start: Any, stop: Any, images: Any, out: Any, words: Any, keys: Any, lead: Any, parts: Any,
     down: Any, down_odd: Any, along: Any, along_odd: Any, scale: Any,
 ) -> Any:  # fmt: skip
-    """`down` and `along` as `_kernels` gives them."""
+    """`down` and `along` as `_filters` gives them."""
     height, width = images.shape[2:]
     size = height * width
     buffer = np.empty((lead + 2 * size + 3) // 4, np.uint64)
@@ -314,7 +328,7 @@ def _halves(matrix: Array) -> tuple[Array, Array]:
 
 
 @lru_cache(maxsize=16)
-def _kernels(
+def _filters(
     height: int, width: int, sigma_down: float, sigma_along: float
 ) -> tuple[Array, Array, Array, Array]:
     """What the compiled smoothing takes: each axis's short sum (1, taps) and nothing, or its matrix's halves."""
@@ -334,36 +348,23 @@ def _run(images: Tensor, words: Tensor | None, keys: Tensor, setting: Setting) -
         lead = _LEAD
         first = keyed.words(keys, lead) if words is None else words
         parts = affine(first, setting, height, width).numpy()
-    kernels = _kernels(height, width, sigma_down, sigma_along) if reach else (np.empty((1, 1)),) * 4
+    filters = _filters(height, width, sigma_down, sigma_along) if reach else (np.empty((1, 1)),) * 4
     out = torch.empty_like(images)
     spread(
         _images, len(images), images.numpy(), out.numpy(),
         np.empty((0, 0), np.uint16) if words is None else narrow(words), unsigned(keys), lead, parts,
-        *kernels, _UNIT * reach, grain=1 + 10_000 // (height * width),
+        *filters, _UNIT * reach, grain=1 + 10_000 // (height * width),
     )  # fmt: skip
     return out
 
 
-def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    """Move the images' pixels along smooth fields.
-
-    `images` uint8 (N, C, H, W); `words` as `draw` gives them. `setting.parameters`: in the published profiles pixels
-    that noise of 1 moves by, sigma of its smoothing, reach of the affine map's points (all pixels); for any-size
-    the factor alpha of the package, whose fields have sigma 1 % of each side and a reach of 0.5 % of the height.
-    """
+def by_loops(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import pixels
-
-        return pixels.elastic(images, words, setting)
-    if images.device.type != "cpu":
-        return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)
 
 
-def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
-    """`apply` of `draw`, on the CPU."""
+def by_loops_from_keys(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     return _run(images, None, keys, setting)
 
 
-ELASTIC = Corruption(apply, draw, fused)
+ELASTIC = Corruption(by_torch, draw, by_loops, by_loops_from_keys)

@@ -22,14 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.corruption import Corruption, Setting, Shape, Words
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.words import unsigned
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
-__all__ = ["FOG", "apply", "by_torch", "draw", "fused", "levels", "light", "map_side"]
+__all__ = ["FOG", "by_loops", "by_loops_from_keys", "by_torch", "draw", "levels", "light", "map_side"]
 
 _SIDES = {"imagenet": 256, "cifar": 32, "imagenet-64": 64, "imagenet-299": 512}
 _WOBBLE = 100.0
@@ -40,14 +38,14 @@ def map_side(profile: str, height: int, width: int) -> int:
     return _SIDES.get(profile) or 1 << (max(height, width, 3) - 1).bit_length()
 
 
-def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Tensor:
+def draw(keys: Tensor, shape: Shape, setting: Setting, words: Words) -> Tensor:
     """One 16-bit word a point of the plasma: int32 (N, M * M).
 
     A level of n x n corners takes its d from words n^2 ..., its r from 2 n^2 ... and its t from 3 n^2 ..., row
     by row; word 0 is not used. u = 2 (word + 1/2) / 65536 - 1.
     """
     side = map_side(setting.profile, *shape[2:])
-    return keyed.words(keys, side * side)
+    return words(keys, side * side)
 
 
 def levels(side: int, decay: float) -> Iterator[tuple[int, float]]:
@@ -83,8 +81,13 @@ def light(images: Tensor, heights: Tensor, strength: float) -> tuple[Tensor, Ten
     return low, scale, brightest / (brightest + 255 * strength)
 
 
-def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """The definition of `apply`, for any device."""
+def by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Mix the plasma of `words` into the images, as strongly as keeps their brightest value.
+
+    `images` uint8 (N, C, H, W); `words` as `draw` gives them; `setting.parameters` the strength and the decay.
+    The same cloud lies over every channel.
+    """
+    assert words is not None
     strength, decay = map(float, setting.parameters)
     height, width = images.shape[2:]
     heights = _plasma(words, map_side(setting.profile, height, width), decay)
@@ -207,25 +210,13 @@ def _run(run: Any, images: Tensor, draws: Any, setting: Setting) -> Tensor:
     return out
 
 
-def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    """Mix the plasma of `words` into the images, as strongly as keeps their brightest value.
-
-    `images` uint8 (N, C, H, W); `words` as `draw` gives them; `setting.parameters` the strength and the decay.
-    The same cloud lies over every channel.
-    """
+def by_loops(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import weather
-
-        return weather.fog(images, words, setting)
-    if images.device.type != "cpu":
-        return by_torch(images, words, setting)
     return _run(_from_words, images, narrow(words), setting)
 
 
-def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
-    """`apply` of `draw`, on the CPU."""
+def by_loops_from_keys(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     return _run(_from_keys, images, unsigned(keys), setting)
 
 
-FOG = Corruption(apply, draw, fused)
+FOG = Corruption(by_torch, draw, by_loops, by_loops_from_keys)

@@ -17,13 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.corruption import Corruption, Setting, Shape, Words
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
-from robustbench_ms.corruptions.cuda.launch import fused_on
 from robustbench_ms.errors import BadFile
 
-__all__ = ["FROST", "PHOTOGRAPHS", "apply", "by_torch", "crops", "draw", "photograph"]
+__all__ = ["FROST", "PHOTOGRAPHS", "by_loops", "by_torch", "crops", "draw", "photograph"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -100,14 +98,14 @@ def _planes_on(device: torch.device, profile: str, height: int, width: int) -> T
     return torch.from_numpy(_ice(profile, height, width).planes).to(device)
 
 
-def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Tensor:
+def draw(keys: Tensor, shape: Shape, setting: Setting, words: Words) -> Tensor:
     """Three 32-bit words an image, for the photograph, the crop's top and its left: int64 (N, 3).
 
     Of k possibilities, word w takes the one numbered (w k) >> 32. There are 5 photographs, and as many tops
     as the photograph has rows more than the image.
     """
     del shape, setting
-    return keyed.words(keys, 3, 32)
+    return words(keys, 3, 32)
 
 
 def _corners(words: Tensor, sizes: Array, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -128,8 +126,13 @@ def crops(
     return planes[:3] if channels == 3 else planes[3:], first, stride
 
 
-def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """The definition of `apply`, for any device."""
+def by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Add a weighted crop of a photograph of ice to the weighted image, in the sources' own float64.
+
+    `images` uint8 (N, C, H, W); `words` as `draw` gives them; `setting.parameters` the two weights. A grey
+    channel takes the photograph in grey.
+    """
+    assert words is not None
     of_image, of_frost = map(float, setting.parameters)
     channels, height, width = images.shape[1:]
     planes, first, stride = crops(words, channels, setting, height, width)
@@ -156,19 +159,8 @@ def _images(
                     out[n, channel, y, x] = np.uint8(np.int32(min(total, 255.0)))
 
 
-def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    """Add a weighted crop of a photograph of ice to the weighted image, in the sources' own float64.
-
-    `images` uint8 (N, C, H, W); `words` as `draw` gives them; `setting.parameters` the two weights. A grey
-    channel takes the photograph in grey.
-    """
+def by_loops(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import weather
-
-        return weather.frost(images, words, setting)
-    if images.device.type != "cpu":
-        return by_torch(images, words, setting)
     height, width = images.shape[2:]
     of_image, of_frost = setting.parameters
     ice = _ice(setting.profile, height, width)
@@ -181,4 +173,4 @@ def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return out
 
 
-FROST = Corruption(apply, draw)
+FROST = Corruption(by_torch, draw, by_loops)

@@ -21,11 +21,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from robustbench_ms.corruptions.corruption import Corruption, Setting
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.smoothing import convolve, grouped
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
-__all__ = ["EDGE", "gaussian_weights", "soften", "soften_exactly"]
+__all__ = [
+    "EDGE",
+    "GAUSSIAN_BLUR",
+    "by_loops",
+    "by_torch",
+    "gaussian_weights",
+    "soften_by_loops",
+    "soften_by_torch",
+    "soften_exactly_by_loops",
+    "soften_exactly_by_torch",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -35,7 +45,7 @@ EDGE = 1e-4
 
 @cache
 def gaussian_weights(sigma: float, truncate: float = 4.0) -> Array:
-    """One side of the normalised kernel, from the centre outwards: float64 (radius + 1,)."""
+    """One side of the normalised filter, from the centre outwards: float64 (radius + 1,)."""
     radius = int(truncate * float(sigma) + 0.5)
     x = np.arange(-radius, radius + 1)
     phi = np.exp(-0.5 / (sigma * sigma) * x**2)
@@ -58,44 +68,31 @@ def _pass(x: Tensor, weights: Array, dim: int) -> Tensor:
     return total
 
 
-def soften(images: Tensor, sigma: float) -> Tensor:
-    """uint8 (N, C, H, W), contiguous -> the same, blurred and truncated."""
-    if images.device.type == "cpu":
-        return _compiled(images, grouped(gaussian_weights(sigma)).astype(np.float32), None, 1.0, EDGE)
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import gaussian
-
-        return gaussian.soften(images, sigma)
-    return soften_by_torch(images, sigma)
-
-
 def soften_by_torch(images: Tensor, sigma: float) -> Tensor:
-    """The definition of `soften`, for any device."""
+    """uint8 (N, C, H, W), contiguous -> the same, blurred and truncated: the definition, for any device."""
     weights = gaussian_weights(sigma)
     x = _pass(_pass(images.to(torch.float32), weights, 2), weights, 3)
     return (x + EDGE).to(torch.uint8)
 
 
-def soften_exactly(images: Tensor, sigma: float) -> Tensor:
-    """uint8 (N, C, H, W), contiguous -> the same: trunc(gaussian_filter(x / 255) * 255), as SciPy rounds."""
-    if len(gaussian_weights(sigma)) == 1:
-        return images  # trunc(x / 255 * 255) is x for every byte
-    if images.device.type == "cpu":
-        return _compiled(images, grouped(gaussian_weights(sigma)), _GREYS, 255.0, 0.0)
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import gaussian
-
-        return gaussian.soften_exactly(images, sigma)
-    return soften_exactly_by_torch(images, sigma)
+def soften_by_loops(images: Tensor, sigma: float) -> Tensor:
+    return _compiled(images, grouped(gaussian_weights(sigma)).astype(np.float32), None, 1.0, EDGE)
 
 
 def soften_exactly_by_torch(images: Tensor, sigma: float) -> Tensor:
-    """The definition of `soften_exactly`, for any device."""
+    """uint8 (N, C, H, W), contiguous -> the same: trunc(gaussian_filter(x / 255) * 255), as SciPy rounds."""
     weights = gaussian_weights(sigma)
+    if len(weights) == 1:
+        return images  # trunc(x / 255 * 255) is x for every byte
     # By a tensor: on CUDA torch divides by a number through its reciprocal, which is another float64.
     white = torch.full((), 255.0, dtype=torch.float64, device=images.device)
     x = _pass(_pass(images.to(torch.float64) / white, weights, 2), weights, 3)
     return (x * 255).to(torch.uint8)
+
+
+def soften_exactly_by_loops(images: Tensor, sigma: float) -> Tensor:
+    weights = gaussian_weights(sigma)
+    return images if len(weights) == 1 else _compiled(images, grouped(weights), _GREYS, 255.0, 0.0)
 
 
 _GREYS = np.arange(256.0) / 255
@@ -158,3 +155,15 @@ def _planes(
                 greyed[i] = np.uint8(np.int32(total[i] * gain + edge))
             for k in range(count):
                 out[p, y + k] = greyed[k * step : k * step + width]
+
+
+def by_torch(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """skimage.filters.gaussian of each channel."""
+    return soften_by_torch(images, setting.parameters)
+
+
+def by_loops(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    return soften_by_loops(images, setting.parameters)
+
+
+GAUSSIAN_BLUR = Corruption(by_torch, loops=by_loops)

@@ -15,24 +15,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.corruption import Corruption, Setting, Shape, Words
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.words import unsigned, word
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
-from .gaussian_blur import soften, soften_exactly
+from .gaussian_blur import soften_by_loops, soften_by_torch, soften_exactly_by_loops, soften_exactly_by_torch
 
-__all__ = ["GLASS", "offsets"]
+__all__ = ["GLASS", "by_loops", "by_loops_from_keys", "by_torch", "draw", "offsets"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def _draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Tensor:
+def draw(keys: Tensor, shape: Shape, setting: Setting, words: Words) -> Tensor:
     """One 16-bit word a pixel and round: int32 (N, rounds, H, W); `offsets` says what it means."""
     count, _, height, width = shape
     rounds = setting.parameters[2]
-    return keyed.words(keys, rounds * height * width).view(count, rounds, height, width)
+    return words(keys, rounds * height * width).view(count, rounds, height, width)
 
 
 def offsets(words: Tensor, reach: int) -> tuple[Tensor, Tensor]:
@@ -64,28 +62,29 @@ def _sources(words: Tensor, reach: int) -> Tensor:
         onward = further
 
 
-def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+def by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """The definition, for any device."""
     assert words is not None
     sigma, reach, _ = setting.parameters
-    x = soften_exactly(images, sigma)
-    if images.device.type == "cpu":
-        moved = move_compiled(x, words.to(torch.uint16).flatten(1).numpy(), setting)
-    elif fused_on(images):
-        from robustbench_ms.corruptions.cuda import glass
-
-        moved = glass.move_rounds(x, words, reach)
-    else:
-        moved = move_by_torch(x, words, reach)
-    return soften(moved, sigma)
+    return soften_by_torch(move_by_torch(soften_exactly_by_torch(images, sigma), words, reach), sigma)
 
 
-def _fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
+def by_loops(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    assert words is not None
+    return _blurred(images, words.to(torch.uint16).flatten(1).numpy(), setting)
+
+
+def by_loops_from_keys(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
+    return _blurred(images, unsigned(keys), setting)
+
+
+def _blurred(images: Tensor, words: Array, setting: Setting) -> Tensor:
     sigma = setting.parameters[0]
-    return soften(move_compiled(soften_exactly(images, sigma), unsigned(keys), setting), sigma)
+    return soften_by_loops(move_compiled(soften_exactly_by_loops(images, sigma), words, setting), sigma)
 
 
 def move_by_torch(images: Tensor, words: Tensor, reach: int) -> Tensor:
-    """The rounds between the two blurs: the definition, for any device."""
+    """The definition's rounds between the two blurs."""
     pixels = images.flatten(2)
     for i in range(words.shape[1]):
         source = _sources(words[:, i], reach)
@@ -142,4 +141,4 @@ def _images(start: Any, stop: Any, images: Any, words: Any, reach: Any, rounds: 
                 plane[i] = np.uint8(pixels[i] >> np.uint32(8 * c))
 
 
-GLASS = Corruption(_apply, _draw, _fused)
+GLASS = Corruption(by_torch, draw, by_loops, by_loops_from_keys)

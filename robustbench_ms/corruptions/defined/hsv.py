@@ -20,9 +20,15 @@ from torch import Tensor
 
 from robustbench_ms.corruptions.corruption import Corruption, Setting
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
-__all__ = ["BRIGHTNESS", "SATURATE", "brightness", "brightness_by_torch", "saturate", "saturate_by_torch"]
+__all__ = [
+    "BRIGHTNESS",
+    "SATURATE",
+    "brightness_by_loops",
+    "brightness_by_torch",
+    "saturate_by_loops",
+    "saturate_by_torch",
+]
 
 # Half of the smallest step above an integer that x V'/V can take is 1/2040 (V' has quarters at most);
 # float32 is wrong by less than 5e-5.
@@ -41,8 +47,12 @@ def _scales(added: float) -> tuple[Tensor, int]:
     return torch.tensor(factors, dtype=torch.float32), black
 
 
-def brightness_by_torch(images: Tensor, setting: Setting) -> Tensor:
-    """The definition of `brightness`, for any device."""
+def brightness_by_torch(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """Add to the V of HSV, cut off at white.
+
+    `images` uint8 (N, C, H, W); `setting.parameters` the addition, in 0..1. A grey channel becomes what a grey pixel
+    becomes.
+    """
     factors, black = _scales(setting.parameters)
     value = images.amax(dim=1, keepdim=True)
     factor = factors.to(images.device)[value.to(torch.int64)]
@@ -74,15 +84,9 @@ def _brightness_rgb(start: Any, stop: Any, images: Any, out: Any, factors: Any, 
                     to[i] = np.uint8(np.int32(scaled))
 
 
-def brightness(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    """Add to the V of HSV, cut off at white.
-
-    `images` uint8 (N, C, H, W); `words` None; `setting.parameters` the addition, in 0..1. A grey channel
-    becomes what a grey pixel becomes.
-    """
-    del words
-    if images.device.type != "cpu" or images.shape[1] == 1:
-        return brightness_by_torch(images, setting)
+def brightness_by_loops(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    if images.shape[1] == 1:
+        return brightness_by_torch(images, None, setting)
     factors, black = _scales(setting.parameters)
     out = torch.empty_like(images)
     flat = images.flatten(2).numpy()
@@ -99,8 +103,14 @@ def brightness(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor
     return out
 
 
-def saturate_by_torch(images: Tensor, setting: Setting) -> Tensor:
-    """The definition of `saturate`, for any device."""
+def saturate_by_torch(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """Scale and shift the S of HSV, kept in 0..1.
+
+    `images` uint8 (N, C, H, W); `setting.parameters` the factor and the addition. A grey pixel has hue 0, so an
+    addition turns it reddish, as in the sources; a grey channel (C = 1) stays as it is.
+    """
+    if images.shape[1] == 1:
+        return images.clone()
     factor, offset = setting.parameters
     # By tensors: on CUDA torch divides by a number through its reciprocal, which is another float64.
     white, six = torch.tensor([255.0, 6.0], dtype=torch.float64, device=images.device)
@@ -167,22 +177,10 @@ def _saturate_rgb(start: Any, stop: Any, images: Any, out: Any, factor: Any, off
             out[n, 2, i] = np.uint8(third * 255.0)
 
 
-def saturate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    """Scale and shift the S of HSV, kept in 0..1.
-
-    `images` uint8 (N, C, H, W); `words` None; `setting.parameters` the factor and the addition. A grey pixel
-    has hue 0, so an addition turns it reddish, as in the sources; a grey channel (C = 1) stays as it is.
-    """
-    del words
+def saturate_by_loops(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     if images.shape[1] == 1:
         return images.clone()
     factor, offset = map(float, setting.parameters)
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import pixels
-
-        return pixels.saturate(images, factor, offset)
-    if images.device.type != "cpu":
-        return saturate_by_torch(images, setting)
     out = torch.empty_like(images)
     flat = images.flatten(2).numpy()
     grain = 1 + 10_000 // flat.shape[2]
@@ -190,5 +188,5 @@ def saturate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return out
 
 
-BRIGHTNESS = Corruption(brightness)
-SATURATE = Corruption(saturate)
+BRIGHTNESS = Corruption(brightness_by_torch, loops=brightness_by_loops)
+SATURATE = Corruption(saturate_by_torch, loops=saturate_by_loops)

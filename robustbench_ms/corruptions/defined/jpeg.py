@@ -19,9 +19,8 @@ from torch import Tensor
 from robustbench_ms.corruptions.corruption import Corruption, Setting
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.dct import transform_blocks, transforms
-from robustbench_ms.errors import UserError
 
-__all__ = ["JPEG", "by_torch", "jpeg_compression", "jpeg_round_trip"]
+__all__ = ["JPEG", "by_loops", "by_torch"]
 
 # Annex K of ITU-T T.81: luminance and chrominance, by rows.
 _LUMINANCE = (
@@ -100,8 +99,13 @@ def _doubled(half: Tensor, height: int, width: int) -> Tensor:
     return torch.stack(both, dim=3).flatten(2)[:, :height, :width]
 
 
-def by_torch(images: Tensor, quality: int) -> Tensor:
-    """The definition of `jpeg_round_trip`, for any device."""
+def by_torch(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """Compress as JPEG and read back; `setting.parameters` is the quality, libjpeg's in 1..100.
+
+    `images` uint8 (N, C, H, W). A grey channel is a greyscale file, which is also what the luminance of an
+    RGB file of three equal channels comes to.
+    """
+    quality = setting.parameters
     height, width = images.shape[2:]
     steps = torch.from_numpy(_steps(quality)).to(images.device)
     planes = images.to(torch.int32)
@@ -264,30 +268,11 @@ def _images(start: Any, stop: Any, images: Any, out: Any, steps: Any) -> None:
                         out[first + i, 0, y, x] = np.uint8(line[x] + 128)
 
 
-def jpeg_round_trip(images: Tensor, quality: int) -> Tensor:
-    """What a JPEG file of each image would hold: uint8 (N, C, H, W), C 3 (4:2:0) or 1 -> the same.
-
-    `quality` is libjpeg's, 1..100. The bytes are those that Pillow reads from a file that it wrote with this
-    quality and its other defaults (optimised and progressive files hold the same image). Any size.
-    """
-    if not 1 <= quality <= 100:
-        raise UserError(f"JPEG quality must be in 1..100, not {quality}")
-    if images.device.type != "cpu":
-        return by_torch(images, quality)
+def by_loops(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     out = torch.empty_like(images)
     grain = 1 + 20_000 // (images.shape[2] * images.shape[3])
-    spread(_images, len(images), images.contiguous().numpy(), out.numpy(), _steps(quality), grain=grain)
+    spread(_images, len(images), images.numpy(), out.numpy(), _steps(setting.parameters), grain=grain)
     return out
 
 
-def jpeg_compression(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    """Compress as JPEG and read back; `setting.parameters` is the quality, `words` None.
-
-    `images` uint8 (N, C, H, W). A grey channel is a greyscale file, which is also what the luminance of an
-    RGB file of three equal channels comes to.
-    """
-    del words
-    return jpeg_round_trip(images, setting.parameters)
-
-
-JPEG = Corruption(jpeg_compression)
+JPEG = Corruption(by_torch, loops=by_loops)

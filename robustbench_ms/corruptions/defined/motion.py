@@ -19,19 +19,18 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.corruption import Corruption, Setting, Shape, Words
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.smoothing import add_taps
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
 from .gaussian_blur import EDGE
 
-__all__ = ["MOTION", "angle", "taps"]
+__all__ = ["MOTION", "angle", "by_loops", "by_torch", "draw", "lines", "taps"]
 
 
-def _draw(keys: Tensor, shape: tuple[int, int, int, int], _: Setting) -> Tensor:  # noqa: ARG001 - the contract
+def draw(keys: Tensor, shape: Shape, _: Setting, words: Words) -> Tensor:  # noqa: ARG001 - the contract
     """One 53-bit word an image: int64 (N, 1)."""
-    return keyed.words(keys, 1, bits=53)
+    return words(keys, 1, bits=53)
 
 
 def angle(words: Tensor) -> Tensor:
@@ -64,24 +63,30 @@ def taps(
     return rows, columns, weights.to(torch.float32)
 
 
-def _apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    assert words is not None
-    package = setting.profile == "any-size"
-    limits = (images.shape[2], images.shape[3]) if package else None
+def lines(words: Tensor, setting: Setting, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`taps` of the words that `draw` made."""
+    limits = (height, width) if setting.profile == "any-size" else None
     radius, sigma = setting.parameters
-    lines = taps(angle(words), radius, sigma, limits)
-    if images.device.type == "cpu":
-        return move_compiled(images, lines, package=package)
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import blur
+    return taps(angle(words), radius, sigma, limits)
 
-        height, width = images.shape[2:]
-        return blur.move(images, lines, (height, width), "truncated" if package else "quantum")
-    return move_by_torch(images, lines, package=package)
+
+def by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """The definition, for any device."""
+    assert words is not None
+    return move_by_torch(
+        images, lines(words, setting, *images.shape[2:]), package=setting.profile == "any-size"
+    )
+
+
+def by_loops(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    assert words is not None
+    return move_compiled(
+        images, lines(words, setting, *images.shape[2:]), package=setting.profile == "any-size"
+    )
 
 
 def move_by_torch(images: Tensor, lines: tuple[Tensor, Tensor, Tensor], *, package: bool) -> Tensor:
-    """The definition, for any device."""
+    """What the definition makes of taps."""
     rows, columns, weights = lines
     count, channels, height, width = images.shape
     y = torch.arange(height, device=images.device)
@@ -160,4 +165,4 @@ def _planes(
                 out[p, y + k] = greyed[k * step : k * step + width]
 
 
-MOTION = Corruption(_apply, _draw)
+MOTION = Corruption(by_torch, draw, by_loops)

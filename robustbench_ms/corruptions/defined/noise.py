@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.corruption import Corruption, Setting, Shape, Words
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.words import unsigned, word
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
-__all__ = ["KERNELS", "shot_table"]
+__all__ = ["GAUSSIAN_NOISE", "IMPULSE_NOISE", "SHOT_NOISE", "SPECKLE_NOISE", "shot_by_torch", "shot_table"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,17 +30,17 @@ _16, _32, _48 = np.uint64(16), np.uint64(32), np.uint64(48)
 _LOW = np.uint64(0xFFFF)
 
 
-def _draw16(keys: Tensor, shape: tuple[int, int, int, int], _: Setting) -> Tensor:
+def _draw16(keys: Tensor, shape: Shape, _: Setting, words: Words) -> Tensor:
     """One 16-bit word a value: int32 (N, C, H, W)."""
-    return keyed.words(keys, math.prod(shape[1:])).view(shape)
+    return words(keys, math.prod(shape[1:])).view(shape)
 
 
-def _draw32(keys: Tensor, shape: tuple[int, int, int, int], _: Setting) -> Tensor:
+def _draw32(keys: Tensor, shape: Shape, _: Setting, words: Words) -> Tensor:
     """One 32-bit word a value: int64 (N, C, H, W)."""
-    return keyed.words(keys, math.prod(shape[1:]), 32).view(shape)
+    return words(keys, math.prod(shape[1:]), 32).view(shape)
 
 
-def _fused(run: Any, images: Tensor, keys: Tensor, *arguments: Any) -> Tensor:
+def _run(run: Any, images: Tensor, keys: Tensor, *arguments: Any) -> Tensor:
     """Run a compiled noise over the images in chunks of their values, drawing as it goes."""
     out = torch.empty_like(images)
     values, results = (x.view(len(images), -1).numpy() for x in (images, out))
@@ -78,7 +77,7 @@ def _gaussian_table(sigma: float) -> Array:
     return np.clip(np.floor(255 * sigma * keyed.normal_quantiles()), -255, 255).astype(np.int16)
 
 
-def _gaussian(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+def gaussian_by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
     table = torch.from_numpy(_gaussian_table(setting.parameters)).to(images.device)
     return (images + table[words]).clamp_(0, 255).to(torch.uint8)
@@ -98,8 +97,8 @@ def _gaussian_chunks(start: Any, stop: Any, images: Any, keys: Any, table: Any, 
             y[i] = np.uint8(min(max(np.int16(x[i] + noise[i]), np.int16(0)), np.int16(255)))
 
 
-def _gaussian_fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
-    return _fused(_gaussian_chunks, images, keys, _gaussian_table(setting.parameters))
+def _gaussian_from_keys(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
+    return _run(_gaussian_chunks, images, keys, _gaussian_table(setting.parameters))
 
 
 # Speckle: clip(x (1 + c z)), truncated.
@@ -111,7 +110,7 @@ def _speckle_table(sigma: float) -> Array:
     return (1 + sigma * keyed.normal_quantiles()).astype(np.float32)
 
 
-def _speckle(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+def speckle_by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
     table = torch.from_numpy(_speckle_table(setting.parameters)).to(images.device)
     return (images * table[words]).clamp_(0, 255).to(torch.uint8)
@@ -132,8 +131,8 @@ def _speckle_chunks(start: Any, stop: Any, images: Any, keys: Any, table: Any, o
             y[i] = np.uint8(np.int32(min(max(v, np.float32(0)), np.float32(255))))
 
 
-def _speckle_fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
-    return _fused(_speckle_chunks, images, keys, _speckle_table(setting.parameters))
+def _speckle_from_keys(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
+    return _run(_speckle_chunks, images, keys, _speckle_table(setting.parameters))
 
 
 # Impulse: a share of the values becomes 0 or 255, half each.
@@ -145,7 +144,7 @@ def _impulse_bounds(amount: float) -> tuple[int, int]:
     return changed // 2, changed
 
 
-def _impulse(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+def impulse_by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
     pepper, salt = _impulse_bounds(setting.parameters)
     out = images.masked_fill(words < salt, 255)
@@ -168,9 +167,9 @@ def _impulse_chunks(start: Any, stop: Any, images: Any, keys: Any, bounds: Any, 
             y[i] = np.uint8(0) if u < pepper else (np.uint8(255) if u < salt else x[i])
 
 
-def _impulse_fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
+def _impulse_from_keys(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     pepper, salt = _impulse_bounds(setting.parameters)
-    return _fused(_impulse_chunks, images, keys, (np.uint16(pepper), np.uint16(salt)))
+    return _run(_impulse_chunks, images, keys, (np.uint16(pepper), np.uint16(salt)))
 
 
 # Shot: Poisson(x / 255 c) / c, clipped and truncated to a grey level. Per level of x, all counts that give the
@@ -227,18 +226,10 @@ def _alias(weights: Array, values: Array) -> Array:
     return np.minimum(threshold, 65535) << 16 | values[other].astype(np.int64) << 8 | values.astype(np.int64)
 
 
-def _shot(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+def shot_by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """The definition of shot noise, for any device."""
     assert words is not None
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import pixels
-
-        return pixels.shot(images, words, setting.parameters)
-    return shot_by_torch(images, words, setting.parameters)
-
-
-def shot_by_torch(images: Tensor, words: Tensor, photons: float) -> Tensor:
-    """The definition, for any device."""
-    bins, table = shot_table(photons)
+    bins, table = shot_table(setting.parameters)
     entries = torch.from_numpy(table).to(images.device).view(-1)
     entry = entries[images.to(torch.int64) * bins + (words & (bins - 1))].to(torch.int64) & 0xFFFFFFFF
     grey = torch.where(words >> 16 < entry >> 16, entry, entry >> 8)
@@ -266,14 +257,12 @@ def _shot_chunks(start: Any, stop: Any, images: Any, keys: Any, bins: Any, table
             y[i] = np.uint8(entry) if first else np.uint8(entry >> np.uint32(8))
 
 
-def _shot_fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
+def _shot_from_keys(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     bins, table = shot_table(setting.parameters)
-    return _fused(_shot_chunks, images, keys, bins, table.view(np.uint32).reshape(-1))
+    return _run(_shot_chunks, images, keys, bins, table.view(np.uint32).reshape(-1))
 
 
-KERNELS = {
-    "gaussian_noise": Corruption(_gaussian, _draw16, _gaussian_fused),
-    "shot_noise": Corruption(_shot, _draw32, _shot_fused),
-    "impulse_noise": Corruption(_impulse, _draw16, _impulse_fused),
-    "speckle_noise": Corruption(_speckle, _draw16, _speckle_fused),
-}
+GAUSSIAN_NOISE = Corruption(gaussian_by_torch, _draw16, loops_from_keys=_gaussian_from_keys)
+SHOT_NOISE = Corruption(shot_by_torch, _draw32, loops_from_keys=_shot_from_keys)
+IMPULSE_NOISE = Corruption(impulse_by_torch, _draw16, loops_from_keys=_impulse_from_keys)
+SPECKLE_NOISE = Corruption(speckle_by_torch, _draw16, loops_from_keys=_speckle_from_keys)

@@ -16,7 +16,7 @@ from torch import Tensor
 from robustbench_ms.corruptions.corruption import Corruption, Setting
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 
-__all__ = ["PIXELATE", "by_torch", "pixelate"]
+__all__ = ["PIXELATE", "by_loops", "by_torch"]
 
 _BITS = 22
 
@@ -82,8 +82,12 @@ def _axes(images: Tensor, setting: Setting) -> tuple[_Axis, _Axis]:
     )
 
 
-def by_torch(images: Tensor, setting: Setting) -> Tensor:
-    """The definition of `pixelate`, for any device."""
+def by_torch(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """Reduce with a box and enlarge again, as Pillow does.
+
+    `images` uint8 (N, C, H, W), sides of 4 pixels or more; `setting.parameters` the scale. The enlargement is Pillow's
+    NEAREST for any-size and its BOX for the published profiles.
+    """
     rows, columns = _axes(images, setting)
     small = _reduce(_reduce(images.to(torch.int32), columns, 3), rows, 2).to(torch.uint8)
     nearest = [torch.from_numpy(axis.nearest.astype(np.int64)).to(images.device) for axis in (rows, columns)]
@@ -160,17 +164,9 @@ def _planes(
                 to[x] = line[x]
 
 
-def pixelate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    """Reduce with a box and enlarge again, as Pillow does.
-
-    `images` uint8 (N, C, H, W), sides of 4 pixels or more; `words` None; `setting.parameters` the scale. The
-    enlargement is Pillow's NEAREST for any-size and its BOX for the published profiles.
-    """
-    del words
+def by_loops(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     height, width = images.shape[2:]
     rows, columns = _axes(images, setting)
-    if images.device.type != "cpu":
-        return by_torch(images, setting)
     out = torch.empty_like(images)
     planes = images.flatten(0, 1).numpy()
     grain = 1 + 100_000 // (height * width)
@@ -181,4 +177,4 @@ def pixelate(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     return out
 
 
-PIXELATE = Corruption(pixelate, smallest=4)
+PIXELATE = Corruption(by_torch, loops=by_loops, smallest=4)

@@ -16,17 +16,16 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.corruption import Corruption, Setting, Shape, Words
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.smoothing import add_taps
 from robustbench_ms.corruptions.cpu.words import unsigned
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
 from .gaussian_blur import EDGE
 from .motion import taps
 
-__all__ = ["SNOW", "angle", "apply", "by_torch", "draw", "fused"]
+__all__ = ["SNOW", "angle", "by_loops", "by_loops_from_keys", "by_torch", "draw"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -69,7 +68,7 @@ def _axes(setting: Setting, height: int, width: int) -> tuple[_Axis, _Axis]:
     return _axis(height, factor, package=package), _axis(width, factor, package=package)
 
 
-def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Tensor:
+def draw(keys: Tensor, shape: Shape, setting: Setting, words: Words) -> Tensor:
     """16-bit words: int32 (N, 4 + h * w).
 
     Words 0 and 1 are the low and high half of the angle's 32 bits, 2 and 3 are not used. The rest are standard
@@ -77,7 +76,7 @@ def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Te
     h = ceil(H / zoom) rows and w = ceil(W / zoom) columns.
     """
     rows, columns = _axes(setting, *shape[2:])
-    return keyed.words(keys, 4 + rows.drawn * columns.drawn)
+    return words(keys, 4 + rows.drawn * columns.drawn)
 
 
 def angle(words: Tensor) -> Tensor:
@@ -95,8 +94,14 @@ def _streaks(words: Tensor, setting: Setting, rows: _Axis, columns: _Axis) -> tu
     return downs, rights, weights
 
 
-def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """The definition of `apply`, for any device."""
+def by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Let it snow.
+
+    `images` uint8 (N, C, H, W); `words` as `draw` gives them; `setting.parameters` mean and sigma of the noise, its
+    enlargement, the threshold, radius and sigma of the streaks (pixels) and the weight of the image against
+    its whitened self.
+    """
+    assert words is not None
     mean, sigma, _, threshold, _, _, mix = map(float, setting.parameters)
     count, channels, height, width = images.shape
     package = setting.profile == "any-size"
@@ -282,26 +287,13 @@ def _run(images: Tensor, words: Tensor | None, keys: Tensor, setting: Setting) -
     return out
 
 
-def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    """Let it snow.
-
-    `images` uint8 (N, C, H, W); `words` as `draw` gives them; `setting.parameters` mean and sigma of the noise, its
-    enlargement, the threshold, radius and sigma of the streaks (pixels) and the weight of the image against
-    its whitened self.
-    """
+def by_loops(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import weather
-
-        return weather.snow(images, words, setting)
-    if images.device.type != "cpu":
-        return by_torch(images, words, setting)
     return _run(images, words, torch.empty(0, dtype=torch.int64), setting)
 
 
-def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
-    """`apply` of `draw`, on the CPU."""
+def by_loops_from_keys(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     return _run(images, None, keys, setting)
 
 
-SNOW = Corruption(apply, draw, fused)
+SNOW = Corruption(by_torch, draw, by_loops, by_loops_from_keys)

@@ -14,16 +14,15 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.corruptions import keyed
-from robustbench_ms.corruptions.corruption import Corruption, Setting
+from robustbench_ms.corruptions.corruption import Corruption, Setting, Shape, Words
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.smoothing import convolve, grouped
 from robustbench_ms.corruptions.cpu.words import unsigned
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
 from .gaussian_blur import EDGE, _pass, gaussian_weights
 
-__all__ = ["MUD_FROM", "SPATTER", "apply", "by_torch", "colour_of", "draw", "fused", "water"]
+__all__ = ["MUD_FROM", "SPATTER", "by_loops", "by_loops_from_keys", "by_torch", "colour_of", "draw", "water"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -34,10 +33,10 @@ MUD_FROM = 0.8
 """Below this amount the mud's edge is cut off."""
 
 
-def draw(keys: Tensor, shape: tuple[int, int, int, int], setting: Setting) -> Tensor:
+def draw(keys: Tensor, shape: Shape, setting: Setting, words: Words) -> Tensor:
     """One 16-bit word a pixel, for the standard normal's quantile (word + 1/2) / 65536: int32 (N, H * W)."""
     del setting
-    return keyed.words(keys, shape[2] * shape[3])
+    return words(keys, shape[2] * shape[3])
 
 
 def colour_of(mud: float, channels: int) -> Array:
@@ -62,8 +61,14 @@ def _relief(liquid: Array) -> Array:
     return np.asarray(cv2.blur(relief, (3, 3)))
 
 
-def by_torch(images: Tensor, words: Tensor, setting: Setting) -> Tensor:
-    """The definition of `apply`, for any device."""
+def by_torch(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
+    """Splash water (severities 1 to 3) or mud (4 and 5) onto the images.
+
+    `images` uint8 (N, C, H, W); `words` as `draw` gives them; `setting.parameters` mean and sigma of the noise,
+    sigma of its blur (pixels), threshold, strength (mud: sigma of the edge's blur), whether it is mud. A grey
+    channel takes the liquid's luminance. Where no water lies on any pixel, the image stays as it is.
+    """
+    assert words is not None
     mean, sigma, smooth, threshold, strength, mud = setting.parameters
     count, channels, height, width = images.shape
     quantiles = torch.from_numpy(keyed.normal_quantiles().copy()).to(images.device)
@@ -217,26 +222,13 @@ def _run(images: Tensor, words: Array | None, keys: Array | None, setting: Setti
     return out
 
 
-def apply(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
-    """Splash water (severities 1 to 3) or mud (4 and 5) onto the images.
-
-    `images` uint8 (N, C, H, W); `words` as `draw` gives them; `setting.parameters` mean and sigma of the noise,
-    sigma of its blur (pixels), threshold, strength (mud: sigma of the edge's blur), whether it is mud. A grey
-    channel takes the liquid's luminance. Where no water lies on any pixel, the image stays as it is.
-    """
+def by_loops(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import weather
-
-        return weather.spatter(images, words, setting)
-    if images.device.type != "cpu":
-        return by_torch(images, words, setting)
     return _run(images, narrow(words), None, setting)
 
 
-def fused(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
-    """`apply` of `draw`, on the CPU."""
+def by_loops_from_keys(images: Tensor, keys: Tensor, setting: Setting) -> Tensor:
     return _run(images, None, unsigned(keys), setting)
 
 
-SPATTER = Corruption(apply, draw, fused)
+SPATTER = Corruption(by_torch, draw, by_loops, by_loops_from_keys)

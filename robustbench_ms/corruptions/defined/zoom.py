@@ -18,11 +18,10 @@ from torch import Tensor
 from robustbench_ms.corruptions.corruption import Corruption, Setting
 from robustbench_ms.corruptions.cpu.compile import compiled, spread
 from robustbench_ms.corruptions.cpu.lanes import LANES, add_mixed
-from robustbench_ms.corruptions.cuda.launch import fused_on
 
 from .gaussian_blur import EDGE
 
-__all__ = ["ZOOM", "line"]
+__all__ = ["ZOOM", "by_loops", "by_torch", "line"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -53,18 +52,8 @@ def _lines(size: int, factors: tuple[float, ...]) -> tuple[Array, Array, Array]:
     return first, before.astype(np.float32), after.astype(np.float32)
 
 
-def _apply(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
-    if images.device.type == "cpu":
-        return zoom_compiled(images, setting.parameters)
-    if fused_on(images):
-        from robustbench_ms.corruptions.cuda import blur
-
-        return blur.zoom(images, setting.parameters)
-    return zoom_by_torch(images, setting.parameters)
-
-
 def zoom_by_torch(images: Tensor, factors: tuple[float, ...]) -> Tensor:
-    """The definition, for any device; the first of `factors` is 1."""
+    """What the definition makes of factors, of which the first is 1."""
     height, width = images.shape[2:]
     x = images.to(torch.float32)
     total = x * 2  # the image itself, and the enlargement by 1
@@ -166,4 +155,13 @@ def _bands(
                     line[x] = greyed[x * LANES + lane]
 
 
-ZOOM = Corruption(_apply)
+def by_torch(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    """The definition, for any device."""
+    return zoom_by_torch(images, setting.parameters)
+
+
+def by_loops(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
+    return zoom_compiled(images, setting.parameters)
+
+
+ZOOM = Corruption(by_torch, loops=by_loops)
