@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
-    "specs": {"errors"},
+    "specs": {"errors", "files"},
     "statistics": set(),
     "corruptions": {"errors"},
     "datasets": {"errors", "files", "specs"},
