@@ -126,7 +126,7 @@ def _samples(rows: Rows) -> Samples:
     done = [(condition, cell) for condition, _, cell in rows if cell is not None]
     if not done:
         return Samples((), np.zeros((0, 0), dtype=bool), {})
-    correct = np.stack([cell.outcomes["correct"] for _, cell in done])
+    correct = np.stack([cell.outcomes.samples["correct"] for _, cell in done])
     groups = {
         "clean": [cell for condition, cell in done if not condition],
         "corrupted": [cell for condition, cell in done if dict(condition).get("corruption") in COMMON],
@@ -136,6 +136,6 @@ def _samples(rows: Rows) -> Samples:
         for name in ("nll", "brier") if cells else ():
             total = np.zeros(correct.shape[1])
             for cell in cells:
-                total += cell.outcomes[name]
+                total += cell.outcomes.samples[name]
             scores[f"{name}_{group}"] = (total / len(cells)).astype(np.float16)
     return Samples(tuple(key(condition) for condition, _ in done), correct, scores)

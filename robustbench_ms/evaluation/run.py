@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 
 from robustbench_ms.catalog.registry import task_of
 from robustbench_ms.errors import UserError
-from robustbench_ms.evaluation.cells import load_cell, save_cell
+from robustbench_ms.evaluation.cells import load_cell, old_cells, save_cell
 from robustbench_ms.evaluation.collect import collect
+from robustbench_ms.evaluation.environment import describe_environment
 from robustbench_ms.evaluation.events import (
     CellDone,
     CellStarted,
@@ -58,7 +59,9 @@ def run(
     if batch_size is not None and batch_size < 1:
         raise UserError(f"batch_size must be 1 or more, not {batch_size}")
     task, where = task_of(suite.task), find_device(device)
-    folder = places.writable(places.cache / "cells", "cache")
+    folder = places.cache / "cells"
+    if not folder.is_dir():  # nothing is finished: what cannot be written is told before any work is done
+        places.writable(folder, "cache")
 
     questions = []
     for condition in conditions(suite):
@@ -94,6 +97,13 @@ def run(
                 lacking.append(runner)
         if lacking:
             pending.append((asked, lacking))
+    if pending:  # a cache that cannot be written is still read
+        places.writable(folder, "cache")
+        if old := old_cells(folder):
+            yield Note(
+                f"{old} finished cells in {folder} are of an older form, which is not read; delete them"
+            )
+    environment = describe_environment(where)
     left = sum(len(lacking) for _, lacking in pending)
     total = len(runners) * len(questions)
     yield Planned(total, total - left, sum(asked.n * len(lacking) for asked, lacking in pending))
@@ -105,7 +115,13 @@ def run(
                 continue
             yield CellStarted(key(asked.condition), tuple(r.name for r in active))
             finished = yield from measure(suite, task, places, asked, active, step, where, ahead)
-            for runner, cell in finished:
+            for runner, answered in finished:
+                cell = replace(
+                    answered,
+                    question=asked.fields,
+                    weights=runner.model.weights_sha256,
+                    environment=environment,
+                )
                 save_cell(folder, asked.protocol, runner.subject.digest, cell)
                 yield CellDone(key(asked.condition), runner.name, cell.values)
 

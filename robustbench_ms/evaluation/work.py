@@ -25,6 +25,7 @@ from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.devices import lost_devices, out_of_memory
 from robustbench_ms.subjects.identity import Subject
 from robustbench_ms.subjects.loading import Model
+from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Batch, Task
 
 __all__ = ["Runner", "measure"]
@@ -119,7 +120,7 @@ def measure(
         values = task.score(rows)
         seconds[runner.name]["scoring"] += time.perf_counter() - begin
         took = {name: round(value, 3) for name, value in seconds[runner.name].items()}
-        finished.append((runner, FinishedCell(values, rows, len(data), took)))
+        finished.append((runner, FinishedCell(values, Outcomes(rows), len(data), took)))
     return finished
 
 
