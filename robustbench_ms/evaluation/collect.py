@@ -13,8 +13,9 @@ import numpy as np
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.evaluation.cells import FinishedCell
 from robustbench_ms.evaluation.environment import describe_environment
-from robustbench_ms.records.record import Measurement, Record
+from robustbench_ms.records.record import Environment, Measurement, Record
 from robustbench_ms.records.samples import Samples
+from robustbench_ms.records.upgrades import GROUPS
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.identity import Subject, digest
@@ -43,12 +44,16 @@ def collect(
         for name, value in rows[0][1].items()
         if all(name in fields and fields[name] == value for _, fields, _ in rows)
     }
+    here, environments = describe_environment(model.device), list[Environment]()
     measurements = []
     for condition, fields, cell in rows:
         # A cell that failed here and was finished elsewhere, by the same subject, is finished.
         error = errors.get(condition) if cell is None else None
         if cell is None and error is None:
             continue
+        environment = here if cell is None or cell.environment is None else cell.environment
+        if environment not in environments:
+            environments.append(environment)
         measurements.append(
             Measurement(
                 key=key(condition),
@@ -58,6 +63,8 @@ def collect(
                 n=cell.n if cell else 0,
                 seconds=cell.seconds if cell else {},
                 error=error,
+                absent=cell.absent if cell else {},
+                environment=environments.index(environment),
             )
         )
     warnings = list(subject.warnings)
@@ -66,13 +73,23 @@ def collect(
         assumed = f" (input: {model.card.input.describe()})"
         warnings += [doubt + assumed for doubt in task.doubts(clean.values, data)]
     record = Record(
-        suite={"name": suite.label, "summary": list(suite.summary), "protocol": shared},
+        suite={
+            "name": suite.label,
+            "summary": list(suite.summary),
+            "protocol": shared,
+            "matrix": {axis: _plain(values) for axis, values in suite.matrix.items()},
+            "groups": {name: group for name, group in GROUPS.items() if group["axis"] in suite.matrix},
+            "limit": suite.limit,
+            "seed": suite.seed,
+        },
         card=_card(model),
         subject={"digest": subject.digest, **subject.fields},
         health={"warnings": warnings, "nondeterministic": subject.nondeterministic},
-        environment=describe_environment(model.device),
+        environments=tuple(environments) or (here,),
         started=started,
         measurements=tuple(measurements),
+        task=suite.task,
+        measures=dict.fromkeys(task.metrics, 1),
     )
     return record, _samples(rows)
 

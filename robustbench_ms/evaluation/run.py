@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from robustbench_ms.catalog.registry import task_of
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.cells import load_cell, old_cells, save_cell
+from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.evaluation.collect import collect
 from robustbench_ms.evaluation.environment import describe_environment
 from robustbench_ms.evaluation.events import (
@@ -27,7 +28,7 @@ from robustbench_ms.evaluation.events import (
 )
 from robustbench_ms.evaluation.jobs import Question, fitting_batch, fitting_step, refuse_twins
 from robustbench_ms.evaluation.work import Runner, measure
-from robustbench_ms.records.record import write_record
+from robustbench_ms.records.record import subject_at, write_record
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import conditions, key
 from robustbench_ms.specs.places import Places
@@ -103,7 +104,7 @@ def run(
             yield Note(
                 f"{old} finished cells in {folder} are of an older form, which is not read; delete them"
             )
-    environment = describe_environment(where)
+    environment, claims = describe_environment(where), Claims(folder)
     left = sum(len(lacking) for _, lacking in pending)
     total = len(runners) * len(questions)
     yield Planned(total, total - left, sum(asked.n * len(lacking) for asked, lacking in pending))
@@ -134,7 +135,11 @@ def run(
             suite, runner.model, runner.subject, rows, runner.errors, started, task, data
         )
         path = results / f"{runner.model.card.file_name}.json"
-        written = write_record(record, samples, path)
+        with claims.holding(path):
+            stood = subject_at(path)
+            written = write_record(record, samples, path)
+        if written and stood not in {None, runner.subject.digest}:
+            yield Note(f"{path}: the record of another subject ({stood}) stood here, and was replaced")
         yield RecordDone(replace(record, path=path), path, written)
 
 
