@@ -6,10 +6,16 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.files import replacing
+from robustbench_ms.records.record import read_record, subject_at, write_record
+
+KEPT = Path(__file__).parent / "data" / "records"
 
 STEPS = 4
 """Moments in the life of a cell at which a process may die: looked again, measured, written, released."""
@@ -64,3 +70,21 @@ def hold(folder, path, rounds):
             number = int(Path(path).read_text())
             time.sleep(0.0005)
             Path(path).write_text(str(number + 1))
+
+
+def write(folder, path, number, rounds):
+    """Write a record of answers of this writer's own again and again, and find both files whole each time."""
+    claims, path = Claims(Path(folder)), Path(path)
+    kept = read_record(KEPT / "format-2.json")
+    mine = replace(kept, subject={**kept.subject, "digest": str(number)}, path=path)
+    samples = kept.samples()
+    samples = replace(samples, correct=np.roll(samples.correct, number, axis=1))
+    for _ in range(rounds):
+        with claims.holding(path):
+            write_record(mine, samples, path)
+            found = read_record(path)
+            if subject_at(path) != str(number) or not np.array_equal(
+                found.samples().correct, samples.correct
+            ):
+                raise SystemExit(1)
+        time.sleep(0.0005)

@@ -52,7 +52,8 @@ HEAVY_ROOMS = {"api", "corruptions", "evaluation", "models", "subjects", "tasks"
 LIGHT_ALL_THE_SAME = {
     "corruptions", "corruptions.table", "models", "tasks", "tasks.classification", "tasks.outcomes", "tasks.protocol",
     "tasks.scores",
-    "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.claims", "evaluation.events",
+    "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.checking", "evaluation.claims",
+    "evaluation.events",
 }  # fmt: skip
 """Of the heavy rooms what is read without torch as well."""
 FACTS = {"errors", "files", "specs", "catalog"}

@@ -17,7 +17,8 @@ import pytest
 from robustbench_ms import files
 from robustbench_ms.evaluation import claims as module
 from robustbench_ms.evaluation.claims import Claims
-from tests.claiming import STEPS, hold, work
+from robustbench_ms.records.record import read_record
+from tests.claiming import STEPS, hold, work, write
 
 ROOT = Path(__file__).parent.parent
 
@@ -145,6 +146,18 @@ def test_a_records_place_is_one_writers_at_a_time(tmp_path, processes):
         one.join()
 
     assert path.read_text() == "80"
+
+
+def test_two_writers_of_one_record_leave_whole_pairs(tmp_path, processes):
+    path = tmp_path / "results" / "record.json"
+    workers = [processes.Process(target=write, args=(tmp_path, path, number, 8)) for number in (1, 2)]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join()
+
+    assert [one.exitcode for one in workers] == [0, 0]
+    assert read_record(path).samples() is not None
 
 
 def test_what_the_kernel_takes_for_a_deadlock_is_waited_for(tmp_path, monkeypatch):
