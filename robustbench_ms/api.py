@@ -18,6 +18,7 @@ from robustbench_ms.evaluation.run import run as events_of
 from robustbench_ms.records.record import Record
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
 
 __all__ = ["as_card", "modes_kept", "run"]
@@ -32,6 +33,9 @@ def run(
     on_event: Callable[[Event], None] | None = None,
     device: str | None = None,
     batch_size: int | None = None,
+    executor: str | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
     data: PathLike | None = None,
@@ -43,9 +47,9 @@ def run(
     `suite` is a name, a TOML file or a Suite. `models`, one or several, are spellings of cards ("resnet20",
     "mypkg.nets:build", "timm:NAME", a TOML file), Cards, modules, functions without required arguments that build
     one, or callables that answer float RGB batches (N, 3, H, W) in 0..1 with logits (N, classes). What is finished
-    already is not measured again. Folders default as on the command line: RBMS_DATA, RBMS_RESULTS, RBMS_CACHE. A
-    model that fails is stopped, told to `on_event` (or warned of), and the others are measured. Raises UserError for
-    what the caller can mend.
+    already is not measured again. `workers` processes share the work, with `threads` each. Folders default as on the
+    command line: RBMS_DATA, RBMS_RESULTS, RBMS_CACHE. A model that fails is stopped, told to `on_event` (or warned
+    of), and the others are measured. Raises UserError for what the caller can mend.
     """
     chosen = suite if isinstance(suite, Suite) else find_suite(str(suite))
     if isinstance(models, (str, os.PathLike, Card)) or callable(models):
@@ -57,8 +61,7 @@ def run(
             chosen.limited(limit, seed),
             cards,
             Places.find(data, results, cache),
-            device=device,
-            batch_size=batch_size,
+            Settings(device, batch_size, executor, workers, threads),
         ):
             if on_event is not None:
                 on_event(event)

@@ -80,18 +80,18 @@ def tiny(write_suite):
 
 @pytest.fixture
 def corrupted(monkeypatch):
-    """What the classification task has corrupted so far: a list of (corruption, severity, ids)."""
-    from robustbench_ms.tasks.classification import task as classification
+    """What was corrupted so far: a list of (corruption, severity, ids)."""
+    from robustbench_ms.tasks import corrupting
 
     calls = []
-    corrupt = classification.corrupt
+    corrupt = corrupting.corrupt
 
     def noting(images, name, severity, **rest):
         if len(images):  # with none it only asks whether the profile takes them
             calls.append((name, severity, tuple(rest["ids"].tolist())))
         return corrupt(images, name, severity, **rest)
 
-    monkeypatch.setattr(classification, "corrupt", noting)
+    monkeypatch.setattr(corrupting, "corrupt", noting)
     return calls
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import torch
@@ -207,3 +209,24 @@ def weights_of(model, folder, name="w.safetensors"):
     path = folder / name
     save_file(model.state_dict(), path)
     return path
+
+
+def _dies(answer):
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return answer
+
+
+def segfaults():
+    return Gate(_dies, calm=1)
+
+
+def segfaults_at_once():
+    return Gate(_dies, calm=-4)
+
+
+class Sleepy(Coarse):
+    """Slow enough for others to come between."""
+
+    def forward(self, images):
+        time.sleep(0.05)
+        return super().forward(images)

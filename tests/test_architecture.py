@@ -25,16 +25,18 @@ ROOMS: dict[str, set[str]] = {
     "tasks": {"errors", "specs", "corruptions", "datasets"},
     "catalog": {"errors", "files", "specs", "corruptions", "datasets", "tasks"},
     "models": {"errors"},
-    "subjects": {"errors", "files", "specs", "datasets", "tasks", "models"},
+    "subjects": {"errors", "files", "specs", "datasets", "tasks", "catalog", "models"},
     "records": {"errors", "files", "specs", "statistics", "corruptions", "datasets"},
-    "evaluation": {"errors", "files", "specs", "corruptions", "tasks", "catalog", "subjects", "records"},
+    "evaluation": {
+        "errors", "files", "specs", "corruptions", "datasets", "tasks", "catalog", "subjects", "records",
+    },
     "gating": {"errors", "files", "specs", "statistics", "corruptions", "catalog", "records", "evaluation"},
     "reports": {"errors", "specs", "statistics", "records", "gating"},
     "api": {"errors", "specs", "catalog", "records", "evaluation"},
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},
     "cli": {
-        "errors", "files", "specs", "corruptions", "datasets", "catalog", "subjects", "records",
-        "evaluation", "gating", "reports",
+        "errors", "files", "specs", "corruptions", "catalog", "subjects", "records", "evaluation",
+        "gating", "reports",
     },
     "__main__": {"cli"},
     "": {"errors", "specs", "corruptions", "catalog", "records", "api"},
@@ -58,7 +60,10 @@ LIGHT_ALL_THE_SAME = {
 """Of the heavy rooms what is read without torch as well."""
 FACTS = {"errors", "files", "specs", "catalog"}
 """Rooms that need no array, not even lazily."""
-LOOP = {"evaluation.jobs", "evaluation.run", "evaluation.work"}
+LOOP = {
+    "evaluation.answer", "evaluation.jobs", "evaluation.run", "evaluation.store", "evaluation.work",
+    "evaluation.executors.devices", "evaluation.executors.local",
+}  # fmt: skip
 """What names no task, no model and no data set."""
 
 OPTIONAL = {"pytest_plugin"}
@@ -143,12 +148,20 @@ def tables():
     import robustbench_ms
     from robustbench_ms import datasets, models
     from robustbench_ms.catalog import registry
+    from robustbench_ms.evaluation import executors
     from robustbench_ms.models import attention
 
     return {
         "": [f"robustbench_ms.{home}.{name}" for name, home in robustbench_ms._HOMES.items()],
         "datasets": [info.target.replace(":", ".") for info in datasets.DATASETS.values()],
-        "catalog.registry": [info.task.replace(":", ".") for info in registry.TASKS.values()],
+        "catalog.registry": [
+            target.replace(":", ".")
+            for target in (
+                *(info.task for info in registry.TASKS.values()),
+                *(info.target for info in registry.PERTURBATIONS.values()),
+            )
+        ],
+        "evaluation.executors": [target.replace(":", ".") for target in executors.EXECUTORS.values()],
         "models": [f"robustbench_ms.models.{home}.{name}" for name, home in models._HOME.items()],
         "models.attention": [
             f"robustbench_ms.models.{home}.{name}" for home, name in attention.ATTENTIONS.values()
@@ -190,8 +203,8 @@ def test_every_name_in_this_file_is_there():
 def test_imports_are_seen():
     assert "torch" in imports(MODULES["tasks.classification.task"])
     assert "tasks.classification.task" in ours("catalog.registry")  # a string
-    assert "corruptions.defined.jpeg" in ours("tasks.classification.task")  # lazily
-    assert "corruptions.defined.jpeg" not in ours("tasks.classification.task", everywhere=False)
+    assert "corruptions.defined.jpeg" in ours("tasks.corrupting")  # lazily
+    assert "corruptions.defined.jpeg" not in ours("tasks.corrupting", everywhere=False)
     assert "corruptions.table" in ours("corruptions")  # relatively
 
 
@@ -246,8 +259,9 @@ def test_nor_among_the_corruptions_when_they_are_imported():
 def test_the_loop_names_no_task_no_model_and_no_data_set():
     found = {other for one in LOOP for other in ours(one)}
 
-    assert not {room_of(name) for name in found} & {"models", "datasets", "corruptions"}
-    assert {name for name in found if name.startswith("tasks.")} <= {"tasks.protocol", "tasks.outcomes"}
+    assert not {room_of(name) for name in found} & {"models", "corruptions"}
+    protocols = {"datasets.protocol", "tasks.protocol", "tasks.answers", "tasks.outcomes"}
+    assert {name for name in found if room_of(name) in {"tasks", "datasets"}} <= protocols
 
 
 LIGHT = [p for p in FILES if room_of(module_of(p)) not in HEAVY_ROOMS or module_of(p) in LIGHT_ALL_THE_SAME]

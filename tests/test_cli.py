@@ -324,6 +324,6 @@ def test_a_defect_of_ours_keeps_its_traceback(rbms, tiny, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("robustbench_ms.evaluation.run.conditions", broken)
+    monkeypatch.setattr("robustbench_ms.evaluation.jobs.conditions", broken)
     with pytest.raises(ZeroDivisionError, match="ours"):
         rbms("run", tiny, "-m", "tests.fakes:build")

@@ -8,25 +8,26 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.datasets.arrays import open_arrays
-from robustbench_ms.datasets.digits import _enlarge, open_digits
-from robustbench_ms.datasets.images import array_digest, load_array, subset
+from robustbench_ms.datasets.digits import _enlarge
+from robustbench_ms.datasets.images import array_digest, load_array
+from robustbench_ms.datasets.protocol import DataFacts, Images, RaggedImages, rows_of_one_shape
 from robustbench_ms.errors import BadFile
-from tests.running import suite_of
+from tests.running import opened, pixels, suite_of
 
 # digits
 
 
 def test_the_test_split_of_the_digits_is_fixed_balanced_and_apart_from_training(places):
-    test = open_digits(suite_of("digits"), places, ())
-    train = open_digits(suite_of("digits", split="train"), places, ())
+    test = opened(suite_of("digits"), places, ())
+    train = opened(suite_of("digits", split="train"), places, ())
 
-    assert (len(test), len(train)) == (597, 1200)
+    assert (test.facts.n, train.facts.n) == (597, 1200)
     assert set(np.bincount(test.labels)) == {59, 60}
     assert not set(test.ids) & set(train.ids)
     assert sorted([*test.ids, *train.ids]) == list(range(1797))
@@ -39,8 +40,8 @@ def test_digits_are_the_librarys_own_images_enlarged(places):
     from torch.nn.functional import interpolate
 
     small, labels = load_digits(return_X_y=True)
-    data = open_digits(suite_of("digits"), places, ())
-    batch = data.batch(0, len(data))
+    data = opened(suite_of("digits"), places, ())
+    batch = pixels(data)
     expected = interpolate(
         from_numpy(small.reshape(-1, 1, 8, 8)[data.ids] / 16 * 255), size=(32, 32), mode="bilinear"
     ).numpy()
@@ -54,11 +55,11 @@ def test_digits_are_the_librarys_own_images_enlarged(places):
 
 def test_the_shipped_digest_of_the_digits_is_checked(places):
     suite = find_suite("quick")
-    open_digits(suite, places, ())
+    opened(suite, places, ())
 
     for key in ("images", "labels"):
         with pytest.raises(BadFile, match=f"digits: {key}: its SHA-256 is .* not 000000000000"):
-            open_digits(suite_of("digits", sha256={key: "0" * 64}), places, ())
+            opened(suite_of("digits", sha256={key: "0" * 64}), places, ())
 
 
 # any pair of arrays
@@ -75,23 +76,21 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_arrays_of_any_layout_are_shown_alike(places, write_suite, pictures, layout):
-    import torch
-
     suite = read_suite(write_suite(images=LAYOUTS[layout](pictures[0])))
 
-    data = open_arrays(suite, places, ())
+    data = opened(suite, places, ())
 
     channels = 1 if "grey" in layout else 3
-    assert data.shape == (channels, 32, 32)
-    assert len(data) == 40
-    batch = data.batch(3, 9)
+    assert data.facts.layout == Images(channels, 32, 32)
+    assert data.facts.n == 40
+    batch = pixels(data, 3, 9)
     assert np.array_equal(batch, pictures[0][3:9].transpose(0, 3, 1, 2)[:, :channels])
     assert batch.flags.c_contiguous
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tensor = torch.from_numpy(batch)
     tensor.zero_()
-    assert data.batch(3, 9).any()  # a consumer that writes does not write into the data set
+    assert pixels(data, 3, 9).any()  # a consumer that writes does not write into the data set
     assert isinstance(data.images, np.memmap)
     assert not data.images.flags.writeable
 
@@ -100,11 +99,11 @@ def test_arrays_of_any_layout_are_shown_alike(places, write_suite, pictures, lay
 def test_labels_of_any_whole_number_type(places, write_suite, kind, pictures):
     suite = read_suite(write_suite(labels=pictures[1].astype(kind)))
 
-    data = open_arrays(suite, places, ())
+    data = opened(suite, places, ())
 
     assert data.labels.dtype == np.int64
     assert np.array_equal(data.labels, pictures[1])
-    assert data.sha256 == open_arrays(read_suite(write_suite(labels=pictures[1])), places, ()).sha256
+    assert data.sha256 == opened(read_suite(write_suite(labels=pictures[1])), places, ()).sha256
 
 
 WRONG_ARRAYS = {
@@ -191,12 +190,12 @@ def test_a_suites_digest_names_the_array_that_is_another(places, write_suite, pi
         "labels": hashlib.sha256(pictures[1].astype("<i8").tobytes()).hexdigest(),
     }
     told = "".join(f'{k} = "{v}"\n' for k, v in right.items())
-    open_arrays(read_suite(write_suite(replace=[("[files]", f"[sha256]\n{told}[files]")])), places, ())
+    opened(read_suite(write_suite(replace=[("[files]", f"[sha256]\n{told}[files]")])), places, ())
 
     for name, digest in right.items():
         path = write_suite(replace=[("[files]", f'[sha256]\n{name} = "{"f" * 64}"\n[files]')])
         with pytest.raises(BadFile, match=rf"{name}\.npy: its SHA-256 is {digest[:12]}"):
-            open_arrays(read_suite(path), places, ())
+            opened(read_suite(path), places, ())
 
 
 def test_a_digest_is_remembered_until_the_file_changes(places, tmp_path):
@@ -221,26 +220,57 @@ def test_files_beside_the_suite_come_before_the_data_folder(places, write_suite,
     for name in ("images", "labels"):
         (path.parent / f"{name}.npy").rename(places.data / f"{name}.npy")
 
-    assert np.array_equal(open_arrays(read_suite(path), places, ()).labels, pictures[1])
+    assert np.array_equal(opened(read_suite(path), places, ()).labels, pictures[1])
     (places.data / "labels.npy").unlink()
-    with pytest.raises(BadFile, match=r"suite tiny: labels\.npy is neither in .*suites nor in .*data"):
-        open_arrays(read_suite(path), places, ())
+    with pytest.raises(BadFile, match=r"arrays: labels\.npy is neither in .*suites nor in .*data"):
+        opened(read_suite(path), places, ())
 
 
 # a keyed subset
 
 
 def test_a_smaller_subset_is_a_part_of_a_larger_one(places):
-    whole = open_digits(suite_of("digits"), places, ())
+    whole = opened(suite_of("digits"), places)
     sizes = (1, 10, 100, 596, 597, 10_000)
-    parts = [subset(whole, size) for size in sizes]
+    parts = [opened(suite_of("digits", limit=size), places) for size in sizes]
 
     for part, size in zip(parts, sizes, strict=True):
-        assert len(part) == min(size, 597)
-        assert list(part.ids) == sorted(part.ids)
-        assert np.array_equal(part.batch(0, len(part)), whole.batch(0, 597)[np.isin(whole.ids, part.ids)])
-        assert np.array_equal(part.labels, whole.labels[np.isin(whole.ids, part.ids)])
+        ids = part.facts.ids
+        batch = part.load(np.arange(part.facts.n), torch.device("cpu"))
+        assert part.facts.n == min(size, 597)
+        assert list(ids) == sorted(ids)
+        assert np.array_equal(batch.ids, ids)
+        assert np.array_equal(batch.rows, np.arange(len(ids)))
+        assert np.array_equal(batch.samples.numpy(), pixels(whole)[np.isin(whole.ids, ids)])
+        assert np.array_equal(batch.targets.numpy(), whole.labels[np.isin(whole.ids, ids)])
     for small, large in itertools.pairwise(parts):
-        assert set(small.ids) <= set(large.ids)
-    assert parts[2].sha256 == whole.sha256
-    assert np.bincount(parts[2].labels, minlength=10).min() > 0
+        assert set(small.facts.ids) <= set(large.facts.ids)
+    assert parts[2].facts.digest == whole.sha256
+    labels = parts[2].load(np.arange(100), torch.device("cpu")).targets.numpy()
+    assert np.bincount(labels, minlength=10).min() > 0
+
+
+def test_any_rows_in_any_order_are_those_rows(places):
+    data = opened(suite_of("digits"), places)
+    every, some = pixels(data), np.array([5, 3, 590, 4])
+
+    batch = data.load(some, torch.device("cpu"))
+
+    assert np.array_equal(batch.samples.numpy(), every[some])
+    assert np.array_equal(batch.targets.numpy(), data.labels[some])
+    part = batch.part(1, 3)
+    assert (part.rows.tolist(), part.ids.tolist()) == ([3, 590], data.ids[[3, 590]].tolist())
+    assert torch.equal(part.samples, batch.samples[1:3])
+
+
+def test_helpings_hold_every_row_once_and_ragged_ones_are_of_one_size():
+    sizes = np.array([(32, 32), (32, 40), (32, 32), (40, 32), (32, 40), (32, 32)])
+    facts = DataFacts(6, "", np.arange(6), None, 2, corrupted=False, layout=RaggedImages(3, sizes))
+
+    helpings = list(rows_of_one_shape(facts, 2 * 3 * 32 * 32))
+
+    assert sorted(np.concatenate(helpings)) == list(range(6))
+    assert all(len({tuple(sizes[row]) for row in rows}) == 1 for rows in helpings)
+    assert [len(rows) for rows in helpings] == [2, 1, 1, 1, 1]  # the larger ones do not fit twice
+    assert [len(rows) for rows in rows_of_one_shape(facts, 1)] == [1] * 6
+    assert facts.layout.part(np.array([1, 3])).sizes.tolist() == [[32, 40], [40, 32]]

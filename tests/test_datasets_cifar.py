@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 
 from robustbench_ms.catalog.find import find_suite
-from robustbench_ms.datasets.cifar import open_cifar, open_cifar_c
-from robustbench_ms.datasets.images import subset
 from robustbench_ms.errors import BadFile, UserError
-from tests.running import suite_of
+from tests.running import opened, pixels, suite_of
 
 
 def cifar_files(folder, pictures):
@@ -29,16 +27,16 @@ def cifar_files(folder, pictures):
 def test_cifar_from_plain_arrays(places, pictures):
     cifar_files(places.data / "cifar10", pictures)
 
-    test = open_cifar(suite_of("cifar10"), places, ())
-    train = open_cifar(suite_of("cifar10", split="train"), places, ())
+    test = opened(suite_of("cifar10"), places, ())
+    train = opened(suite_of("cifar10", split="train"), places, ())
 
-    assert np.array_equal(test.batch(0, 40), pictures[0].transpose(0, 3, 1, 2))
-    assert np.array_equal(train.batch(0, 40), 255 - pictures[0].transpose(0, 3, 1, 2))
+    assert np.array_equal(pixels(test, 0, 40), pictures[0].transpose(0, 3, 1, 2))
+    assert np.array_equal(pixels(train, 0, 40), 255 - pictures[0].transpose(0, 3, 1, 2))
     assert test.sha256 != train.sha256
     assert np.array_equal(test.ids, np.arange(40))
     (places.data / "cifar10" / "test_labels.npy").unlink()
     with pytest.raises(BadFile, match=r"test_labels\.npy is missing"):
-        open_cifar(suite_of("cifar10"), places, ())
+        opened(suite_of("cifar10"), places, ())
 
 
 @pytest.fixture
@@ -110,21 +108,21 @@ def test_cifar_is_fetched_through_torchvision_and_is_the_same_data_as_plain_arra
 
     for split in ("test", "train"):
         suite = suite_of(kind, split=split, classes=100 if kind == "cifar100" else 10)
-        fetched, kept = open_cifar(suite, places, ()), open_cifar(suite, plain, ())
+        fetched, kept = opened(suite, places, ()), opened(suite, plain, ())
 
-        assert np.array_equal(fetched.batch(0, 40), kept.batch(0, 40))
+        assert np.array_equal(pixels(fetched, 0, 40), pixels(kept, 0, 40))
         assert np.array_equal(fetched.labels, kept.labels)
         assert fetched.sha256 == kept.sha256
     for name in ("images", "labels"):
         with pytest.raises(BadFile, match=f"{name}: its SHA-256"):
-            open_cifar(suite_of(kind, sha256={name: "0" * 64}), places, ())
+            opened(suite_of(kind, sha256={name: "0" * 64}), places, ())
 
 
 def test_a_damaged_folder_of_torchvisions_is_not_unpickled(tmp_path, places, pictures, monkeypatch, served):
     from torchvision import datasets
 
     official_archive(tmp_path / "official", *pictures, monkeypatch, "cifar10", served)
-    open_cifar(suite_of("cifar10"), places, ())
+    opened(suite_of("cifar10"), places, ())
     from robustbench_ms.datasets import cifar
 
     cifar._torchvision.cache_clear()
@@ -136,7 +134,7 @@ def test_a_damaged_folder_of_torchvisions_is_not_unpickled(tmp_path, places, pic
     with pytest.raises(
         BadFile, match=r"cifar10 is neither under .*nor could it be downloaded.*test_images\.npy"
     ):
-        open_cifar(suite_of("cifar10"), places, ())
+        opened(suite_of("cifar10"), places, ())
 
 
 def cifar_c_files(folder, pictures, names=("fog", "snow")):
@@ -154,9 +152,9 @@ def test_severity_s_on_disk_is_the_sth_fifth_of_the_rows(places, pictures, folde
 
     for shift, name in enumerate(("fog", "snow")):
         for s in range(1, 6):
-            data = open_cifar_c(suite, places, (("corruption", name), ("severity", s)))
-            assert len(data) == 40
-            assert np.array_equal(data.batch(0, 40), (pictures[0] // s + shift).transpose(0, 3, 1, 2))
+            data = opened(suite, places, (("corruption", name), ("severity", s)))
+            assert data.facts.n == 40
+            assert np.array_equal(pixels(data, 0, 40), (pictures[0] // s + shift).transpose(0, 3, 1, 2))
             assert np.array_equal(data.labels, pictures[1])
             assert np.array_equal(data.ids, np.arange(40))
             assert data.corrupted
@@ -166,22 +164,22 @@ def test_what_is_wrong_with_a_published_set_is_named(places, pictures):
     fog = (("corruption", "fog"), ("severity", 1))
     suite = suite_of("cifar10-c")
     with pytest.raises(BadFile, match=r"CIFAR-10-C is missing; unpack .*zenodo"):
-        open_cifar_c(suite, places, fog)
+        opened(suite, places, fog)
     folder = places.data / "CIFAR-10-C"
     cifar_c_files(folder, pictures)
     with pytest.raises(BadFile, match=r"frost\.npy is missing"):
-        open_cifar_c(suite, places, (("corruption", "frost"), ("severity", 1)))
+        opened(suite, places, (("corruption", "frost"), ("severity", 1)))
     with pytest.raises(BadFile, match=r"fog\.npy: its SHA-256"):
-        open_cifar_c(suite_of("cifar10-c", sha256={"fog": "0" * 64}), places, fog)
+        opened(suite_of("cifar10-c", sha256={"fog": "0" * 64}), places, fog)
     with pytest.raises(BadFile, match=r"labels\.npy: its SHA-256"):
-        open_cifar_c(suite_of("cifar10-c", sha256={"labels": "0" * 64}), places, fog)
+        opened(suite_of("cifar10-c", sha256={"labels": "0" * 64}), places, fog)
     np.save(folder / "labels.npy", pictures[1])
     with pytest.raises(BadFile, match=r"labels\.npy holds 40 labels for 200 images"):
-        open_cifar_c(suite, places, fog)
+        opened(suite, places, fog)
     np.save(folder / "fog.npy", np.zeros((41, 32, 32, 3), np.uint8))
     np.save(folder / "labels.npy", np.zeros(41, np.int64))
     with pytest.raises(UserError, match="no five severities"):
-        open_cifar_c(suite, places, fog)
+        opened(suite, places, fog)
 
 
 def test_the_real_cifar_is_the_official_one(places, real_data):
@@ -190,9 +188,9 @@ def test_the_real_cifar_is_the_official_one(places, real_data):
     found = Places(real_data("cifar10/test_images.npy").parent.parent, places.results, places.cache)
     suite = find_suite("cifar10-c")
 
-    test = open_cifar(suite, found, ())
+    test = opened(suite, found, ())
 
-    assert len(test) == 10_000
+    assert test.facts.n == 10_000
     assert set(np.bincount(test.labels)) == {1000}
     assert list(test.labels[:5]) == [
         3,
@@ -201,4 +199,4 @@ def test_the_real_cifar_is_the_official_one(places, real_data):
         0,
         6,
     ]  # cat, ship, ship, airplane, frog: as the official order begins
-    assert len(subset(test, 500)) == 500
+    assert opened(suite.limited(500), found).facts.n == 500

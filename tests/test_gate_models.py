@@ -13,8 +13,6 @@ from torch.nn.utils import prune
 import robustbench_ms as rbms
 from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.corruptions.table import COMMON
-from robustbench_ms.datasets.digits import open_digits
-from robustbench_ms.datasets.images import subset
 from robustbench_ms.gating.rules import parse_rules
 from robustbench_ms.gating.run import gate_models
 from robustbench_ms.records.record import read_record
@@ -23,6 +21,7 @@ from robustbench_ms.statistics.differences import CORRELATION
 from robustbench_ms.subjects.inputs import Preprocess
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.weights import find_weights, load_into
+from tests.running import opened
 
 CARD = find_card("digits-resnet8@0")
 LIMIT = 150
@@ -80,11 +79,10 @@ def accuracy(module, images, labels):
 @pytest.fixture(scope="module")
 def others():
     """Test images that the gate below does not see, with their labels and ids."""
-    data = open_digits(QUICK, None, ())
-    seen = set(subset(data, LIMIT).ids.tolist())
-    keep = np.flatnonzero([i not in seen for i in data.ids])
-    images = torch.from_numpy(data.batch(0, len(data)))[keep]
-    return images, torch.from_numpy(data.labels[keep]), torch.from_numpy(data.ids[keep])
+    data, seen = opened(find_suite("quick")), set(opened(QUICK).facts.ids.tolist())
+    keep = np.flatnonzero([i not in seen for i in data.facts.ids])
+    batch = data.load(keep, torch.device("cpu"))
+    return batch.samples, batch.targets, torch.from_numpy(batch.ids)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustbench_ms.catalog.registry import task_of
+from robustbench_ms.catalog.registry import index_of, task_of
 from robustbench_ms.evaluation.environment import describe_environment
 from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.conditions import CLEAN, conditions, key, plan
@@ -44,10 +44,8 @@ def test_the_probe_is_the_same_on_every_machine():
     """Pinned: another probe would make every record another subject's."""
     import hashlib
 
-    from robustbench_ms.datasets.digits import open_digits
-
-    data = open_digits(Suite("s", "classification", "digits", classes=10), None, CLEAN)
-    probe = task_of("classification").probe(data)
+    suite = Suite("s", "classification", "digits", classes=10)
+    probe = task_of(suite).probe(index_of(suite.source(), None, CLEAN).layout).samples
 
     assert (probe.dtype, tuple(probe.shape)) == (torch.uint8, (8, 3, 32, 32))
     assert len({probe[i].numpy().tobytes() for i in range(8)}) == 8

@@ -22,6 +22,7 @@ from robustbench_ms.records.record import read_record
 from robustbench_ms.records.samples import read_samples
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.settings import Settings
 from tests.fakes import build, other
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +51,10 @@ def measure(suite, places, fatal, told):
     sys.addaudithook(count)
     armed = True
     for _ in run(
-        read_suite(suite), [Card("one", build=build()), Card("two", build=other())], places, batch_size=16
+        read_suite(suite),
+        [Card("one", build=build()), Card("two", build=other())],
+        places,
+        Settings(batch_size=16),
     ):
         pass
     told.put(touched)
@@ -60,7 +64,12 @@ def measure(suite, places, fatal, told):
 def processes():
     """Processes that have torch imported already."""
     context = multiprocessing.get_context("forkserver")
-    homes = ["evaluation.run", "tasks.classification.task", "corruptions.weather", "corruptions.digital"]
+    homes = [
+        "evaluation.run",
+        "tasks.classification.task",
+        "corruptions.defined.hsv",
+        "corruptions.defined.contrast",
+    ]
     context.set_forkserver_preload([*(f"robustbench_ms.{home}" for home in homes), "tests.fakes"])
     return context
 
@@ -163,7 +172,7 @@ def test_the_command_line_killed_from_outside_goes_on(tiny, tmp_path):
     shutil.rmtree(cells)
     shutil.rmtree(places.results)
     card = replace(find_card("tests.fakes:Slow"), name="slow")
-    for _ in run(read_suite(tiny), [card], places, batch_size=4):
+    for _ in run(read_suite(tiny), [card], places, Settings(batch_size=4)):
         pass
     assert read_record(places.results / "tiny" / "slow.json").answers() == first.answers()
     assert (places.results / "tiny" / "slow.correct.npz").read_bytes() == bits

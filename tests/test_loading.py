@@ -7,13 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
+from robustbench_ms.datasets.protocol import Batch, Images, Index
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.subjects.identity import exact_arithmetic
 from robustbench_ms.subjects.inputs import Preprocess
 from robustbench_ms.subjects.loading import load_model
 from robustbench_ms.subjects.weights import read_weights, state_digest
+from robustbench_ms.tasks.classification.task import Classification
 from tests import fakes
+from tests.running import suite_of
 
 CPU = torch.device("cpu")
 
@@ -116,7 +119,15 @@ def test_resize_and_letterbox(images):
 
 
 def load(card, places, classes=10):
-    return load_model(card, classes=classes, channels=3, device=CPU, places=places)
+    ids = np.arange(8)
+    index = Index(ids, Images(3, 32, 32), classes, asked="", opener=None)
+    return load_model(card, index, device=CPU, places=places)
+
+
+def answer_of(model, images):
+    rows = np.arange(len(images))
+    task = Classification(suite_of("digits"))
+    return task.ask(model, Batch(images, torch.zeros(len(images)), rows, rows)).tensor
 
 
 def test_a_prefix_and_a_wrapper_are_taken_off(places, tmp_path):
@@ -142,7 +153,7 @@ def test_precision_is_what_the_layers_compute_in(places, images, precision, kind
     seen = []
     model.module.head.register_forward_hook(lambda _m, _i, out: seen.append(out.dtype))
 
-    answer = model(images)
+    answer = answer_of(model, images)
 
     assert seen == [kind]
     assert answer.dtype == torch.float32
@@ -157,7 +168,7 @@ def test_channels_last_is_a_layout_and_changes_no_weight(places, images):
 
     assert model.module[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert state_digest(model.module) == before
-    assert model(images).shape == (3, 8)
+    assert answer_of(model, images).shape == (3, 8)
 
 
 def test_a_state_digest_is_of_names_types_shapes_and_bytes():

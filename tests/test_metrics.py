@@ -11,10 +11,20 @@ from hypothesis.extra import numpy as hnp
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, top_k_accuracy_score
 
+from robustbench_ms.datasets.protocol import Batch
 from robustbench_ms.errors import UnknownName
 from robustbench_ms.specs.metrics import MEASURED, METRICS, metric
+from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.classification.task import Classification
 from robustbench_ms.tasks.scores import ECE_BINS, ece, ece_with_stderr, mean_with_stderr
+from tests.running import suite_of
+
+TASK = Classification(suite_of("digits"))
+
+
+def outcomes(logits, labels):
+    rows = np.arange(len(labels))
+    return TASK.outcomes(Answers(logits), Batch(logits, labels, rows, rows)).samples
 
 
 def answers(n, classes, sharpness, seed):
@@ -29,12 +39,11 @@ def answers(n, classes, sharpness, seed):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("classes", "sharpness"), [(10, 1.0), (10, 5.0), (6, 0.1), (100, 3.0)])
 def test_scores_are_scikit_learns(classes, sharpness, seed):
-    task = Classification()
     logits, labels = answers(500, classes, sharpness, seed)
     softmax = torch.from_numpy(logits).double().softmax(1).numpy()
 
-    rows = task.outcomes(torch.from_numpy(logits), torch.from_numpy(labels))
-    found = {k: v["mean"] for k, v in task.score({k: v.numpy() for k, v in rows.items()}).items()}
+    rows = {k: v.numpy() for k, v in outcomes(torch.from_numpy(logits), torch.from_numpy(labels)).items()}
+    found = {k: v["mean"] for k, v in TASK.score(rows).items()}
 
     known = np.arange(classes)
     assert found["accuracy"] == accuracy_score(labels, softmax.argmax(1))
@@ -55,7 +64,7 @@ def test_scores_are_scikit_learns(classes, sharpness, seed):
 )
 @settings(max_examples=60, deadline=None)
 def test_any_finite_logits_have_finite_scores_in_their_ranges(logits, labels):
-    rows = Classification().outcomes(torch.from_numpy(logits), torch.from_numpy(labels))
+    rows = outcomes(torch.from_numpy(logits), torch.from_numpy(labels))
 
     assert bool(torch.isfinite(rows["brier"]).all())
     assert bool((rows["brier"] >= -1e-6).all())
@@ -69,7 +78,7 @@ def test_any_finite_logits_have_finite_scores_in_their_ranges(logits, labels):
 def test_a_constant_answer_has_no_luck():
     labels = torch.arange(10)
 
-    rows = Classification().outcomes(torch.zeros(10, 10), labels)
+    rows = outcomes(torch.zeros(10, 10), labels)
 
     assert not rows["top5"].any()
     assert rows["correct"].sum() == 1

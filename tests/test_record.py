@@ -78,6 +78,7 @@ def test_a_record_says_nothing_of_the_machine_it_was_made_on(number):
     for environment in read_record(path).environments:
         assert set(dataclasses.asdict(environment)) == {
             "version", "commit", "dirty", "python", "torch", "cuda", "device", "cpu", "os", "packages",
+            "threads",
         }  # fmt: skip
 
 

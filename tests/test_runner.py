@@ -14,6 +14,7 @@ from timm.layers import SEModule
 
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.catalog.suites import read_suite
+from robustbench_ms.evaluation.answer import _made
 from robustbench_ms.evaluation.events import (
     BatchDone,
     CellDone,
@@ -24,12 +25,12 @@ from robustbench_ms.evaluation.events import (
     Trouble,
 )
 from robustbench_ms.evaluation.run import run
-from robustbench_ms.evaluation.work import _made
 from robustbench_ms.models import create_attention
 from robustbench_ms.records.record import read_record, records_in
 from robustbench_ms.records.summary import summarise
 from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.settings import Settings
 from tests import fakes
 from tests.running import KEYS, card_of, measure, only
 
@@ -133,14 +134,13 @@ def test_an_edited_forward_with_the_same_weights_is_a_new_subject(tiny, places):
 
 
 def test_a_record_says_in_which_environments_its_cells_were_measured(write_suite, places, monkeypatch):
-    from robustbench_ms.evaluation import collect, run
+    from robustbench_ms.evaluation import work
 
     measure(write_suite(), [card_of(fakes.build(), "net")], places)
-    real = run.describe_environment
-    for module in (run, collect):
-        monkeypatch.setattr(
-            module, "describe_environment", lambda where: dataclasses.replace(real(where), cpu="another")
-        )
+    real = work.describe_environment
+    monkeypatch.setattr(
+        work, "describe_environment", lambda where: dataclasses.replace(real(where), cpu="another")
+    )
     changed = write_suite("changed", replace=[("severity = [1, 3]", "severity = [1, 4]")])
 
     (done,) = only(measure(changed, [card_of(fakes.build(), "net")], places), RecordDone)
@@ -191,7 +191,7 @@ def test_the_order_of_conditions_and_a_subset_leave_a_samples_corruption_alone(w
     measure(path, [card_of(whole, "a")], places, batch_size=40)
     suite = dataclasses.replace(read_suite(turned), limit=11)
     other = Places(places.data, tmp_path / "other", tmp_path / "other-cache")
-    (done,) = only(run(suite, [card_of(part, "b")], other, batch_size=4), RecordDone)
+    (done,) = only(run(suite, [card_of(part, "b")], other, Settings(batch_size=4)), RecordDone)
 
     rows = [torch.cat(part.shown[4 + 3 * i : 7 + 3 * i]) for i in range(4)]
     fogs, glasses, noises = rows[1:]
@@ -224,7 +224,7 @@ def test_each_batch_is_corrupted_once_for_all_cards(tiny, places, corrupted):
 def test_many_small_images_are_corrupted_together_and_answered_in_batches(
     tiny, places, monkeypatch, corrupted
 ):
-    monkeypatch.setattr("robustbench_ms.evaluation.run.fitting_batch", lambda *_: 16)
+    monkeypatch.setattr("robustbench_ms.evaluation.work.fitting_batch", lambda *_: 16)
     watcher = fakes.Watcher()
 
     measure(tiny, [card_of(watcher)], places)

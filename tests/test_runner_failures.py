@@ -16,7 +16,7 @@ from robustbench_ms.reports.pages import to_markdown
 from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.card import Input
 from robustbench_ms.specs.places import Places
-from robustbench_ms.tasks.classification import task as classification
+from robustbench_ms.tasks import corrupting
 from tests import fakes
 from tests.running import KEYS, card_of, measure, only
 
@@ -100,7 +100,7 @@ def test_a_device_lost_while_corrupting_is_a_lost_device_too(tiny, places, monke
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         return images
 
-    monkeypatch.setattr(classification, "corrupt", lost)
+    monkeypatch.setattr(corrupting, "corrupt", lost)
     with pytest.raises(DeviceLost, match="illegal memory access"):
         measure(tiny, [card_of(fakes.build())], places)
     assert len(list((places.cache / "cells").glob("*.npz"))) == 1
@@ -234,7 +234,7 @@ def test_what_the_user_can_mend_stops_the_run_before_anything_is_measured(tiny, 
         measure(tiny, cards, places)
 
     assert not list(places.results.rglob("*.*"))
-    assert not list((places.cache / "cells").glob("*"))
+    assert not list((places.cache / "cells").glob("*.npz"))
 
 
 def test_a_profile_that_does_not_take_the_images_is_told_before_the_first_cell(write_suite, places):

@@ -21,6 +21,7 @@ from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training import read_recipe
 from robustbench_ms.subjects.weights import file_digest, load_into
 from tests import pilot
+from tests.running import opened, pixels
 
 ROOT = Path(__file__).parent.parent
 RECORDS = sorted((ROOT / "results").glob("*/*.correct.npz"))
@@ -73,14 +74,13 @@ def test_the_weights_stay_small():
 @pytest.mark.parametrize("name", [n for n in SHIPPED_CARDS if find_card(n).recipe.get("dataset") == "digits"])
 def test_digits_models_are_right_on_most_of_the_test_split(name):
     """Far above chance and far below a promise: the records hold the figures."""
-    from robustbench_ms.datasets.digits import open_digits
     from robustbench_ms.subjects.inputs import Preprocess
 
     card = find_card(name)
-    data = open_digits(find_suite("quick"), None, ())
+    data = opened(find_suite("quick"))
     module, card = build_module(card, 10)
     load_into(module, card.folder / card.weights[0].file)
-    shown = Preprocess(card.input, 3, torch.device("cpu"))(torch.from_numpy(data.batch(0, 200)))
+    shown = Preprocess(card.input, 3, torch.device("cpu"))(torch.from_numpy(pixels(data, 0, 200)))
     with torch.inference_mode():
         answers = module.eval()(shown).argmax(1)
 

@@ -20,9 +20,10 @@ from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.subjects.training import Busy, checkpoints, loop, train
 from robustbench_ms.subjects.training.checkpoints import training_folder
-from robustbench_ms.subjects.training.split import open_training_split
+from robustbench_ms.subjects.training.split import training_split
 from robustbench_ms.subjects.weights import file_digest, load_into
 from tests import fakes
+from tests.running import opened
 
 RECIPE = {"dataset": "digits", "epochs": 4, "batch_size": 200, "lr": 0.05, "warmup_epochs": 1}
 
@@ -226,20 +227,19 @@ def test_only_the_training_split_is_opened(tmp_path, monkeypatch, places):
     seen = []
 
     def watching(dataset, where):
-        data = open_training_split(dataset, where)
-        seen.append(data)
-        return data
+        index = training_split(dataset, where)
+        seen.append(index)
+        return index
 
-    monkeypatch.setattr(loop, "open_training_split", watching)
+    monkeypatch.setattr(loop, "training_split", watching)
     trained(card_of(epochs=1), tmp_path / "net.safetensors", places)
 
-    (data,) = seen
+    (index,) = seen
     from robustbench_ms.catalog.find import find_suite
-    from robustbench_ms.datasets.digits import open_digits
 
-    test = open_digits(find_suite("quick"), places, ())
-    assert len(data) == 1200
-    assert not set(data.ids) & set(test.ids)
+    test = opened(find_suite("quick"), places, ())
+    assert len(index.ids) == 1200
+    assert not set(index.ids) & set(test.ids)
 
 
 def test_of_cifar_no_test_file_is_touched(tmp_path, places, pictures):

@@ -8,8 +8,9 @@ import torch
 
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.training import loop
-from robustbench_ms.subjects.training.split import held_out_rows, open_training_split
+from robustbench_ms.subjects.training.split import held_out_rows, training_split
 from robustbench_ms.subjects.weights import load_into
+from tests.running import pixels
 from tests.test_training import card_of, dropping, trained
 
 
@@ -26,9 +27,9 @@ def test_the_held_out_share_is_never_shown_and_judges_the_weights_that_are_kept(
     card = card_of(held_out=0.25, store="half", average=0.5, batch_size=50)
     epochs = trained(card, tmp_path / "net.safetensors", places)
 
-    data = open_training_split("digits", places)
+    data = training_split("digits", places).open("stored")
     out = held_out_rows("digits", data.ids, data.labels, 0.25)
-    images = torch.from_numpy(data.batch(0, len(data)))
+    images = torch.from_numpy(pixels(data))
     whole = {image.numpy().tobytes() for batch in shown for image in batch}
     kept = {image.numpy().tobytes() for image in images[torch.from_numpy(~out)]}
     assert whole <= kept
@@ -59,7 +60,7 @@ def test_the_same_samples_are_held_out_whatever_their_order():
 
 def test_of_cifar10_five_thousand_are_held_out(real_data):
     real_data("cifar10/train_images.npy")
-    data = open_training_split("cifar10", Places.find())
+    data = training_split("cifar10", Places.find()).open("stored")
     out = held_out_rows("cifar10", data.ids, data.labels, 0.1)
 
     assert np.bincount(data.labels[out]).tolist() == [500] * 10

@@ -18,9 +18,17 @@ from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose
 
 if TYPE_CHECKING:
-    from robustbench_ms.tasks.protocol import Task
+    from robustbench_ms.datasets.protocol import DataFacts, Index
+    from robustbench_ms.specs.conditions import Condition
+    from robustbench_ms.specs.places import Places
+    from robustbench_ms.specs.source import Source
+    from robustbench_ms.specs.suite import Suite
+    from robustbench_ms.tasks.protocol import Perturbation, Task
 
-__all__ = ["DATASETS", "TASKS", "Registry", "TaskInfo", "load", "task_of"]
+__all__ = [
+    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "index_of", "load",
+    "perturbation_of", "task_of",
+]  # fmt: skip
 
 
 Row = TypeVar("Row")
@@ -29,8 +37,9 @@ Row = TypeVar("Row")
 class Registry(Mapping[str, Row], Generic[Row]):
     """One table: a mapping of names to rows."""
 
-    def __init__(self, what: str, group: str, kind: type[Row], ours: Mapping[str, Row]) -> None:
-        self._what, self._group, self._kind = what, group, kind
+    def __init__(self, what: str, kinds: str, kind: type[Row], ours: Mapping[str, Row]) -> None:
+        self._what, self._kind = what, kind
+        self._group = f"robustbench_ms.{kinds}"
         self._ours, self._registered = dict(ours), dict[str, Row]()
 
     def register(self, name: str, row: Row) -> None:
@@ -74,15 +83,37 @@ class TaskInfo:
 
     task: str
     """"package.module:name" of its class, which is made once a suite."""
+    options: tuple[str, ...] = ()
+    """Further keys that a suite may give it."""
+
+
+@dataclass(frozen=True)
+class PerturbationInfo:
+    """What can be known of a perturbation without importing it."""
+
+    axes: tuple[str, ...]
+    """A suite whose matrix has these is perturbed by it."""
+    target: str
+    """"package.module:name" of its class, which is made once a suite and data."""
 
 
 TASKS = Registry(
     "task",
-    "robustbench_ms.tasks",
+    "tasks",
     TaskInfo,
     {"classification": TaskInfo(task="robustbench_ms.tasks.classification.task:Classification")},
 )
-DATASETS = Registry("data set", "robustbench_ms.datasets", DatasetInfo, OUR_DATASETS)
+DATASETS = Registry("data set", "datasets", DatasetInfo, OUR_DATASETS)
+PERTURBATIONS = Registry(
+    "perturbation",
+    "perturbations",
+    PerturbationInfo,
+    {
+        "corruptions": PerturbationInfo(
+            axes=("corruption", "severity"), target="robustbench_ms.tasks.corrupting:Corruptions"
+        )
+    },
+)
 
 
 def load(target: str) -> Any:
@@ -91,7 +122,24 @@ def load(target: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def task_of(name: str) -> Task:
-    """The task of that name."""
-    task: Task = load(TASKS[name].task)()
+def task_of(suite: Suite) -> Task:
+    """The suite's task, made for it."""
+    task: Task = load(TASKS[suite.task].task)(suite)
     return task
+
+
+def index_of(source: Source, places: Places, condition: Condition) -> Index:
+    """What is known of a source's data under a condition before any of it is decoded."""
+    from robustbench_ms.datasets.protocol import limited
+
+    index: Index = load(DATASETS[source.dataset].target)(source, places, condition)
+    return limited(index, source.limit)
+
+
+def perturbation_of(suite: Suite, facts: DataFacts) -> Perturbation | None:
+    """What makes the suite's data worse under its conditions; None where nothing does, or the data are so already."""
+    if not suite.matrix or DATASETS[suite.dataset].corrupted:
+        return None
+    info = next(info for info in PERTURBATIONS.values() if set(info.axes) == set(suite.matrix))
+    made: Perturbation = load(info.target)(suite, facts)
+    return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import (
@@ -13,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from robustbench_ms.evaluation.events import BatchDone, CellStarted, Event, Note, Planned, Trouble
+from robustbench_ms.evaluation.events import BatchDone, CellsFound, CellStarted, Event, Note, Planned, Trouble
 
 __all__ = ["draw"]
 
@@ -45,15 +46,21 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
                             f"{plan.reused} of {plan.cells} cells are finished already", markup=False
                         )
                     bar.update(shown, total=plan.cells, completed=plan.reused)
+                case CellsFound():
+                    plan = replace(
+                        plan,
+                        reused=plan.reused + len(event.cards),
+                        answers=max(plan.answers - event.answers, 0),
+                    )
                 case CellStarted():
                     bar.update(shown, key=event.key)
                 case BatchDone():
                     answers += event.answers
                     # Cells with the finished part of the present one, so that the time left is steady.
-                    done = plan.reused + (plan.cells - plan.reused) * answers / plan.answers
+                    done = plan.reused + (plan.cells - plan.reused) * answers / max(plan.answers, 1)
                     bar.update(shown, completed=done)
-                    if not console.is_terminal and answers * 10 // plan.answers > tenths:
-                        tenths = answers * 10 // plan.answers
+                    if not console.is_terminal and answers * 10 // max(plan.answers, 1) > tenths:
+                        tenths = answers * 10 // max(plan.answers, 1)
                         console.print(f"{title}: {tenths * 10} % ({event.key})", markup=False)
                 case Note():
                     console.print(event.message, markup=False, style="yellow")

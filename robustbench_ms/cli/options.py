@@ -20,7 +20,9 @@ __all__ = [
     "Results",
     "Seed",
     "Size",
+    "Threads",
     "WeightsFile",
+    "Workers",
     "as_text",
     "print_json",
 ]
@@ -39,6 +41,14 @@ WeightsFile = Annotated[
 Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
 Size = Annotated[int | None, typer.Option(help="Side in pixels that the model wants.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that share the work, on CUDA one a device.", show_default=False),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="CPU threads of each worker; they can change a last bit.", show_default=False),
+]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images shown at once.")]
 
 Data = Annotated[

@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Show the cells and images of a run, and what is measured already."""
     from robustbench_ms.catalog.find import find_card, find_suite
-    from robustbench_ms.datasets import DATASETS
+    from robustbench_ms.catalog.registry import DATASETS
     from robustbench_ms.evaluation.measured import measured
     from robustbench_ms.specs.conditions import conditions, key, plan
     from robustbench_ms.specs.places import Places

@@ -22,7 +22,9 @@ from robustbench_ms.cli.options import (
     Results,
     Seed,
     Size,
+    Threads,
     WeightsFile,
+    Workers,
     print_json,
 )
 from robustbench_ms.errors import UserError
@@ -41,6 +43,11 @@ def command(
     size: Size = None,
     device: Device = None,
     batch_size: BatchSize = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    executor: Annotated[
+        str | None, typer.Option(help="local or devices; devices where there are several workers.")
+    ] = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -61,10 +68,12 @@ def command(
     from robustbench_ms.reports.exports import to_json
     from robustbench_ms.reports.pages import to_markdown
     from robustbench_ms.reports.tables import tables
+    from robustbench_ms.specs.settings import Settings
 
     places = Places.find(data, results, cache)
     records, stopped = [], []
-    for event in draw(run(chosen, cards, places, device=device, batch_size=batch_size), title=chosen.label):
+    settings = Settings(device, batch_size, executor, workers, threads)
+    for event in draw(run(chosen, cards, places, settings), title=chosen.label):
         if isinstance(event, Trouble):
             stopped.append(event)
         elif isinstance(event, RecordDone):

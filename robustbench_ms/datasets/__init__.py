@@ -12,14 +12,16 @@ class DatasetInfo:
     """What can be known of a data set without opening it."""
 
     target: str
-    """module:function that opens it."""
+    """"package.module:function" of (source, places, condition): its index."""
     about: str
     classes: int | None = None
     splits: tuple[str, ...] = ("test", "train")
     sizes: tuple[int, ...] = ()
     """Samples of each split, where it is fixed."""
     corrupted: bool = False
-    """It brings its corrupted images; nothing is corrupted in memory."""
+    """It brings its corrupted samples; nothing is corrupted in memory."""
+    options: tuple[str, ...] = ()
+    """Further keys that a suite may give it."""
 
     def size(self, split: str) -> int | None:
         """Samples of a split; None where only the files can tell."""
@@ -31,15 +33,15 @@ _CIFAR = (10_000, 50_000)
 
 DATASETS: dict[str, DatasetInfo] = {
     "digits": DatasetInfo(
-        f"{_HERE}.digits:open_digits",
+        f"{_HERE}.digits:index_digits",
         "scikit-learn's handwritten digits as 32 x 32 RGB, embedded",
         classes=10,
         sizes=(597, 1200),
     ),
-    "cifar10": DatasetInfo(f"{_HERE}.cifar:open_cifar", "CIFAR-10", classes=10, sizes=_CIFAR),
-    "cifar100": DatasetInfo(f"{_HERE}.cifar:open_cifar", "CIFAR-100", classes=100, sizes=_CIFAR),
+    "cifar10": DatasetInfo(f"{_HERE}.cifar:index_cifar", "CIFAR-10", classes=10, sizes=_CIFAR),
+    "cifar100": DatasetInfo(f"{_HERE}.cifar:index_cifar", "CIFAR-100", classes=100, sizes=_CIFAR),
     "cifar10-c": DatasetInfo(
-        f"{_HERE}.cifar:open_cifar_c",
+        f"{_HERE}.cifar:index_cifar_c",
         "CIFAR-10-C as published: <corruption>.npy and labels.npy",
         classes=10,
         splits=("test",),
@@ -47,7 +49,7 @@ DATASETS: dict[str, DatasetInfo] = {
         corrupted=True,
     ),
     "cifar100-c": DatasetInfo(
-        f"{_HERE}.cifar:open_cifar_c",
+        f"{_HERE}.cifar:index_cifar_c",
         "CIFAR-100-C as published: <corruption>.npy and labels.npy",
         classes=100,
         splits=("test",),
@@ -55,6 +57,6 @@ DATASETS: dict[str, DatasetInfo] = {
         corrupted=True,
     ),
     "arrays": DatasetInfo(
-        f"{_HERE}.arrays:open_arrays", "any pair of .npy files: uint8 images and whole-number labels"
+        f"{_HERE}.arrays:index_arrays", "any pair of .npy files: uint8 images and whole-number labels"
     ),
 }

@@ -13,22 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.datasets.arrays import open_pair
+from robustbench_ms.datasets.arrays import index_pair
 from robustbench_ms.datasets.images import (
-    Images,
+    ImageStack,
     array_digest,
     check_digest,
     check_images,
     check_labels,
+    layout_of,
     load_array,
     pair_digest,
 )
+from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
-from robustbench_ms.specs.suite import Suite
+from robustbench_ms.specs.source import Source
 
-__all__ = ["open_cifar", "open_cifar_c"]
+__all__ = ["index_cifar", "index_cifar_c"]
 
 _FOLDERS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 _RECORDS = {
@@ -37,22 +39,25 @@ _RECORDS = {
 }
 
 
-def open_cifar(suite: Suite, places: Places, condition: Condition) -> Images:
+def index_cifar(source: Source, places: Places, condition: Condition) -> Index:
     """A split in the official order: plain arrays where they are, else torchvision's folder, downloaded if need be."""
     del condition
-    return _open_clean(suite, places, suite.dataset)
+    return _clean(source, places, source.dataset)
 
 
-def _open_clean(suite: Suite, places: Places, dataset: str) -> Images:
+def _clean(source: Source, places: Places, dataset: str) -> Index:
     folder = places.data / dataset
-    images_at, labels_at = folder / f"{suite.split}_images.npy", folder / f"{suite.split}_labels.npy"
+    images_at, labels_at = folder / f"{source.split}_images.npy", folder / f"{source.split}_labels.npy"
     if images_at.exists() or labels_at.exists():
-        return open_pair(images_at, labels_at, suite, places)
-    images, targets, digest = _torchvision(dataset, folder, suite.split == "train")
-    labels = check_labels(targets, suite.classes or 0, len(images), folder)
-    check_digest(digest, suite.sha256.get("images"), f"{folder}: images")
-    check_digest(array_digest(labels), suite.sha256.get("labels"), f"{folder}: labels")
-    return Images(images, labels, np.arange(len(labels)), suite.classes or 0, pair_digest(digest, labels))
+        return index_pair(images_at, labels_at, source, places)
+    images, targets, digest = _torchvision(dataset, folder, source.split == "train")
+    labels = check_labels(targets, source.classes or 0, len(images), folder)
+    asked = array_digest(labels)
+    check_digest(digest, source.sha256.get("images"), f"{folder}: images")
+    check_digest(asked, source.sha256.get("labels"), f"{folder}: labels")
+    ids, classes = np.arange(len(labels)), source.classes or 0
+    stack = ImageStack(images, labels, ids, classes, pair_digest(digest, labels))
+    return Index(ids, layout_of(images, channels_last=True), classes, asked, lambda _: stack)
 
 
 @lru_cache(maxsize=2)
@@ -72,39 +77,38 @@ def _torchvision(dataset: str, folder: Path, train: bool) -> tuple[NDArray[np.ui
     return images, np.asarray(found.targets, dtype=np.int64), array_digest(images)
 
 
-def open_cifar_c(suite: Suite, places: Places, condition: Condition) -> Images:
+def index_cifar_c(source: Source, places: Places, condition: Condition) -> Index:
     """The published corrupted test set: severity s of `<corruption>.npy` is rows (s-1)*n..s*n; clean is CIFAR's own."""
-    base = suite.dataset.removesuffix("-c")
+    base = source.dataset.removesuffix("-c")
     if not condition:
-        return _open_clean(replace(suite, sha256={}), places, base)
+        return _clean(replace(source, sha256={}), places, base)
     wanted = dict(condition)
     folder = next(
-        (f for f in (places.data / _FOLDERS[base], places.data / suite.dataset) if f.is_dir()), None
+        (f for f in (places.data / _FOLDERS[base], places.data / source.dataset) if f.is_dir()), None
     )
     if folder is None:
         raise BadFile(
-            f"{suite.dataset}: {places.data / _FOLDERS[base]} is missing; unpack {_FOLDERS[base]}.tar from "
+            f"{source.dataset}: {places.data / _FOLDERS[base]} is missing; unpack {_FOLDERS[base]}.tar from "
             f"{_RECORDS[base]} there"
         )
     images_at, labels_at = folder / f"{wanted['corruption']}.npy", folder / "labels.npy"
-    images = load_array(images_at, suite.dataset)
+    images = load_array(images_at, source.dataset)
     last = check_images(images, images_at)
-    labels = check_labels(load_array(labels_at, suite.dataset), suite.classes or 0, len(images), labels_at)
+    labels = check_labels(load_array(labels_at, source.dataset), source.classes or 0, len(images), labels_at)
     if len(images) % 5:
         raise UserError(
             f"{images_at} holds {len(images)} images, which are no five severities of equal length"
         )
     n = len(images) // 5
     rows = slice((wanted["severity"] - 1) * n, wanted["severity"] * n)
-    digest = array_digest(images, images_at, places.cache)
-    check_digest(digest, suite.sha256.get(wanted["corruption"]), str(images_at))
-    check_digest(array_digest(labels), suite.sha256.get("labels"), str(labels_at))
-    return Images(
-        images[rows],
-        labels[rows],
-        np.arange(n),
-        suite.classes or 0,
-        pair_digest(digest, labels),
-        channels_last=last,
-        corrupted=True,
-    )
+    found, ids, classes = labels[rows], np.arange(n), source.classes or 0
+    check_digest(array_digest(labels), source.sha256.get("labels"), str(labels_at))
+
+    def opened(canvas: str) -> ImageStack:
+        del canvas  # "stored", the only one
+        digest = array_digest(images, images_at, places.cache)
+        check_digest(digest, source.sha256.get(wanted["corruption"]), str(images_at))
+        told = pair_digest(digest, labels)
+        return ImageStack(images[rows], found, ids, classes, told, channels_last=last, corrupted=True)
+
+    return Index(ids, layout_of(images, channels_last=last), classes, array_digest(found), opened)

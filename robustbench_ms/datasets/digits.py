@@ -13,24 +13,27 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.datasets.images import Images, array_digest, check_digest, pair_digest
+from robustbench_ms.datasets.images import ImageStack, array_digest, check_digest, layout_of, pair_digest
+from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
-from robustbench_ms.specs.suite import Suite
+from robustbench_ms.specs.source import Source
 
-__all__ = ["open_digits"]
+__all__ = ["index_digits"]
 
 
-def open_digits(suite: Suite, places: Places, condition: Condition) -> Images:
+def index_digits(source: Source, places: Places, condition: Condition) -> Index:
     """A split of the digits; the ids are indices in the library's order."""
     del places, condition
     images, labels = _all()
     test = np.array(json.loads(files(__package__).joinpath("digits_test.json").read_text()), dtype=np.int64)
-    ids = test if suite.split == "test" else np.setdiff1d(np.arange(len(labels)), test)
-    digest = array_digest(images[ids])
-    check_digest(digest, suite.sha256.get("images"), "digits: images")
-    check_digest(array_digest(labels[ids]), suite.sha256.get("labels"), "digits: labels")
-    return Images(images[ids], labels[ids], ids, 10, pair_digest(digest, labels[ids]))
+    ids = test if source.split == "test" else np.setdiff1d(np.arange(len(labels)), test)
+    images, labels = images[ids], labels[ids]
+    digest, asked = array_digest(images), array_digest(labels)
+    check_digest(digest, source.sha256.get("images"), "digits: images")
+    check_digest(asked, source.sha256.get("labels"), "digits: labels")
+    stack = ImageStack(images, labels, ids, 10, pair_digest(digest, labels))
+    return Index(ids, layout_of(images, channels_last=True), 10, asked, lambda _: stack)
 
 
 @lru_cache(maxsize=1)

@@ -5,23 +5,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, rows_of_one_shape
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.files import replacing
 
-__all__ = ["Images", "array_digest", "load_array", "subset"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["ImageStack", "array_digest", "layout_of", "load_array"]
 
 
 @dataclass(frozen=True)
-class Images:
-    """A split under one condition.
+class ImageStack:
+    """A split of images of one size under one condition.
 
     `images` uint8, (N, H, W, C) or (N, C, H, W), C = 1 or 3, any array that slices (a memory map does);
     `labels` and `ids` int64 (N,). The ids key the randomness: the index in the official order.
@@ -36,46 +40,36 @@ class Images:
     channels_last: bool = True
     corrupted: bool = False
     """They are corrupted already, as published."""
-    chosen: NDArray[np.int64] | None = None
-    """Rows of `images` that make up a keyed subset; None means all."""
-
-    def __len__(self) -> int:
-        """Samples."""
-        return len(self.ids)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of every image."""
-        _, *rest = self.images.shape
-        if self.channels_last:
-            height, width, channels = rest
-        else:
-            channels, height, width = rest
-        return channels, height, width
+    def facts(self) -> DataFacts:
+        """What is known of them."""
+        layout = layout_of(self.images, channels_last=self.channels_last)
+        return DataFacts(len(self.ids), self.sha256, self.ids, None, self.classes, self.corrupted, layout)
 
-    def batch(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Samples start..stop as a contiguous copy, uint8 (N, C, H, W)."""
-        rows = self.images[start:stop] if self.chosen is None else self.images[self.chosen[start:stop]]
+    def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """Rows in their order, as many as hold `size` numbers."""
+        return rows_of_one_shape(self.facts, size)
+
+    def load(self, rows: NDArray[np.int64], device: torch.device) -> Batch:
+        """Samples uint8 (k, C, H, W) and labels int64 (k,) on the device."""
+        import torch
+
+        # A slice of a memory map is read at once, single rows one by one.
+        follow = len(rows) > 0 and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
+        where: Any = slice(int(rows[0]), int(rows[0]) + len(rows)) if follow else rows
+        stack = self.images[where].transpose(0, 3, 1, 2) if self.channels_last else self.images[where]
         # A copy even where the file has this layout: torch takes no read-only memory, and a map must not be written to.
-        return np.array(rows.transpose(0, 3, 1, 2) if self.channels_last else rows, order="C")
+        samples, labels = torch.from_numpy(np.array(stack, order="C")), torch.from_numpy(self.labels[rows])
+        if device.type != "cpu":
+            samples, labels = (t.pin_memory().to(device, non_blocking=True) for t in (samples, labels))
+        return Batch(samples, labels, self.ids[rows], np.asarray(rows))
 
 
-def subset(data: Images, limit: int) -> Images:
-    """A fixed subset of `limit` samples, keyed by their ids alone, in the order of the split."""
-    if limit >= len(data):
-        return data
-    rows = np.sort(_ranked(data.ids.tobytes())[:limit])
-    return replace(data, labels=data.labels[rows], ids=data.ids[rows], chosen=rows)
-
-
-@lru_cache(maxsize=4)  # a data set is opened once a condition, with the same ids
-def _ranked(ids: bytes) -> NDArray[np.int64]:
-    """The rows of int64 ids in the order in which limits take them."""
-    # A hash of the id, so that a smaller limit is a subset of a larger one and order plays no part.
-    rank = [
-        int.from_bytes(hashlib.sha256(b"limit %d" % i).digest()[:8]) for i in np.frombuffer(ids, np.int64)
-    ]
-    return np.argsort(np.array(rank, dtype=np.uint64), kind="stable")
+def layout_of(images: NDArray[Any], *, channels_last: bool) -> Images:
+    """The layout of a stack (N, H, W, C) or (N, C, H, W)."""
+    _, *rest = images.shape
+    return Images(rest[2], rest[0], rest[1]) if channels_last else Images(*rest)
 
 
 def load_array(path: Path, what: str) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from robustbench_ms.errors import BadFile, UnknownName, UserError, suggest
 from robustbench_ms.evaluation.cells import is_old, read_cell
 from robustbench_ms.records.record import Measurement, Record, read_record
 from robustbench_ms.records.samples import Samples, samples_path
+from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.scores import mean_with_stderr
 
@@ -162,7 +163,7 @@ def _folder(folder: Path) -> Checked:
             continue
         faults += [f"{path}: {fault}" for fault in _digest_of(cell.question, path.stem.partition("-")[0])]
         try:
-            again = _values_again(str(cell.question.get("task")), cell.outcomes)
+            again = _values_again(cell.question, cell.outcomes)
         except UnknownName as error:
             notes[f"{folder}: values that cannot be made again: {error}"] = None
             continue
@@ -177,11 +178,12 @@ def _folder(folder: Path) -> Checked:
     return Checked(folder, len(paths) - old, tuple(faults), tuple(notes))
 
 
-def _values_again(task: str, outcomes: Outcomes) -> Mapping[str, Mapping[str, float]]:
+def _values_again(question: Mapping[str, Any], outcomes: Outcomes) -> Mapping[str, Mapping[str, float]]:
     """{measure: {mean, stderr}} of a cell's outcomes, by the task's own measures; UnknownName for a strange task."""
     from robustbench_ms.catalog.registry import task_of  # and through it what the task imports
 
-    return task_of(task).score(outcomes.samples)
+    suite = Suite(name="", task=str(question.get("task")), dataset=str(question.get("dataset")))
+    return task_of(suite).score(outcomes.samples)
 
 
 def _apart(

@@ -26,6 +26,8 @@ __all__ = ["Claims"]
 
 _TAKEN = {errno.EACCES, errno.EAGAIN}
 _CLOSED = -1
+_NOBODYS = 16**15
+"""A byte that no digest names, to see whether there are locks."""
 _PAUSE = 0.01
 """Seconds until a lock is asked for again that the kernel took for a deadlock."""
 
@@ -101,10 +103,11 @@ class Claims:
         self._path = folder / ".claims"
         self._mine: dict[int, _Open] = {}
         self._without: str | None = None
+        self._known()
 
     @property
     def note(self) -> str | None:
-        """One sentence where platform or disk have no locks, known after the first claim; None where they have."""
+        """One sentence where platform or disk have no locks; None where they have."""
         if self._without is None:
             return None
         return (
@@ -112,26 +115,25 @@ class Claims:
             "with equal values"
         )
 
-    def claim(self, protocol: str, subject: str) -> bool:
-        """Claim a cell, without waiting: whether it is the caller's now.
+    def claim(self, *what: str) -> bool:
+        """Claim what is named (a cell: its protocol and subject), without waiting: whether it is the caller's now.
 
         Who has it looks into the cache again, measures, writes and releases it. Where there are no locks only claims of
         this process exclude each other.
         """
-        at, known = _byte(protocol, subject), self._known()
+        at, known = _byte(*what), self._known()
         if known is None:
             return True
         with known.free:
             if at in known.held or not known.lock(at):
                 return False
             known.held.add(at)
-        self._without = known.without
         self._mine[at] = known
         return True
 
-    def release(self, protocol: str, subject: str) -> None:
-        """Give back a cell; nothing happens where it was not claimed here, or before a fork."""
-        at = _byte(protocol, subject)
+    def release(self, *what: str) -> None:
+        """Give it back; nothing happens where it was not claimed here, or before a fork."""
+        at = _byte(*what)
         known = self._mine.pop(at, None)
         if known is not None:
             _give_back(known, at)
@@ -173,6 +175,8 @@ class Claims:
                     self._without = error.strerror
                     return None
                 found = _open.setdefault(_identity(os.fstat(file)), _Open(file))
+                if found.lock(_NOBODYS):
+                    found.unlock(_NOBODYS)
             self._without = found.without
             return found
 

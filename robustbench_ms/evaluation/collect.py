@@ -12,46 +12,48 @@ import numpy as np
 
 from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.evaluation.cells import FinishedCell
-from robustbench_ms.evaluation.environment import describe_environment
+from robustbench_ms.evaluation.jobs import Conditions
+from robustbench_ms.evaluation.store import Report
 from robustbench_ms.records.record import Environment, Measurement, Record
 from robustbench_ms.records.samples import Samples
 from robustbench_ms.records.upgrades import GROUPS
+from robustbench_ms.specs.card import Input
 from robustbench_ms.specs.conditions import Condition, key
-from robustbench_ms.specs.suite import Suite
-from robustbench_ms.subjects.identity import Subject, digest
+from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import Model
-from robustbench_ms.tasks.protocol import Data, Task
 
-__all__ = ["collect"]
+__all__ = ["collect", "described_card"]
 
 Rows = Sequence[tuple[Condition, Mapping[str, Any], FinishedCell | None]]
 """Condition, readable fields of its protocol, and the finished cell if there is one."""
 
 
 def collect(
-    suite: Suite,
-    model: Model,
-    subject: Subject,
+    shown: Conditions,
+    report: Report,
     rows: Rows,
-    errors: Mapping[Condition, str],
+    failure: tuple[str, str] | None,
     started: str,
-    task: Task,
-    data: Data,
 ) -> tuple[Record, Samples]:
-    """The record of one card and its per-sample arrays; a cell that is neither finished nor failed is left out."""
+    """The record of one card and its per-sample arrays; a cell that is neither finished nor failed is left out.
+
+    `failure` is the key of the cell at which the card was stopped, and why. No model is loaded.
+    """
     shared = {
         name: value
         for name, value in rows[0][1].items()
         if all(name in fields and fields[name] == value for _, fields, _ in rows)
     }
-    here, environments = describe_environment(model.device), list[Environment]()
+    environments: list[Environment] = []
     measurements = []
     for condition, fields, cell in rows:
         # A cell that failed here and was finished elsewhere, by the same subject, is finished.
-        error = errors.get(condition) if cell is None else None
-        if cell is None and error is None:
-            continue
-        environment = here if cell is None or cell.environment is None else cell.environment
+        error = None
+        if cell is None:
+            if failure is None or failure[0] != key(condition):
+                continue
+            error = failure[1]
+        environment = report.environment if cell is None or cell.environment is None else cell.environment
         if environment not in environments:
             environments.append(environment)
         measurements.append(
@@ -67,11 +69,13 @@ def collect(
                 environment=environments.index(environment),
             )
         )
-    warnings = list(subject.warnings)
+    warnings = list(report.warnings)
     clean = next((cell for condition, _, cell in rows if not condition and cell), None)
     if clean is not None:
-        assumed = f" (input: {model.card.input.describe()})"
-        warnings += [doubt + assumed for doubt in task.doubts(clean.values, data)]
+        facts = shown.data(shown.conditions[0]).facts
+        assumed = f" (input: {Input(**_tuples(report.card['input'])).describe()})"
+        warnings += [doubt + assumed for doubt in shown.task.doubts(clean.values, facts)]
+    suite = shown.suite
     record = Record(
         suite={
             "name": suite.label,
@@ -82,19 +86,24 @@ def collect(
             "limit": suite.limit,
             "seed": suite.seed,
         },
-        card=_card(model),
-        subject={"digest": subject.digest, **subject.fields},
-        health={"warnings": warnings, "nondeterministic": subject.nondeterministic},
-        environments=tuple(environments) or (here,),
+        card=report.card,
+        subject={"digest": report.subject, **report.fields},
+        health={"warnings": warnings, "nondeterministic": report.nondeterministic},
+        environments=tuple(environments) or (report.environment,),
         started=started,
         measurements=tuple(measurements),
         task=suite.task,
-        measures=dict.fromkeys(task.metrics, 1),
+        measures=dict.fromkeys((name for m in measurements for name in (*m.values, *m.absent)), 1),
     )
     return record, _samples(rows)
 
 
-def _card(model: Model) -> dict[str, Any]:
+def _tuples(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+
+
+def described_card(model: Model) -> dict[str, Any]:
+    """A card as its record has it, its input completed; plain data."""
     card = model.card
     build = card.build if isinstance(card.build, str) else _spelled(card.build)
     weights = card.weights[0] if card.weights else None

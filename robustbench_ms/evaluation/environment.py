@@ -39,6 +39,7 @@ def describe_environment(device: torch.device) -> Environment:
         cuda=torch.version.cuda if device.type == "cuda" else None,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         cpu=f"{_cpu()}, {len(os.sched_getaffinity(0))} cores",
+        threads=torch.get_num_threads() if device.type == "cpu" else None,
         os=f"{platform.system()} {platform.machine()}",
         packages={name: found for name in _PACKAGES if (found := _version(name))},
     )

@@ -8,7 +8,17 @@ from pathlib import Path
 
 from robustbench_ms.records.record import Record
 
-__all__ = ["BatchDone", "CellDone", "CellStarted", "Event", "Note", "Planned", "RecordDone", "Trouble"]
+__all__ = [
+    "BatchDone",
+    "CellDone",
+    "CellStarted",
+    "CellsFound",
+    "Event",
+    "Note",
+    "Planned",
+    "RecordDone",
+    "Trouble",
+]
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,15 @@ class Planned:
     """Cells that are finished already."""
     answers: int
     """Samples to answer, one a card and image."""
+
+
+@dataclass(frozen=True)
+class CellsFound:
+    """Cells turned out to be finished, here before or by another worker since."""
+
+    key: str
+    cards: tuple[str, ...]
+    answers: int
 
 
 @dataclass(frozen=True)
@@ -73,4 +92,4 @@ class RecordDone:
     """False where the file held these answers already."""
 
 
-Event = Planned | CellStarted | BatchDone | CellDone | Note | Trouble | RecordDone
+Event = Planned | CellsFound | CellStarted | BatchDone | CellDone | Note | Trouble | RecordDone

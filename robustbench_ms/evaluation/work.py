@@ -1,159 +1,236 @@
-"""Answering one condition: batch > card.
+"""The loop of a worker: it loads each card once, asks it the probe, takes jobs and answers what is its own.
 
-Each batch is loaded once, corrupted once (on a GPU while the batch before it is answered) and shown to every card.
+Workers meet in the store alone. Whether they are one process or many, on one machine or several, the loop is this one.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from robustbench_ms.errors import DeviceLost
-from robustbench_ms.evaluation.cells import FinishedCell
-from robustbench_ms.evaluation.events import BatchDone, Event, Note, Trouble
-from robustbench_ms.evaluation.jobs import Question
+from robustbench_ms.evaluation.answer import Runner, Shows, measure
+from robustbench_ms.evaluation.collect import described_card
+from robustbench_ms.evaluation.environment import describe_environment
+from robustbench_ms.evaluation.events import CellDone, CellsFound, CellStarted, Event, Note, Planned, Trouble
+from robustbench_ms.evaluation.jobs import Conditions, Job, Question, fitting_batch, fitting_step
+from robustbench_ms.evaluation.store import Report, Store
+from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import Condition, key
-from robustbench_ms.specs.places import Places
-from robustbench_ms.specs.suite import Suite
-from robustbench_ms.subjects.devices import lost_devices, out_of_memory
-from robustbench_ms.subjects.identity import Subject
-from robustbench_ms.subjects.loading import Model
-from robustbench_ms.tasks.outcomes import Outcomes
-from robustbench_ms.tasks.protocol import Batch, Task
+from robustbench_ms.specs.settings import Settings
+from robustbench_ms.subjects.devices import find_device, lost_devices
+from robustbench_ms.subjects.identity import Unwell, exact_arithmetic, identify
+from robustbench_ms.subjects.loading import Model, blame, load_model
 
-__all__ = ["Runner", "measure"]
+__all__ = ["work"]
 
-
-@dataclass
-class Runner:
-    """A card that answers, and what became of it."""
-
-    model: Model
-    subject: Subject
-    batch: int
-    """How many samples it takes at once; halved when memory runs out."""
-    errors: dict[Condition, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The card's name."""
-        return self.model.card.name
+PAUSE = 0.1
+"""Seconds between two looks at what others are measuring."""
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """A batch as it is shown, and what it took to make it."""
+def work(
+    shown: Conditions, cards: Sequence[Card], jobs: Iterable[Job], store: Store, settings: Settings
+) -> Iterator[Event]:
+    """Answer the jobs that no other worker answers, until all of them are finished or failed.
 
-    batch: Batch
-    data_seconds: float
-    corruption_seconds: float
-
-
-def measure(
-    suite: Suite,
-    task: Task,
-    places: Places,
-    asked: Question,
-    runners: Iterable[Runner],
-    step: int,
-    device: torch.device,
-    ahead: ThreadPoolExecutor,
-) -> Generator[Event, None, list[tuple[Runner, FinishedCell]]]:
-    """Answer one condition; yields events and returns [(runner, finished cell)]."""
-    data = task.open(suite, places, asked.condition)
-    active = list(runners)
-    outcomes: dict[str, list[dict[str, Tensor]]] = {r.name: [] for r in active}
-    seconds = {r.name: {"data": 0.0, "corruption": 0.0, "model": 0.0, "scoring": 0.0} for r in active}
-
-    def show(start: int) -> _Shown:
-        begin = time.perf_counter()
-        with torch.inference_mode():
-            batch = task.load(data, start, min(start + step, len(data)), device)
-            loaded = time.perf_counter()
-            batch = task.corrupt(batch, suite, asked.condition)
-        return _Shown(batch, loaded - begin, time.perf_counter() - loaded)
-
-    for shown in _made(show, range(0, len(data), step), ahead if device.type == "cuda" else None):
-        for runner in list(active):
-            begin = time.perf_counter()
-            halved = runner.batch
-            try:
-                with lost_devices(), torch.inference_mode():
-                    outputs = _answer(runner, shown.batch.samples)
-                    answered = time.perf_counter()
-                    outcomes[runner.name].append(task.outcomes(outputs, shown.batch.targets))
-            except DeviceLost:
-                raise
-            except Exception as error:  # noqa: BLE001 - any failure of a stranger's model stops that model alone
-                runner.errors[asked.condition] = f"{type(error).__name__}: {error}".splitlines()[0]
-                active.remove(runner)
-                yield Trouble(runner.name, f"{key(asked.condition)}: {runner.errors[asked.condition]}")
-                continue
-            if runner.batch < halved:
-                yield Note(f"model {runner.name}: memory ran out; its batch is now {runner.batch}")
-            spent = seconds[runner.name]
-            spent["data"] += shown.data_seconds
-            spent["corruption"] += shown.corruption_seconds
-            spent["model"] += answered - begin
-            spent["scoring"] += time.perf_counter() - answered
-        yield BatchDone(key(asked.condition), len(shown.batch.ids) * len(active))
-        if not active:
-            break
-
-    finished = []
-    for runner in active:
-        begin = time.perf_counter()
-        parts = outcomes[runner.name]
-        rows = {name: np.concatenate([part[name].cpu().numpy() for part in parts]) for name in parts[0]}
-        broken = [name for name, row in rows.items() if row.dtype.kind == "f" and not np.isfinite(row).all()]
-        if broken:
-            runner.errors[asked.condition] = f"answers NaN or infinity ({', '.join(broken)})"
-            yield Trouble(runner.name, f"{key(asked.condition)}: {runner.errors[asked.condition]}")
-            continue
-        values = task.score(rows)
-        seconds[runner.name]["scoring"] += time.perf_counter() - begin
-        took = {name: round(value, 3) for name, value in seconds[runner.name].items()}
-        finished.append((runner, FinishedCell(values, Outcomes(rows), len(data), took)))
-    return finished
-
-
-def _made(
-    show: Callable[[int], _Shown], starts: Iterable[int], ahead: ThreadPoolExecutor | None
-) -> Iterator[_Shown]:
-    """Each batch in turn; with `ahead`, made there while the one before it is answered.
-
-    Not on a CPU: model and corruptions take every thread in turn, and side by side they hold each other up.
+    Raises UserError where a card cannot be loaded or the store cannot keep what is measured, DeviceLost where the
+    process cannot go on.
     """
-    if ahead is None:
-        yield from map(show, starts)
-        return
-    submitted = (ahead.submit(show, start) for start in starts)
-    # In pairs, so that the next is submitted before this one is waited for.
-    for made, _ in pairwise(chain(submitted, [Future()])):
-        yield made.result()
+    device = find_device(settings.device)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    worker = _Worker(shown, store, settings, device)
+    lost = False
+    try:
+        yield from worker.load(cards)
+        yield from worker.answer(jobs)
+    except DeviceLost:
+        lost = True
+        raise
+    finally:
+        store.release(lost=lost)
 
 
-def _answer(runner: Runner, samples: Tensor) -> Tensor:
-    """Raw outputs of a batch; where memory runs out, the runner's batch is halved and the rest goes on in halves."""
-    answers: list[Tensor] = []
-    done = 0
-    while done < len(samples):
-        part = samples[done : done + runner.batch]
+class _Worker:
+    """What the loop keeps between its jobs."""
+
+    def __init__(self, shown: Conditions, store: Store, settings: Settings, device: torch.device) -> None:
+        self.shown, self.store, self.device = shown, store, device
+        self.values = shown.first.layout.values
+        self.batch = settings.batch_size or fitting_batch(self.values, device)
+        self.step = settings.batch_size or fitting_step(self.batch, self.values, device)
+        self.environment = describe_environment(device)
+        self.runners: dict[str, Runner] = {}
+        self.found: set[tuple[Condition, str]] = set()
+        """Cells that were told to be finished already."""
+
+    def load(self, cards: Sequence[Card]) -> Iterator[Event]:
+        """Load and probe every card, those first that no other worker is at."""
+        waiting = list(cards)
+        while waiting:
+            later = []
+            for card in waiting:
+                deaths = self.store.begin_probe(card.name)
+                if deaths is None:
+                    later.append(card)
+                    continue
+                try:
+                    if self.store.failed(card.name) is None:
+                        yield from self._probe(card)
+                finally:
+                    self.store.end_probe(card.name)
+            if len(later) == len(waiting):
+                time.sleep(PAUSE)
+            waiting = later
+
+    def _probe(self, card: Card) -> Iterator[Event]:
+        facts = self.shown.data(self.shown.conditions[0]).facts
+        with lost_devices():
+            model = load_model(card, self.shown.first, device=self.device, places=self.shown.places)
         try:
-            answers.append(runner.model(part))
-        except Exception as error:
-            if not out_of_memory(error) or len(part) == 1:
-                raise
-            runner.batch = max(1, len(part) // 2)
-            if part.device.type == "cuda":
-                torch.cuda.empty_cache()
-            continue
-        done += len(part)
-    return answers[0] if len(answers) == 1 else torch.cat(answers)
+            with blame(card):
+                found = self.shown.task.calibrate(model, self.shown.source, self.shown.places)
+                model = replace(model, calibration=found)
+                described = identify(model, self.shown.task, facts, self.batch)
+        except Unwell as error:
+            self.store.fail(card.name, "probe", str(error))
+            yield Trouble(card.name, str(error))
+            return
+        environment = self.environment
+        report = Report(
+            described_card(model), described.digest, described.fields, described.warnings,
+            described.nondeterministic, environment,
+        )  # fmt: skip
+        first = self.store.pinned(card.name) is None
+        holds = self.store.pin(card.name, report)
+        if holds.subject != report.subject:
+            apart = [
+                f"{name} {mine} instead of {theirs}"
+                for name, mine, theirs in (
+                    ("threads", environment.threads, holds.environment.threads),
+                    ("device", environment.device, holds.environment.device),
+                    ("cpu", environment.cpu, holds.environment.cpu),
+                    ("torch", environment.torch, holds.environment.torch),
+                )
+                if mine != theirs
+            ]
+            why = f" ({', '.join(apart)})" if apart else ""
+            yield Note(
+                f"model {card.name}: this worker's raw answers are others than the first one's{why}; it leaves the "
+                "model to the others"
+            )
+            return
+        if first:
+            yield from _notes(model, described.warnings)
+        self.runners[card.name] = Runner(model, described, self.batch)
+
+    def answer(self, jobs: Iterable[Job]) -> Iterator[Event]:
+        """Take the jobs in turn, and those again of which others had cells, until nothing is left."""
+        if isinstance(jobs, Sequence):  # of a queue nobody knows what it will bring
+            yield from self._plan(jobs)
+        waited = False
+        with lost_devices(), exact_arithmetic(), ThreadPoolExecutor(1, "corrupting") as ahead:
+            pending = jobs
+            while True:
+                later, measured = [], False
+                for job in pending:
+                    busy, some = yield from self._job(job, ahead)
+                    later += [busy] if busy is not None else []
+                    measured |= some
+                if not later:
+                    return
+                if not measured:
+                    if not waited:
+                        waited = True
+                        keys = key(later[0].condition) + (
+                            f" and {len(later) - 1} more" if len(later) > 1 else ""
+                        )
+                        yield Note(f"waiting for another run, which is measuring {keys}")
+                    time.sleep(PAUSE)
+                pending = later
+
+    def _plan(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        """What is known to be finished before the first job's turn: of data that need not be read for it."""
+        total = sum(len(self._wanted(job)) for job in jobs)
+        for job in jobs:
+            if not self.shown.known(job.condition):
+                continue
+            asked = self.shown.question(job.condition)
+            for runner in self._wanted(job):
+                finished, damage = self.store.finished(asked.protocol, runner.subject.digest)
+                if damage:
+                    yield Note(damage)
+                if finished:
+                    self.found.add((job.condition, runner.name))
+        left = total - len(self.found)
+        yield Planned(total, len(self.found), left * len(self.shown.first.ids))
+
+    def _wanted(self, job: Job) -> list[Runner]:
+        """Its cards that this worker answers for, but for cells that are known to be finished."""
+        names = [
+            name for name in job.cards if name in self.runners and (job.condition, name) not in self.found
+        ]
+        return [self.runners[name] for name in names if self.store.failed(name) is None]
+
+    def _job(self, job: Job, ahead: ThreadPoolExecutor) -> Generator[Event, None, tuple[Job | None, bool]]:
+        """Measure what is this worker's of a job; (what others are at, whether anything was measured)."""
+        wanted = self._wanted(job)
+        if not wanted:
+            return None, False
+        asked = self.shown.question(job.condition)
+        if self.store.pin_data(key(job.condition), asked.protocol) != asked.protocol:
+            yield Note(
+                f"{key(job.condition)}: this worker has other data than the first one; it measures none of it"
+            )
+            return None, False
+        claimed = self.store.claim(
+            asked.protocol, {runner.name: runner.subject.digest for runner in wanted}, key(job.condition)
+        )
+        yield from map(Note, claimed.notes)
+        if claimed.done:
+            self.found |= {(job.condition, name) for name in claimed.done}
+            yield CellsFound(key(job.condition), claimed.done, asked.n * len(claimed.done))
+        if claimed.ours:
+            yield from self._measure(asked, [self.runners[name] for name in claimed.ours], ahead)
+        busy = replace(job, cards=claimed.busy) if claimed.busy else None
+        return busy, bool(claimed.ours)
+
+    def _measure(
+        self, asked: Question, runners: Sequence[Runner], ahead: ThreadPoolExecutor
+    ) -> Iterator[Event]:
+        name = key(asked.condition)
+        yield CellStarted(name, tuple(runner.name for runner in runners))
+        data, perturbation = self.shown.data(asked.condition), self.shown.perturbation(asked.condition)
+        shows = Shows(self.shown.task, data, perturbation, self.step * self.values, self.device, ahead)
+        finished = yield from measure(asked, runners, shows)
+        for runner, answered in finished:
+            cell = replace(
+                answered,
+                question=asked.fields,
+                weights=runner.model.weights_sha256,
+                environment=self.environment,
+            )
+            self.store.keep(asked.protocol, runner.subject.digest, cell)
+            self.found.add((asked.condition, runner.name))
+            yield CellDone(name, runner.name, cell.values)
+        for runner in runners:
+            if runner.error is not None:
+                self.store.fail(runner.name, name, runner.error)
+        self.store.release()
+
+
+def _notes(model: Model, warnings: Sequence[str]) -> Iterator[Note]:
+    if model.card.input.assumed:
+        yield Note(
+            f"model {model.card.name}: nobody said what it wants to be shown; {model.card.input.describe()}"
+        )
+    if own := model.kept_attention():
+        yield Note(
+            f"model {model.card.name}: its backbone keeps attention of its own ({own}) beside what was put in"
+        )
+    for warning in warnings:
+        yield Note(f"model {model.card.name}: {warning}")

@@ -24,6 +24,7 @@ from robustbench_ms.records.summary import SUMMARIES, Z, summarise
 from robustbench_ms.specs.card import Card, Published
 from robustbench_ms.specs.metrics import METRICS
 from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.statistics.intervals import Interval, proportion_interval
 
@@ -241,7 +242,7 @@ def _measure(
 
     empty = replace(places, results=Path(scratch) / "results", cache=Path(scratch) / "cache")
     records, stopped = {}, {}
-    for event in watch(run(suite, cards, empty, device=device, batch_size=batch_size)):
+    for event in watch(run(suite, cards, empty, Settings(device, batch_size))):
         if isinstance(event, RecordDone):
             records[event.record.name] = event.record
         elif isinstance(event, Trouble):

@@ -18,6 +18,7 @@ from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.record import Record, read_record
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
 
 __all__ = ["gate_models", "gate_record", "rules_of"]
@@ -99,7 +100,7 @@ def gate_models(
             from robustbench_ms.evaluation.run import run
 
             kept = replace(places, results=Path(scratch))
-            for event in watch(run(suite, wanted, kept, device=device, batch_size=batch_size)):
+            for event in watch(run(suite, wanted, kept, Settings(device, batch_size))):
                 if isinstance(event, RecordDone):
                     records[event.record.name] = event.record
                 elif isinstance(event, Trouble):

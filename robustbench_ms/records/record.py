@@ -80,6 +80,8 @@ class Environment:
     cpu: str
     os: str
     packages: Mapping[str, str]
+    threads: int | None = None
+    """Of a worker on a CPU, where its answers' last bits depend on it; None where that was not kept."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ class Places:
             cache=_folder(cache, "RBMS_CACHE", home),
         )
 
-    def writable(self, folder: Path, what: str) -> Path:
+    @staticmethod
+    def writable(folder: Path, what: str) -> Path:
         """Make `folder`, free it of what dead writers left, and return it.
 
         A UserError says that it cannot be written, before any work is done.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.errors import UserError
+from robustbench_ms.specs.source import Source
 
 __all__ = ["Suite"]
 
@@ -41,6 +42,8 @@ class Suite:
     sha256: Mapping[str, str] = field(default_factory=dict)
     """Expected digests of the data's arrays."""
     gate: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of its task and its data set, those that their rows list."""
     folder: Path | None = None
 
     @property
@@ -51,6 +54,13 @@ class Suite:
             + (f"-limit{self.limit}" if self.limit else "")
             + (f"-seed{self.seed}" if self.seed else "")
         )
+
+    def source(self, wants: tuple[str, ...] = ("label",)) -> Source:
+        """What it shows, of which its task wants that."""
+        return Source(
+            self.dataset, self.split, self.limit, self.classes, self.files, self.sha256, self.folder, wants,
+            self.options,
+        )  # fmt: skip
 
     def limited(self, limit: int | None = None, seed: int | None = None) -> Suite:
         """This suite on a keyed subset, or with another seed of the corruptions."""

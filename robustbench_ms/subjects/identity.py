@@ -14,19 +14,21 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from robustbench_ms.datasets.protocol import DataFacts
 from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.devices import lost_devices
 from robustbench_ms.subjects.loading import Model
 from robustbench_ms.subjects.weights import state_digest
-from robustbench_ms.tasks.protocol import Data, Task
+from robustbench_ms.tasks.answers import Answers
+from robustbench_ms.tasks.protocol import Perturbation, Task
 
 __all__ = ["Subject", "Unwell", "digest", "exact_arithmetic", "identify", "question"]
 
@@ -37,7 +39,9 @@ def digest(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def question(task: Task, suite: Suite, data: Data, condition: Condition) -> dict[str, Any]:
+def question(
+    task: Task, suite: Suite, facts: DataFacts, perturbation: Perturbation | None, condition: Condition
+) -> dict[str, Any]:
     """The readable fields of one cell's protocol: all that fixes what is asked, and not the suite's name."""
     return {
         "task": suite.task,
@@ -46,7 +50,9 @@ def question(task: Task, suite: Suite, data: Data, condition: Condition) -> dict
         "split": suite.split,
         "limit": suite.limit,
         "canvas": suite.canvas,
-        **task.question(suite, data, condition),
+        **task.question(facts),
+        **dict(condition),
+        **(perturbation.question(condition) if condition and perturbation is not None else {}),
     }
 
 
@@ -69,7 +75,7 @@ class Subject:
         return digest(self.fields)
 
 
-def identify(model: Model, task: Task, data: Data, batch: int) -> Subject:
+def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
     """Ask a model the probe and learn who it is, and whether it is well.
 
     `batch`, how many samples will be shown at once, is part of a subject in less than fp32, where it changes answers.
@@ -82,27 +88,30 @@ def identify(model: Model, task: Task, data: Data, batch: int) -> Subject:
     )  # before it is asked: a part that stays in train mode changes with each batch
     try:
         with lost_devices(), exact_arithmetic(deterministic=True):
-            probe = task.probe(data).to(model.device)
-            first, second = model(probe), model(probe)
-            halves = torch.cat([model(probe[:1]), model(probe[1:])])
+            probe = task.probe(facts.layout)
+            probe = replace(probe, samples=probe.samples.to(model.device))
+            first, second = task.ask(model, probe), task.ask(model, probe)
+            parts = (probe.part(0, 1), probe.part(1, len(probe)))
+            halves = Answers.joined([task.ask(model, part) for part in parts])
     except (UserError, DeviceLost):
         raise
     except Exception as error:
         raise Unwell(f"it raises {type(error).__name__} on the probe: {error}") from error
-    if not bool(torch.isfinite(first).all()):
+    if not first.finite:
         raise Unwell("it answers NaN or infinity on the probe")
-    found = task.health(first, data)
-    spread = float(first.std()) or 1.0
-    if float((first - halves).abs().max()) > 1e-2 * spread:
+    found = task.health(first, facts)
+    if first.differ(halves):
         found.append("its answer to a sample depends on the batch")
     if stuck := model.parts_in_train_mode():
         found.append(f"parts stay in train mode after eval(): {', '.join(stuck[:3])}")
-    steady = torch.equal(first, second)
+    steady = first.equals(second)
     fields: dict[str, Any] = {"weights": weights}
     if model.card.precision != "fp32":
         fields["batch_size"] = batch
+    if model.calibration:
+        fields["calibration"] = dict(model.calibration)
     if steady:
-        fields["outputs"] = hashlib.sha256(first.cpu().contiguous().numpy().tobytes()).hexdigest()
+        fields["outputs"] = first.digest
     else:
         found.append("it answers the same question differently each time (nondeterministic)")
         fields |= {

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Input
+from robustbench_ms.tasks.protocol import Geometry
 
 __all__ = ["Preprocess"]
 
@@ -36,9 +37,16 @@ class Preprocess:
 
     def __call__(self, images: Tensor) -> Tensor:
         """float32 (N, C', H', W')."""
+        return self.shown(images)[0]
+
+    def shown(self, images: Tensor) -> tuple[Tensor, Geometry]:
+        """The same, and how it came about."""
         images = self._to_channels(images)
-        shown = self._fit(images) if self._input.size else images.float()
-        return shown * self._scale + self._shift
+        height, width = images.shape[-2:]
+        geometry = Geometry((height, width), (height, width), (0, 0))
+        if self._input.size:
+            images, geometry = self._fit(images)
+        return images.float() * self._scale + self._shift, geometry
 
     def _to_channels(self, images: Tensor) -> Tensor:
         wanted = self._input.channels
@@ -50,7 +58,7 @@ class Preprocess:
             return images.expand(-1, 3, -1, -1)
         return images.flip(1) if wanted == "BGR" else images
 
-    def _fit(self, images: Tensor) -> Tensor:
+    def _fit(self, images: Tensor) -> tuple[Tensor, Geometry]:
         from torchvision.transforms.v2 import functional as tv
 
         size, wanted = self._input.size or 0, self._input
@@ -71,8 +79,11 @@ class Preprocess:
             name = "nearest-exact" if wanted.interpolation == "nearest" else wanted.interpolation
             mode = tv.InterpolationMode(name)
             shown = tv.resize(shown, list(goal), interpolation=mode, antialias=True).clamp(0, 255)
+        offset = (0, 0)
         if wanted.fit == "crop":
             shown = tv.center_crop(shown, [size, size])
+            # As center_crop rounds, to the left and to the top.
+            offset = (-round((goal[0] - size) / 2), -round((goal[1] - size) / 2))
         elif wanted.fit == "letterbox":
             shown = tv.pad(shown, [0, 0, size - goal[1], size - goal[0]], fill=114.0)
-        return shown
+        return shown, Geometry((height, width), goal, offset)

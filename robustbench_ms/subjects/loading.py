@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import BadFile, UserError, suggest
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.inputs import Preprocess
 from robustbench_ms.subjects.weights import file_digest, find_weights, load_into
+from robustbench_ms.tasks.protocol import Geometry
 
 __all__ = ["Model", "blame", "build_module", "load_model", "resolve"]
 
@@ -32,22 +34,20 @@ class Model:
     device: torch.device
     weights_sha256: str | None
     """Of the file it was loaded from."""
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    """What its task found for it before the probe; {} for most tasks."""
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Raw outputs (N, classes), float32, of uint8 images (N, C, H, W) on its device."""
-        shown = self.preprocess(images)
+    def prepare(self, samples: Tensor) -> tuple[Tensor, Geometry]:
+        """What its input makes of uint8 samples (N, C, H, W) on its device, and how that came about."""
+        return self.preprocess.shown(samples)
+
+    def forward(self, shown: Tensor) -> Any:
+        """The module's own answer to what it is shown, in the card's precision, in the grad mode of the caller."""
         if self.card.memory_format == "channels_last":
             shown = shown.contiguous(memory_format=torch.channels_last)
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.card.precision)
-        with torch.inference_mode(), _autocast(self.device, kind):
-            outputs = self.module(shown)
-        if isinstance(outputs, (tuple, list)) and outputs and isinstance(outputs[0], Tensor):
-            outputs = outputs[0]  # auxiliary heads come after the first
-        if not isinstance(outputs, Tensor):
-            raise UserError(
-                f"model {self.card.name}: it answers with {type(outputs).__name__}, not a tensor of logits"
-            )
-        return outputs.float()
+        with _autocast(self.device, kind):
+            return self.module(shown)
 
     def kept_attention(self) -> int:
         """How many attention blocks its backbone kept of its own beside those that were put into it."""
@@ -62,11 +62,11 @@ class Model:
         return [name or type(part).__name__ for name, part in self.module.named_modules() if part.training]
 
 
-def load_model(card: Card, *, classes: int, channels: int, device: torch.device, places: Places) -> Model:
-    """Build a card's model, load its one set of weights, and put it on the device in eval mode."""
+def load_model(card: Card, index: Index, *, device: torch.device, places: Places) -> Model:
+    """Build a card's model for the data, load its one set of weights, and put it on the device in eval mode."""
     weights = card.weights[0] if card.weights else None
     with blame(card):
-        module, card = build_module(card, classes)
+        module, card = build_module(card, index.classes)
         sha256 = None
         if weights is not None:
             path = find_weights(weights, card, places)
@@ -80,7 +80,7 @@ def load_model(card: Card, *, classes: int, channels: int, device: torch.device,
             module = module.to(device).eval()
             if card.memory_format == "channels_last":
                 module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Model(card, module, Preprocess(card.input, channels, device), device, sha256)
+        return Model(card, module, Preprocess(card.input, index.layout.channels, device), device, sha256)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["Absent", "Items", "Outcomes", "merged"]
 
 Columns = Mapping[str, NDArray[Any]]
+"""Arrays; before they are merged tensors will do, so that a device need not be waited for at each batch."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def merged(parts: Sequence[tuple[Outcomes, NDArray[np.int64]]]) -> Outcomes:
     `rows` (k,) of all parts together are 0..n-1, each once, in any order; a part's owners count its own samples. Items
     of one sample keep their order.
     """
+    parts = [(_arrays(part), rows) for part, rows in parts]
     rows = np.concatenate([np.asarray(rows, dtype=np.int64) for _, rows in parts])
     if not np.array_equal(np.sort(rows), np.arange(rows.size)):
         raise ValueError("the parts are not the rows of one data set, each once")
@@ -68,3 +70,15 @@ def merged(parts: Sequence[tuple[Outcomes, NDArray[np.int64]]]) -> Outcomes:
             },
         )
     return Outcomes(samples, items)
+
+
+def _arrays(part: Outcomes) -> Outcomes:
+    """The same with arrays where tensors were."""
+
+    def columns(given: Columns) -> Columns:
+        return {name: np.asarray(c if isinstance(c, np.ndarray) else c.cpu()) for name, c in given.items()}
+
+    items = {
+        name: Items(np.asarray(table.owner), columns(table.columns)) for name, table in part.items.items()
+    }
+    return Outcomes(columns(part.samples), items)

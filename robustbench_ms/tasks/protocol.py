@@ -1,4 +1,4 @@
-"""Tasks: how a kind of data set is opened, asked and scored. The loop knows this protocol and no task by name."""
+"""Tasks and perturbations: how samples are changed, asked about and scored. The loop knows no other task by name."""
 
 from __future__ import annotations
 
@@ -6,72 +6,105 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
+    from robustbench_ms.datasets.protocol import Batch, DataFacts, Layout
+    from robustbench_ms.specs.card import Card
     from robustbench_ms.specs.conditions import Condition
     from robustbench_ms.specs.places import Places
-    from robustbench_ms.specs.suite import Suite
+    from robustbench_ms.specs.source import Source
+    from robustbench_ms.tasks.answers import Answers
+    from robustbench_ms.tasks.outcomes import Outcomes
 
-__all__ = ["Batch", "Data", "Task"]
+__all__ = ["Asked", "Geometry", "Perturbation", "Task"]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Some samples, shown to every card."""
+class Geometry:
+    """How canvases became what a model is shown: resized, then cropped or padded."""
 
-    samples: torch.Tensor
-    """For images uint8 (N, C, H, W) on the device."""
-    targets: torch.Tensor
-    ids: NDArray[np.int64]
+    canvas: tuple[int, int]
+    """Height and width of the samples."""
+    resized: tuple[int, int]
+    offset: tuple[int, int]
+    """Where the resized canvas begins in what is shown, in its pixels; negative where it was cropped."""
 
 
-class Data(Protocol):
-    """A split under one condition."""
-
-    ids: NDArray[np.int64]
-    classes: int
-    sha256: str
-
-    def __len__(self) -> int: ...
+class Asked(Protocol):
+    """A model as a task asks it."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def card(self) -> Card:
+        """With its input completed from what the library knows."""
+
+    @property
+    def module(self) -> Any:
+        """What answers: mostly a torch module."""
+
+    @property
+    def calibration(self) -> Mapping[str, Any]:
+        """What `Task.calibrate` found; {} for most tasks."""
+
+    def prepare(self, samples: Tensor) -> tuple[Tensor, Geometry]:
+        """What the card's input makes of samples on its device."""
+
+    def forward(self, shown: Tensor) -> Any:
+        """The model's own answer, in its precision, with the grad mode of the caller."""
+
+
+class Perturbation(Protocol):
+    """What makes samples worse under a condition; made once a suite and data: `perturbation(suite, facts)`."""
+
+    def moves(self, condition: Condition) -> bool:
+        """Whether it moves what is where, and so the batch's maps with it; whatever else, it leaves them alone."""
+
+    def number(self, condition: Condition) -> int:
+        """The protocol number of that one perturbation, raised by hand when a byte of it changes."""
+
+    def check(self, condition: Condition) -> None:
+        """UserError for what it cannot do with these data, before anything is measured."""
+
+    def question(self, condition: Condition) -> dict[str, Any]:
+        """The readable fields of the protocol that it adds to the condition's own."""
+
+    def __call__(self, batch: Batch, condition: Condition) -> Batch:
+        """The same samples under the condition."""
 
 
 class Task(Protocol):
-    """What the runner asks of a task."""
+    """What the loop asks of a task, which is made once a suite: `task(suite)`."""
 
     number: int
-    """The protocol number of its scoring: raised by hand when a value's meaning changes."""
-    metrics: tuple[str, ...]
+    """Of what is shown and asked; a measure has a number of its own. Raised by hand."""
+    layouts: tuple[type[Any], ...]
+    """The layouts of data that it can ask about."""
+    wants: tuple[str, ...]
+    """What it needs of each sample: "label", "boxes", "masks", "map"."""
 
-    def open(self, suite: Suite, places: Places, condition: Condition) -> Data:
-        """The samples of one condition."""
+    def ask(self, model: Asked, batch: Batch) -> Answers:
+        """Answers to a batch, in the samples' own pixels: the only caller of a model."""
 
-    def question(self, suite: Suite, data: Data, condition: Condition) -> dict[str, Any]:
-        """The readable fields of the protocol that belong to the condition: all that fixes what is shown."""
+    def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
+        """What the answers to a batch come to, as arrays; owners count the batch's samples."""
 
-    def load(self, data: Data, start: int, stop: int, device: torch.device) -> Batch:
-        """Samples start..stop on the device, uncorrupted."""
+    def truth(self, batch: Batch) -> Outcomes | None:
+        """What is true of a batch, where measures need it beside the outcomes; kept once a data digest."""
 
-    def corrupt(self, batch: Batch, suite: Suite, condition: Condition) -> Batch:
-        """The same samples under the condition."""
-
-    def probe(self, data: Data) -> torch.Tensor:
-        """Eight fixed samples of the data's shape, the same on every machine."""
-
-    def outcomes(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Per-sample results (n,) of raw outputs, on the outputs' device."""
-
-    def score(self, outcomes: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, float]]:
+    def score(self, outcomes: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         """{metric: {mean, stderr}} of a cell's per-sample results."""
 
-    def health(self, outputs: torch.Tensor, data: Data) -> list[str]:
-        """What is odd about the raw outputs on the probe, one sentence each; UserError where they cannot be scored."""
+    def calibrate(self, model: Asked, source: Source, places: Places) -> dict[str, Any]:
+        """What is found once a card before its probe, and is part of who answers (thresholds); {} for most."""
 
-    def doubts(self, values: Mapping[str, Mapping[str, float]], data: Data) -> list[str]:
-        """What is odd about the scores of the clean cell."""
+    def question(self, facts: DataFacts) -> dict[str, Any]:
+        """The readable fields of the protocol that are the task's: {"data": digest, "n": n} and its options."""
+
+    def probe(self, layout: Layout) -> Batch:
+        """Eight fixed samples of the layout, the same on every machine, on the CPU."""
+
+    def health(self, answers: Answers, facts: DataFacts) -> list[str]:
+        """What is odd about the answers to the probe, one phrase each; UserError where they cannot be scored."""
+
+    def doubts(self, values: Mapping[str, Mapping[str, float]], facts: DataFacts) -> list[str]:
+        """What is odd about the values of the clean cell."""

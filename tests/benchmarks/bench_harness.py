@@ -18,13 +18,14 @@ import pytest
 import torch
 
 from robustbench_ms.catalog.find import find_card, find_suite
-from robustbench_ms.catalog.registry import task_of
+from robustbench_ms.catalog.registry import index_of
 from robustbench_ms.corruptions import SIDES, corrupt
 from robustbench_ms.evaluation.events import CellDone
 from robustbench_ms.evaluation.jobs import fitting_batch
 from robustbench_ms.evaluation.run import run
 from robustbench_ms.specs.conditions import CLEAN
 from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.settings import Settings
 from robustbench_ms.subjects.identity import exact_arithmetic
 from robustbench_ms.subjects.loading import load_model
 from tests.benchmarks.devices import DEVICES
@@ -43,16 +44,16 @@ def places(tmp_path):
 def bare_passes(suite, card, places, device):
     """A function that takes one cell's forward passes alone: every batch ready on the device, nothing kept."""
     where = torch.device(device)
-    task = task_of(suite.task)
-    data = task.open(suite, places, CLEAN)
-    model = load_model(card, classes=data.classes, channels=data.shape[0], device=where, places=places)
-    step = fitting_batch(data.shape, where)
-    batches = [task.load(data, i, min(i + step, len(data)), where).samples for i in range(0, len(data), step)]
+    index = index_of(suite.source(), places, CLEAN)
+    data = index.open(suite.canvas)
+    model = load_model(card, index, device=where, places=places)
+    size = index.layout.values * fitting_batch(index.layout.values, where)
+    batches = [data.load(rows, where).samples for rows in data.batches(size)]
 
     def passes():
         with exact_arithmetic(), torch.inference_mode():
             for batch in batches:
-                model(batch)
+                model.forward(model.prepare(batch)[0])
             if where.type == "cuda":
                 torch.cuda.synchronize()
 
@@ -75,7 +76,7 @@ def measure(benchmark, suite, cards, places, device):
 
     def clocked():
         begin = time.perf_counter()
-        for event in run(suite, cards, places, device=device):
+        for event in run(suite, cards, places, Settings(device)):
             if isinstance(event, CellDone):
                 spent.append(time.perf_counter() - begin)
                 begin = time.perf_counter()

@@ -28,7 +28,7 @@ from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training.augmentation import augment, turns
 from robustbench_ms.subjects.training.checkpoints import Checkpoint, training_folder
 from robustbench_ms.subjects.training.recipe import Recipe, as_told, asked, read_recipe
-from robustbench_ms.subjects.training.split import held_out_rows, open_training_split
+from robustbench_ms.subjects.training.split import held_out_rows, training_split
 
 __all__ = ["Epoch", "Progress", "train"]
 
@@ -130,9 +130,11 @@ class _Training:
         from timm.utils import ModelEmaV3
 
         choose(recipe.optimizer, list_optimizers(), "optimizer", f"card {card.name}: [recipe] optimizer")
-        data = open_training_split(recipe.dataset, places)
-        out = held_out_rows(recipe.dataset, data.ids, data.labels, recipe.held_out)
-        images, labels = torch.from_numpy(data.batch(0, len(data))), torch.from_numpy(data.labels)
+        index = training_split(recipe.dataset, places)
+        every = np.arange(len(index.ids))
+        whole = index.open("stored").load(every, torch.device("cpu"))
+        images, labels = whole.samples, whole.targets
+        out = held_out_rows(recipe.dataset, index.ids, labels.numpy(), recipe.held_out)
         rows = torch.from_numpy(out)
         self.images, self.labels = images[~rows].to(device), labels[~rows].to(device)
         self.held_out = (images[rows].to(device), labels[rows].to(device))
@@ -144,7 +146,7 @@ class _Training:
             )
 
         torch.manual_seed(seed)
-        model, self.card = build_module(card, data.classes)
+        model, self.card = build_module(card, index.classes)
         if not isinstance(model, nn.Module):
             raise UserError(f"card {card.name}: {card.build} makes no torch module, so it cannot be trained")
         self.layout = (
@@ -170,7 +172,7 @@ class _Training:
         self.mix = None
         if recipe.mixup or recipe.cutmix:
             self.mix = Mixup(
-                recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=data.classes
+                recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=index.classes
             )
         self.kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(card.precision)
         self.scaler = torch.amp.grad_scaler.GradScaler(device.type, enabled=card.precision == "fp16")

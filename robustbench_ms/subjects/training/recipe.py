@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from robustbench_ms.datasets import DATASETS
+from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.specs.card import Card
 

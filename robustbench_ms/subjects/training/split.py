@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.datasets import DATASETS
-from robustbench_ms.datasets.images import Images
+from robustbench_ms.catalog.registry import DATASETS, index_of
+from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.specs.conditions import CLEAN
 from robustbench_ms.specs.places import Places
-from robustbench_ms.specs.suite import Suite
+from robustbench_ms.specs.source import Source
 
-__all__ = ["held_out_rows", "open_training_split"]
+__all__ = ["held_out_rows", "training_split"]
 
 
-def open_training_split(dataset: str, places: Places) -> Images:
-    """The training images of a data set; no other split of it is opened."""
-    info = DATASETS[dataset]
-    module, _, function = info.target.partition(":")
-    suite = Suite(
-        name="training", task="classification", dataset=dataset, split="train", classes=info.classes
-    )
-    data: Images = getattr(import_module(module), function)(suite, places, CLEAN)
-    return data
+def training_split(dataset: str, places: Places) -> Index:
+    """The index of a data set's training samples; no other split of it is opened."""
+    source = Source(dataset, "train", classes=DATASETS[dataset].classes)
+    return index_of(source, places, CLEAN)
 
 
 def held_out_rows(

@@ -1,0 +1,216 @@
+"""What every data set opens to: first an index, which decodes nothing, then data that give batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from robustbench_ms.specs.conditions import Condition
+
+__all__ = [
+    "Batch",
+    "Data",
+    "DataFacts",
+    "Images",
+    "Index",
+    "Layout",
+    "RaggedImages",
+    "limited",
+    "rows_of_one_shape",
+]
+
+Rows = NDArray[np.int64]
+"""Places of samples in a data set, (k,), 0..n-1."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one size."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def values(self) -> int:
+        """Numbers a sample."""
+        return self.channels * self.height * self.width
+
+    def part(self, rows: Rows) -> Images:
+        """The layout of some of the samples."""
+        del rows
+        return self
+
+
+@dataclass(frozen=True)
+class RaggedImages:
+    """Images of sizes of their own."""
+
+    channels: int
+    sizes: NDArray[np.int64] = field(compare=False)
+    """(n, 2): height and width of each."""
+
+    @property
+    def values(self) -> int:
+        """Numbers a sample, of the largest one."""
+        return int(self.channels * self.sizes.prod(axis=1).max())
+
+    def part(self, rows: Rows) -> RaggedImages:
+        """The layout of some of the samples."""
+        return RaggedImages(self.channels, self.sizes[rows])
+
+
+Layout = Images | RaggedImages
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is known of opened data."""
+
+    n: int
+    digest: str
+    """Of the bytes of the whole split under this condition, what is asked about the samples among them."""
+    ids: Rows
+    groups: NDArray[np.int64] | None
+    """Which samples stand or fall together (a subject, a sequence), (n,); None where each stands alone."""
+    classes: int
+    corrupted: bool
+    """They are corrupted already, as published."""
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples, shown to every card."""
+
+    samples: Tensor
+    """For images uint8 (k, C, H, W) on the device."""
+    targets: Any
+    """What is asked about them: a tensor (k, ...), or a list of one thing a sample."""
+    ids: Rows
+    rows: Rows
+    """Their places in the data set, as it is limited."""
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    """Label maps on the samples' own grid, (k, H, W) each."""
+    condition: Condition = ()
+
+    def __len__(self) -> int:
+        """Samples."""
+        return len(self.rows)
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Samples start..stop of the batch."""
+        cut = slice(start, stop)
+        return replace(
+            self,
+            samples=self.samples[cut],
+            targets=self.targets[cut],
+            ids=self.ids[cut],
+            rows=self.rows[cut],
+            maps={name: values[cut] for name, values in self.maps.items()},
+        )
+
+
+class Data(Protocol):
+    """Samples under one condition."""
+
+    @property
+    def facts(self) -> DataFacts: ...
+
+    def batches(self, size: int) -> Iterator[Rows]:
+        """All rows, in helpings of one shape of some `size` numbers (`layout.values` of one sample), one at least."""
+
+    def load(self, rows: Rows, device: torch.device) -> Batch:
+        """Any rows of one shape, in any order, uncorrupted unless the data are."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """What is known of data before any of it is decoded; models are built from it."""
+
+    ids: Rows
+    """(n,), int64: they key the randomness and name a sample for good."""
+    layout: Layout
+    """As it is stored."""
+    classes: int
+    asked: str
+    """Digest of what is asked about the samples (their labels): equal for all conditions of one data set."""
+    opener: Callable[[str], Data]
+    """The data on a canvas, digested."""
+    groups: NDArray[np.int64] | None = None
+
+    def open(self, canvas: str) -> Data:
+        """The data on a canvas: "stored" is as the data set has them."""
+        return self.opener(canvas)
+
+
+def limited(index: Index, limit: int | None) -> Index:
+    """A fixed subset of `limit` samples, keyed by their ids alone, in the order of the split."""
+    if limit is None or limit >= len(index.ids):
+        return index
+    rows = np.sort(_ranked(index.ids.tobytes())[:limit])
+    return replace(
+        index,
+        ids=index.ids[rows],
+        layout=index.layout.part(rows),
+        groups=None if index.groups is None else index.groups[rows],
+        opener=lambda canvas: _Chosen(index.open(canvas), rows),
+    )
+
+
+class _Chosen:
+    """Some rows of data, in their order."""
+
+    def __init__(self, data: Data, rows: Rows) -> None:
+        self._data, self._rows = data, rows
+        whole = data.facts
+        self.facts = replace(
+            whole,
+            n=len(rows),
+            ids=whole.ids[rows],
+            groups=None if whole.groups is None else whole.groups[rows],
+            layout=whole.layout.part(rows),
+        )
+
+    def batches(self, size: int) -> Iterator[Rows]:
+        return rows_of_one_shape(self.facts, size)
+
+    def load(self, rows: Rows, device: torch.device) -> Batch:
+        return replace(self._data.load(self._rows[rows], device), rows=rows)
+
+
+def rows_of_one_shape(facts: DataFacts, size: int) -> Iterator[Rows]:
+    """`Data.batches` for images: in the order of the split, and of ragged ones one size after the other."""
+    layout = facts.layout
+    if isinstance(layout, Images):
+        kinds = [(np.arange(facts.n), layout.values)]
+    else:
+        sizes, which = np.unique(layout.sizes, axis=0, return_inverse=True)
+        kinds = [
+            (np.flatnonzero(which.ravel() == i), int(layout.channels * height * width))
+            for i, (height, width) in enumerate(sizes)
+        ]
+    for rows, values in kinds:
+        step = max(1, size // values)
+        for start in range(0, len(rows), step):
+            yield rows[start : start + step]
+
+
+@lru_cache(maxsize=4)  # a data set is opened once a condition, with the same ids
+def _ranked(ids: bytes) -> Rows:
+    """The rows of int64 ids in the order in which limits take them."""
+    # A hash of the id, so that a smaller limit is a subset of a larger one and order plays no part.
+    rank = [
+        int.from_bytes(hashlib.sha256(b"limit %d" % i).digest()[:8]) for i in np.frombuffer(ids, np.int64)
+    ]
+    return np.argsort(np.array(rank, dtype=np.uint64), kind="stable")

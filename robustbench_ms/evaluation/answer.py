@@ -1,0 +1,170 @@
+"""Answering one condition: batch > card.
+
+Each batch is loaded once, corrupted once (on a GPU while the batch before it is answered) and shown to every card.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from robustbench_ms.datasets.protocol import Batch, Data
+from robustbench_ms.errors import DeviceLost
+from robustbench_ms.evaluation.cells import FinishedCell
+from robustbench_ms.evaluation.events import BatchDone, Event, Note, Trouble
+from robustbench_ms.evaluation.jobs import Question
+from robustbench_ms.specs.conditions import key
+from robustbench_ms.subjects.devices import lost_devices, out_of_memory
+from robustbench_ms.subjects.identity import Subject
+from robustbench_ms.subjects.loading import Model
+from robustbench_ms.tasks.answers import Answers
+from robustbench_ms.tasks.outcomes import Outcomes, merged
+from robustbench_ms.tasks.protocol import Perturbation, Task
+
+__all__ = ["Runner", "Shows", "measure"]
+
+
+@dataclass
+class Runner:
+    """A card that answers, and what became of it."""
+
+    model: Model
+    subject: Subject
+    batch: int
+    """How many samples it takes at once; halved when memory runs out."""
+    error: str | None = None
+    """Why it was stopped."""
+
+    @property
+    def name(self) -> str:
+        """The card's name."""
+        return self.model.card.name
+
+
+@dataclass(frozen=True)
+class Shows:
+    """How one condition's samples are shown: opened, perturbed and helped out."""
+
+    task: Task
+    data: Data
+    perturbation: Perturbation | None
+    step: int
+    """How many numbers are loaded and perturbed at once, see `Data.batches`."""
+    device: torch.device
+    ahead: ThreadPoolExecutor
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A batch as it is shown, and what it took to make it."""
+
+    batch: Batch
+    data_seconds: float
+    corruption_seconds: float
+
+
+def measure(
+    asked: Question, runners: Iterable[Runner], shows: Shows
+) -> Generator[Event, None, list[tuple[Runner, FinishedCell]]]:
+    """Answer one condition; yields events and returns [(runner, finished cell)]."""
+    task, data = shows.task, shows.data
+    active = list(runners)
+    outcomes: dict[str, list[tuple[Outcomes, NDArray[np.int64]]]] = {r.name: [] for r in active}
+    seconds = {r.name: {"data": 0.0, "corruption": 0.0, "model": 0.0, "scoring": 0.0} for r in active}
+
+    def show(rows: NDArray[np.int64]) -> _Shown:
+        begin = time.perf_counter()
+        with torch.no_grad():  # not inference_mode, whose tensors no gradient can pass
+            batch = data.load(rows, shows.device)
+            loaded = time.perf_counter()
+            if asked.condition and shows.perturbation is not None:
+                batch = shows.perturbation(batch, asked.condition)
+        return _Shown(replace(batch, condition=asked.condition), loaded - begin, time.perf_counter() - loaded)
+
+    ahead = shows.ahead if shows.device.type == "cuda" else None
+    for shown in _made(show, data.batches(shows.step), ahead):
+        for runner in list(active):
+            begin = time.perf_counter()
+            halved = runner.batch
+            try:
+                with lost_devices():
+                    answers = _answer(runner, task, shown.batch)
+                    answered = time.perf_counter()
+                    outcomes[runner.name].append((task.outcomes(answers, shown.batch), shown.batch.rows))
+            except DeviceLost:
+                raise
+            except Exception as error:  # noqa: BLE001 - any failure of a stranger's model stops that model alone
+                runner.error = f"{type(error).__name__}: {error}".splitlines()[0]
+                active.remove(runner)
+                yield Trouble(runner.name, f"{key(asked.condition)}: {runner.error}")
+                continue
+            if runner.batch < halved:
+                yield Note(f"model {runner.name}: memory ran out; its batch is now {runner.batch}")
+            spent = seconds[runner.name]
+            spent["data"] += shown.data_seconds
+            spent["corruption"] += shown.corruption_seconds
+            spent["model"] += answered - begin
+            spent["scoring"] += time.perf_counter() - answered
+        yield BatchDone(key(asked.condition), len(shown.batch) * len(active))
+        if not active:
+            break
+
+    finished = []
+    for runner in active:
+        begin = time.perf_counter()
+        found = merged(outcomes[runner.name])
+        rows = found.samples
+        broken = [name for name, row in rows.items() if row.dtype.kind == "f" and not np.isfinite(row).all()]
+        if broken:
+            runner.error = f"answers NaN or infinity ({', '.join(broken)})"
+            yield Trouble(runner.name, f"{key(asked.condition)}: {runner.error}")
+            continue
+        values = task.score(rows)
+        seconds[runner.name]["scoring"] += time.perf_counter() - begin
+        took = {name: round(value, 3) for name, value in seconds[runner.name].items()}
+        finished.append((runner, FinishedCell(values, found, data.facts.n, took)))
+    return finished
+
+
+def _made(
+    show: Callable[[NDArray[np.int64]], _Shown],
+    helpings: Iterable[NDArray[np.int64]],
+    ahead: ThreadPoolExecutor | None,
+) -> Iterator[_Shown]:
+    """Each batch in turn; with `ahead`, made there while the one before it is answered.
+
+    Not on a CPU: model and corruptions take every thread in turn, and side by side they hold each other up.
+    """
+    if ahead is None:
+        yield from map(show, helpings)
+        return
+    submitted = (ahead.submit(show, rows) for rows in helpings)
+    # In pairs, so that the next is submitted before this one is waited for.
+    for made, _ in pairwise(chain(submitted, [Future()])):
+        yield made.result()
+
+
+def _answer(runner: Runner, task: Task, batch: Batch) -> Answers:
+    """Answers to a batch; where memory runs out, the runner's batch is halved and the rest goes on in halves."""
+    answers: list[Answers] = []
+    done = 0
+    while done < len(batch):
+        part = batch.part(done, done + runner.batch)
+        try:
+            answers.append(task.ask(runner.model, part))
+        except Exception as error:
+            if not out_of_memory(error) or len(part) == 1:
+                raise
+            runner.batch = max(1, len(part) // 2)
+            if part.samples.device.type == "cuda":
+                torch.cuda.empty_cache()
+            continue
+        done += len(part)
+    return Answers.joined(answers)

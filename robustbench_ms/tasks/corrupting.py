@@ -1,0 +1,75 @@
+"""The corruptions as a suite asks for them: a perturbation of uint8 images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from robustbench_ms.corruptions import corrupt
+from robustbench_ms.corruptions.table import PROTOCOL
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Images
+from robustbench_ms.errors import UserError
+from robustbench_ms.specs.conditions import Condition
+from robustbench_ms.specs.suite import Suite
+
+__all__ = ["Corruptions"]
+
+
+class Corruptions:
+    """A suite's profile, encoding and seed, on its data."""
+
+    def __init__(self, suite: Suite, facts: DataFacts) -> None:
+        self._suite, self._facts = suite, facts
+
+    def moves(self, condition: Condition) -> bool:
+        """The elastic transform moves what is where; glass blur, which exchanges near pixels, counts as a blur."""
+        return bool(dict(condition)["corruption"] == "elastic_transform")
+
+    def number(self, condition: Condition) -> int:
+        """The corruption's protocol number."""
+        return PROTOCOL[dict(condition)["corruption"]]
+
+    def check(self, condition: Condition) -> None:
+        """UserError where the profile does not take images of this size."""
+        layout = self._facts.layout
+        shapes = (
+            [(layout.height, layout.width)]
+            if isinstance(layout, Images)
+            else sorted({(int(height), int(width)) for height, width in layout.sizes})
+        )
+        for shape in shapes:
+            none = torch.empty((0, layout.channels, *shape), dtype=torch.uint8)
+            try:
+                self(Batch(none, None, self._facts.ids[:0], self._facts.ids[:0]), condition)
+            except UserError as error:
+                raise UserError(f"suite {self._suite.name}: {error}") from error
+
+    def question(self, condition: Condition) -> dict[str, Any]:
+        """Profile, protocol number, seed and encoding."""
+        return {
+            "profile": self._suite.profile,
+            "corruption_protocol": self.number(condition),
+            "seed": self._suite.seed,
+            "encode": self._suite.encode,
+        }
+
+    def __call__(self, batch: Batch, condition: Condition) -> Batch:
+        """The batch's uint8 images (k, C, H, W) under a corruption, keyed by their ids."""
+        wanted = dict(condition)
+        if batch.maps and self.moves(condition):
+            raise UserError(f"{wanted['corruption']} moves pixels, and label maps cannot be moved with them")
+        shown = corrupt(
+            batch.samples,
+            wanted["corruption"],
+            wanted["severity"],
+            profile=self._suite.profile or "any-size",
+            seed=self._suite.seed,
+            ids=torch.from_numpy(batch.ids),
+        )
+        if self._suite.encode is not None:
+            from robustbench_ms.corruptions.defined.jpeg import jpeg_round_trip
+
+            shown = jpeg_round_trip(shown, int(self._suite.encode.removeprefix("jpeg-")))
+        return replace(batch, samples=shown, condition=condition)
