@@ -1,11 +1,62 @@
-"""Files that take their place whole: what is read is never half-written."""
+"""Files that take their place whole: what is read is never half-written, and what a dead writer left is swept.
+
+What is half-written lies beside its place as `.<name>.<random token>.part`. Its writer holds a lock on it, which the
+kernel frees when the process dies, whatever killed it; so a part file whose lock can be taken is nobody's.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import secrets
+import time
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-__all__ = ["replacing"]
+__all__ = ["probe", "replacing", "sweep"]
+
+fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
+"""None on a platform without locks."""
+_PART = re.compile(r"\..*\.[0-9a-f]{16}\.part", re.DOTALL)
+_DAY = 86_400.0
+"""Seconds after which a part file is nobody's where no lock can say so."""
+_own: set[Path] = set()
+"""The part files of this process."""
+
+
+def _lock(file: int) -> bool | None:
+    """Take the lock of an open file without waiting: whether it was free; None where there are no locks.
+
+    flock and not lockf: the block that writes a part file opens and closes it again, and closing any descriptor of a
+    file drops all lockf locks that the process has on it.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _make(path: Path) -> tuple[Path, int]:
+    """A part file for `path`, made exclusively and locked, and its open descriptor; OSError where it cannot be."""
+    while True:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+        try:
+            file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        # A sweep that came between the two has the lock, or has removed the file: another is made.
+        if _lock(file) is not False and os.fstat(file).st_nlink > 0:
+            _own.add(part)
+            return part, file
+        os.close(file)
 
 
 class replacing:  # noqa: N801 - reads as a verb where it is used
@@ -13,15 +64,57 @@ class replacing:  # noqa: N801 - reads as a verb where it is used
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
 
     def __enter__(self) -> Path:
-        """Return the path to write to."""
+        """Return the path to write to, an empty file of this process alone; OSError where it cannot be made."""
+        self._part, self._file = _make(self._path)
         return self._part
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Rename, or remove what was half-written."""
-        if kind is None:
-            self._part.replace(self._path)
-        else:
-            self._part.unlink(missing_ok=True)
+        try:
+            if kind is None:
+                self._part.replace(self._path)
+            else:
+                self._part.unlink(missing_ok=True)
+        finally:
+            _own.discard(self._part)
+            os.close(self._file)  # and with it the lock, when nothing of that name is left to sweep
+
+
+def probe(folder: Path) -> None:
+    """Make a file in `folder` and remove it; OSError where that cannot be done."""
+    part, file = _make(folder / "write")
+    try:
+        part.unlink()
+    finally:
+        _own.discard(part)
+        os.close(file)
+
+
+def sweep(folder: Path) -> int:
+    """Remove the part files in `folder` that dead writers left, and return how many there were.
+
+    Those whose lock can be taken; where there are no locks, those older than a day. Never one of this process, and
+    nothing that is no part file. What cannot be removed, or has gone meanwhile, is left alone.
+    """
+    swept = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            if _PART.fullmatch(entry.name) and path not in _own:
+                with contextlib.suppress(OSError):
+                    swept += _removed(path)
+    return swept
+
+
+def _removed(path: Path) -> bool:
+    file = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        free = _lock(file)
+        if free or (free is None and time.time() - os.fstat(file).st_mtime > _DAY):
+            path.unlink()
+            return True
+    finally:
+        os.close(file)
+    return False

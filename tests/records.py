@@ -9,6 +9,7 @@ from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.records.record import Environment, Measurement, Record, write_record
 from robustbench_ms.records.samples import Samples
+from robustbench_ms.records.upgrades import GROUPS
 
 DATASETS.register(
     "imagenet", DatasetInfo("tests.nowhere:index", "normalised by AlexNet", normaliser="alexnet")
@@ -16,6 +17,14 @@ DATASETS.register(
 
 CORRUPTED = tuple(f"corruption={c},severity={s}" for c in COMMON for s in range(1, 6))
 ENVIRONMENT = Environment("0", None, None, "3.11", "2.11", None, "cpu", "a CPU", "Linux", {})
+
+MATRIX = {
+    "matrix": {"corruption": list(COMMON), "severity": [1, 2, 3, 4, 5]},
+    "groups": GROUPS,
+    "limit": None,
+    "seed": 0,
+}
+"""What a record says of a suite of the common corruptions."""
 
 
 def keys():
@@ -45,11 +54,16 @@ def record_of(
             )
         )
     return Record(
-        suite={"name": "made", "summary": list(summary), "protocol": {"dataset": dataset, "split": "test"}},
+        suite={
+            "name": "made",
+            "summary": list(summary),
+            "protocol": {"dataset": dataset, "split": "test"},
+            **MATRIX,
+        },
         card={"name": name, "weights": None, **card},
         subject={"digest": "0" * 16},
         health={"warnings": [], "nondeterministic": False},
-        environment=ENVIRONMENT,
+        environments=(ENVIRONMENT,),
         started="2026-01-01T00:00:00Z",
         measurements=tuple(measurements),
     )

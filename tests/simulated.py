@@ -18,7 +18,7 @@ import numpy as np
 
 from robustbench_ms.records.record import Environment, Measurement, Record, write_record
 from robustbench_ms.records.samples import Samples
-from tests.records import CORRUPTED
+from tests.records import CORRUPTED, MATRIX
 
 KEYS = ("clean", *CORRUPTED)
 IMAGE, OWN = 0.8, 1.0
@@ -115,11 +115,12 @@ def record(
             "name": suite,
             "summary": ["mean_corruption_accuracy", "clean_accuracy"],
             "protocol": protocol,
+            **MATRIX,
         },
         card={"name": name, "weights": None},
         subject={"digest": f"{hashlib.sha256(correct.tobytes()).hexdigest()[:16]}"},
         health={"warnings": []},
-        environment=_ENVIRONMENT,
+        environments=(_ENVIRONMENT,),
         started="2026-01-01T00:00:00Z",
         measurements=tuple(measurements),
         kept=samples if kept else None,

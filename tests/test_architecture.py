@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
-    "specs": {"errors"},
+    "specs": {"errors", "files"},
     "statistics": set(),
     "corruptions": {"errors"},
     "datasets": {"errors", "files", "specs"},
@@ -54,7 +54,8 @@ HEAVY_ROOMS = {"api", "corruptions", "evaluation", "models", "subjects", "tasks"
 LIGHT_ALL_THE_SAME = {
     "corruptions", "corruptions.table", "models", "tasks", "tasks.classification", "tasks.outcomes", "tasks.protocol",
     "tasks.scores", "tasks.measure", "tasks.classification.rows", "tasks.classification.measures",
-    "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.events",
+    "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.checking", "evaluation.claims",
+    "evaluation.events",
 }  # fmt: skip
 """Of the heavy rooms what is read without torch as well."""
 FACTS = {"errors", "files", "specs", "catalog"}

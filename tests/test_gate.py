@@ -307,7 +307,7 @@ def test_the_candidates_health_and_surroundings_are_told():
     candidate = replace(
         record(correct),
         health={"warnings": ["its answer to a sample depends on the batch"]},
-        environment=replace(reference.environment, torch="2.12"),
+        environments=(replace(reference.environment, torch="2.12"),),
     )
     notes = judge(candidate, reference, RULES).notes
 

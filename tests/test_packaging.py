@@ -146,7 +146,7 @@ def test_the_wheel_alone_lists_and_measures(built, tmp_path):
     (cell,) = json.loads(Path(record["path"]).read_text())["measurements"]
     assert (cell["key"], cell["n"], cell["error"]) == ("corruption=frost,severity=3", 60, None)
     assert cell["values"]["accuracy"]["mean"] > 0.3
-    told = json.loads(Path(record["path"]).read_text())["environment"]
+    told = json.loads(Path(record["path"]).read_text())["environments"][0]
     assert told["commit"] is None  # nothing was installed from a checkout, so none is claimed
     assert sorted(p.name for p in away.iterdir()) == ["cache", "one.toml", "results"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -15,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustbench_ms.catalog.registry import rows_of
-from robustbench_ms.corruptions.table import COMMON
+from robustbench_ms.corruptions.table import COMMON, NAMES
 from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
 from robustbench_ms.records import record as module
-from robustbench_ms.records.record import FORMAT, Record, read_record, records_in, write_record
-from robustbench_ms.records.samples import Samples
+from robustbench_ms.records.canonical import arrays_digest, content_digest
+from robustbench_ms.records.record import FORMAT, Record, read_record, records_in, subject_at, write_record
+from robustbench_ms.records.samples import Samples, packed
 from robustbench_ms.records.summary import summarise
 from robustbench_ms.reports.tables import tables
 
@@ -30,6 +32,11 @@ KEPT = Path(__file__).parent / "data" / "records"
 
 @pytest.fixture(scope="module")
 def kept():
+    return read_record(KEPT / "format-2.json")
+
+
+@pytest.fixture(scope="module")
+def old():
     return read_record(KEPT / "format-1.json")
 
 
@@ -41,6 +48,13 @@ def test_a_record_of_every_format_is_read_for_ever(number):
     assert found.name == "digits-resnet8@0"
     assert found.group == "digits-resnet8"
     assert found.suite["name"] == "quick-limit50"
+    assert (found.suite["limit"], found.suite["seed"], found.task) == (50, 0, "classification")
+    assert list(found.suite["matrix"]) == ["corruption", "severity"]
+    assert sorted(found.suite["matrix"]["corruption"]) == sorted(NAMES)
+    assert found.suite["matrix"]["severity"] == [1, 2, 3, 4, 5]
+    assert found.suite["groups"] == {"common": {"axis": "corruption", "values": list(COMMON)}}
+    assert found.measures == dict.fromkeys(("accuracy", "top5_accuracy", "nll", "brier", "ece"), 1)
+    assert found.command == "rbms run quick -m digits-resnet8@0 --limit 50"
     assert len(found.measurements) == 96
     assert found.cell("clean").values["accuracy"]["mean"] == 1.0
     assert found.cell("corruption=gaussian_noise,severity=5").n == 50
@@ -57,13 +71,42 @@ def test_a_record_of_every_format_is_read_for_ever(number):
     assert numbers["mean_corruption_accuracy"].mean == pytest.approx(expected)
 
 
-def test_a_record_says_nothing_of_the_machine_it_was_made_on(kept):
-    told = (KEPT / "format-1.json").read_text()
+@pytest.mark.parametrize("number", range(1, FORMAT + 1))
+def test_a_record_says_nothing_of_the_machine_it_was_made_on(number):
+    path = KEPT / f"format-{number}.json"
 
-    assert not re.search(r'"[^"]*(?<![:/\w])/[A-Za-z]', told)  # no absolute path; a URL is fine
-    assert set(dataclasses.asdict(kept.environment)) == {
-        "version", "commit", "dirty", "python", "torch", "cuda", "device", "cpu", "os", "packages",
-    }  # fmt: skip
+    assert not re.search(r'"[^"]*(?<![:/\w])/[A-Za-z]', path.read_text())  # no absolute path; a URL is fine
+    for environment in read_record(path).environments:
+        assert set(dataclasses.asdict(environment)) == {
+            "version", "commit", "dirty", "python", "torch", "cuda", "device", "cpu", "os", "packages",
+            "threads",
+        }  # fmt: skip
+
+
+def test_a_cell_of_format_1_does_not_say_in_which_environment_it_was_measured(old, kept):
+    assert len(old.environments) == 1
+    assert {m.environment for m in old.measurements} == {None}
+    assert (old.digest, old.arrays) == (None, None)
+    assert {m.environment for m in kept.measurements} == {0}
+    assert (len(kept.digest), len(kept.arrays)) == (64, 64)
+
+
+def test_limit_and_seed_of_format_1_are_the_protocols_and_the_labels_where_that_has_none(tmp_path):
+    told = json.loads((KEPT / "format-1.json").read_text())
+    path = tmp_path / "old.json"
+    told["suite"]["name"] = "quick-limit7-seed3"
+
+    def facts():
+        path.write_text(json.dumps(told))
+        found = read_record(path)
+        return found.suite["limit"], found.suite["seed"], found.suite["matrix"]
+
+    assert facts()[:2] == (50, 0)
+    del told["suite"]["protocol"]["limit"]
+    told["measurements"] = told["measurements"][:1]
+    assert facts() == (7, 3, {})  # the clean cell knows no seed
+    told["suite"]["name"] = "quick"
+    assert facts()[:2] == (None, 0)
 
 
 def test_a_record_is_what_is_read_again_and_is_not_written_twice(tmp_path, kept, snapshot):
@@ -73,14 +116,152 @@ def test_a_record_is_what_is_read_again_and_is_not_written_twice(tmp_path, kept,
     again = read_record(path)
     assert again == kept
     assert again.answers() == kept.answers()
-    assert path.read_bytes() == (KEPT / "format-1.json").read_bytes()
+    assert path.read_bytes() == (KEPT / "format-2.json").read_bytes()
+    assert again.samples().correct.tolist() == kept.samples().correct.tolist()
     before = snapshot(tmp_path)
-    later = dataclasses.replace(kept, started="2030-01-01T00:00:00Z")
-    later = dataclasses.replace(later, environment=dataclasses.replace(kept.environment, cpu="another"))
-    slower = tuple(dataclasses.replace(m, seconds={"model": 9.0}) for m in kept.measurements)
-    assert not write_record(dataclasses.replace(later, measurements=slower), kept.samples(), path)
+    assert not write_record(elsewhere(kept), kept.samples(), path)
     assert snapshot(tmp_path) == before
     assert sorted(p.name for p in path.parent.iterdir()) == ["net.correct.npz", "net.json"]
+
+
+def elsewhere(kept):
+    """The same answers at another time, on another machine and more slowly."""
+    another = dataclasses.replace(kept.environment, cpu="another")
+    slower = tuple(dataclasses.replace(m, seconds={"model": 9.0}) for m in kept.measurements)
+    return dataclasses.replace(
+        kept, started="2030-01-01T00:00:00Z", environments=(another,), measurements=slower
+    )
+
+
+def test_the_same_answers_leave_a_record_of_format_1_alone(tmp_path, old, snapshot):
+    for name in ("format-1.json", "format-1.correct.npz"):
+        shutil.copy(KEPT / name, tmp_path)
+    before = snapshot(tmp_path)
+    path = tmp_path / "format-1.json"
+    now = dataclasses.replace(
+        elsewhere(old),
+        suite={**old.suite, "matrix": {}, "groups": {}, "seed": 1, "limit": None},
+        measures={},
+        measurements=tuple(
+            dataclasses.replace(m, environment=0, absent={"ap": "none"}) for m in old.measurements
+        ),
+    )
+
+    assert not write_record(now, old.samples(), path)
+    assert snapshot(tmp_path) == before
+    assert write_record(changed(now, n=51), old.samples(), path)
+    assert json.loads(path.read_text())["format"] == FORMAT
+    assert read_record(path).digest is not None
+
+
+def test_one_line_a_cell(kept):
+    lines = (KEPT / "format-2.json").read_text().splitlines()
+
+    assert len([line for line in lines if line.startswith('  {"key": ')]) == len(kept.measurements)
+
+
+# digests
+
+TEXT = (KEPT / "format-2.json").read_text()
+
+
+@pytest.mark.parametrize("spelling", ["one line", "turned", "tabs", "floats", "escapes"])
+def test_a_record_may_be_laid_out_and_spelled_otherwise(tmp_path, kept, spelling):
+    told = json.loads(TEXT)
+    text = {
+        "one line": json.dumps(told),
+        "turned": json.dumps(dict(reversed(told.items()))),
+        "tabs": json.dumps(told, indent="\t"),
+        "floats": TEXT.replace('"mean": 1.0,', '"mean": 10e-1,').replace('"stderr": 0.0}', '"stderr": 0}'),
+        "escapes": TEXT.replace('"clean"', '"\\u0063lean"'),
+    }[spelling]
+    path = tmp_path / "net.json"
+    path.write_text(text)
+
+    assert text != TEXT
+    assert read_record(path) == kept
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"mean": 1.0', '"mean": 0.99'),
+        ('"n": 50', '"n": 51'),
+        ('"dirty": ', '"Dirty": '),
+        ('"warnings": []', '"warnings": ["odd"]'),
+        ('"model": 0.', '"model": 1.'),
+        ('"started": "20', '"started": "19'),
+        ('"limit": 50,', '"limit": 40,'),
+        ('"absent": {}', '"absent": {"ap": "no object"}'),
+        ('"digest": "', '"digest": "0'),
+        ('"arrays": "', '"arrays": "0'),
+    ],
+)
+def test_an_edited_record_is_refused_and_told_how_to_make_it_again(tmp_path, old, new):
+    path = tmp_path / "net.json"
+    assert old in TEXT
+    path.write_text(TEXT.replace(old, new, 1))
+
+    with pytest.raises(BadFile) as told:
+        read_record(path)
+    assert str(told.value) == (
+        f"{path}: damaged or edited, as its digest does not fit; take it from the version control, or delete it and "
+        "measure it again: rbms run quick -m digits-resnet8@0 --limit 50"
+    )
+
+
+def test_the_arrays_of_another_run_are_found(tmp_path, kept):
+    path = tmp_path / "net.json"
+    samples = kept.samples()
+    write_record(kept, samples, path)
+    other = dataclasses.replace(samples, correct=~samples.correct)
+    write_record(kept, other, tmp_path / "other.json")
+    (tmp_path / "other.correct.npz").replace(tmp_path / "net.correct.npz")
+
+    with pytest.raises(
+        BadFile,
+        match=r"net\.json: the arrays beside it \(net\.correct\.npz\) are not those of its answers; .*"
+        r"rbms run quick -m digits-resnet8@0 --limit 50$",
+    ):
+        read_record(path).samples()
+    assert write_record(kept, samples, path)  # the run that ends later mends it
+    assert np.array_equal(read_record(path).samples().correct, samples.correct)
+    (tmp_path / "net.correct.npz").unlink()
+    assert read_record(path).samples() is None
+
+
+def test_who_stands_in_a_file(tmp_path, kept):
+    path = tmp_path / "net.json"
+    assert subject_at(path) is None
+    write_record(kept, kept.samples(), path)
+    assert subject_at(path) == kept.subject["digest"]
+    path.write_text(path.read_text()[:-100])
+    assert subject_at(path) is None
+
+
+def test_one_number_has_one_digest():
+    one = content_digest({"a": [1, 2.5, True, None, "x"], "b": 2**60})
+
+    assert one == content_digest({"b": float(2**60), "a": (1.0, np.float64(2.5), True, None, "x")})
+    assert one != content_digest({"a": [1, 2.5, 1, None, "x"], "b": 2**60})
+    assert content_digest({"a": 10**400}) != content_digest({"a": 10**401})
+    with pytest.raises(ValueError, match="Out of range float"):
+        content_digest({"a": float("nan")})
+    rows = np.arange(6, dtype=np.int32)
+    assert arrays_digest({"a": rows}) == arrays_digest({"a": rows.astype(">i4")})
+    others = [{"a": rows.reshape(2, 3)}, {"b": rows}, {"a": rows.astype(np.int64)}, {"a": rows[::-1]}, {}]
+    assert len({arrays_digest(arrays) for arrays in [{"a": rows}, *others]}) == 6
+
+
+def test_no_samples_and_no_cells_have_a_digest_too(tmp_path, kept):
+    nothing = Samples((), np.zeros((0, 0), dtype=bool), {})
+    path = tmp_path / "net.json"
+    write_record(dataclasses.replace(kept, measurements=()), nothing, path)
+
+    again = read_record(path)
+    assert again.measurements == ()
+    assert again.samples().keys == ()
+    assert again.arrays == arrays_digest(packed(nothing))
 
 
 def changed(kept, **change):
@@ -169,10 +350,12 @@ TEXTS = {
     "{}": "no format number",
     '{"format": "1"}': "no format number",
     '{"format": true}': "no format number",
-    '{"format": 2}': r"format 2, newer than this version reads \(1\); update robustbench_ms",
+    '{"format": 3}': r"format 3, newer than this version reads \(2\); update robustbench_ms",
     '{"format": 0}': "no record has format 0; the oldest is 1",
     '{"format": -3}': "no record has format -3",
     '{"format": 1}': "not a whole record: KeyError: 'suite'",
+    '{"format": 2}': "not a whole record: KeyError: 'digest'",
+    '{"format": 2, "digest": "0", "a": NaN}': "not a whole record: ValueError: Out of range float",
 }
 
 
@@ -202,19 +385,19 @@ def test_a_file_that_is_not_there_and_bits_that_are_damaged_are_named(tmp_path):
     assert records_in(tmp_path / "nowhere") == []
 
 
-def test_an_older_format_is_upgraded_a_step_a_version(tmp_path, monkeypatch, kept):
+def test_an_older_format_is_upgraded_a_step_a_version(tmp_path, monkeypatch):
     told = json.loads((KEPT / "format-1.json").read_text())
     steps = []
 
-    def upgrade(to):
+    def upgrade(to, first=lambda old: old):
         def step(old):
             steps.append(to)
-            return {**old, "format": to}
+            return {**first(old), "format": to}
 
         return step
 
     monkeypatch.setattr(module, "FORMAT", 3)
-    monkeypatch.setattr(module, "_UPGRADES", {1: upgrade(2), 2: upgrade(3)})
+    monkeypatch.setattr(module, "UPGRADES", {1: upgrade(2, module.UPGRADES[1]), 2: upgrade(3)})
     path = tmp_path / "old.json"
     path.write_text(json.dumps(told))
 
@@ -234,8 +417,8 @@ def spots(value, at=()):
             yield from spots(item, (*at, i))
 
 
-WHOLE = json.loads((KEPT / "format-1.json").read_text()) if (KEPT / "format-1.json").exists() else {}
-SPOTS = [at for at in spots(WHOLE) if at]
+WHOLE = {number: json.loads((KEPT / f"format-{number}.json").read_text()) for number in range(1, FORMAT + 1)}
+SPOTS = [(number, *at) for number, told in WHOLE.items() for at in spots(told) if at]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -244,12 +427,15 @@ JSON = st.recursive(
 GONE = object()
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(changes=st.lists(st.tuples(st.sampled_from(SPOTS), JSON | st.just(GONE)), min_size=1, max_size=3))
 def test_a_changed_record_is_a_record_or_a_bad_file(tmp_path_factory, changes):
-    told = copy.deepcopy(WHOLE)
+    number = changes[0][0][0]
+    told = copy.deepcopy(WHOLE[number])
     told["measurements"] = told["measurements"][:5]
-    for at, value in changes:
+    for (of, *at), value in changes:
+        if of != number:
+            continue
         inner = told
         try:
             for step in at[:-1]:
@@ -261,6 +447,9 @@ def test_a_changed_record_is_a_record_or_a_bad_file(tmp_path_factory, changes):
         except (KeyError, IndexError, TypeError):
             continue  # an earlier change took the place away
     path = tmp_path_factory.getbasetemp() / "changed.json"
+    if number > 1 and "digest" in told:
+        with contextlib.suppress(ValueError):  # so that what is behind the digest is reached
+            told["digest"] = content_digest({k: v for k, v in told.items() if k != "digest"})
     path.write_text(json.dumps(told))
 
     try:
@@ -276,9 +465,8 @@ def test_a_changed_record_is_a_record_or_a_bad_file(tmp_path_factory, changes):
 @settings(max_examples=100, deadline=None)
 @given(cut=st.integers(0, 60_000))
 def test_a_record_cut_off_anywhere_is_a_bad_file(tmp_path_factory, cut):
-    text = (KEPT / "format-1.json").read_text()
     path = tmp_path_factory.getbasetemp() / "cut.json"
-    path.write_text(text[: min(cut, len(text) - 3)])
+    path.write_text(TEXT[: min(cut, len(TEXT) - 3)])
 
     with pytest.raises(BadFile, match=r"cut\.json"):
         read_record(path)

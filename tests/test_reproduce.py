@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from robustbench_ms.gating.reproduce import compare_published, compare_records
+from robustbench_ms.records.canonical import content_digest
 from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.card import Published
 from tests.simulated import KEYS, record
@@ -24,6 +25,7 @@ def measured(rbms, tiny, tmp_path):
 def edit(path, change):
     told = json.loads(path.read_text())
     change(told)
+    told["digest"] = content_digest({key: value for key, value in told.items() if key != "digest"})
     path.write_text(json.dumps(told))
 
 
@@ -213,6 +215,6 @@ def test_without_bits_the_numbers_are_still_compared():
 def test_where_it_was_measured_is_told():
     correct = np.random.default_rng(0).random((len(KEYS), 50)) < 0.8
     then = record(correct)
-    now = replace(then, environment=replace(then.environment, torch="3.0"))
+    now = replace(then, environments=(replace(then.environment, torch="3.0"),))
 
     assert "torch is 3.0, then 2.11" in compare_records(then, now).notes

@@ -126,6 +126,35 @@ def test_an_edited_forward_with_the_same_weights_is_a_new_subject(tiny, places):
     assert first.subject["weights"] == second.subject["weights"]
     assert first.subject["digest"] != second.subject["digest"]
     assert only(events, RecordDone)[0].written
+    stood = first.subject["digest"]
+    assert (
+        f"the record of another subject ({stood}) stood here, and was replaced"
+        in only(events, Note)[-1].message
+    )
+
+
+def test_a_record_says_in_which_environments_its_cells_were_measured(write_suite, places, monkeypatch):
+    from robustbench_ms.evaluation import work
+
+    measure(write_suite(), [card_of(fakes.build(), "net")], places)
+    real = work.describe_environment
+    monkeypatch.setattr(
+        work, "describe_environment", lambda where: dataclasses.replace(real(where), cpu="another")
+    )
+    changed = write_suite("changed", replace=[("severity = [1, 3]", "severity = [1, 4]")])
+
+    (done,) = only(measure(changed, [card_of(fakes.build(), "net")], places), RecordDone)
+
+    record = read_record(done.path)
+    assert record == done.record
+    first, second = record.environments
+    assert second == dataclasses.replace(first, cpu="another")
+    assert [m.environment for m in record.measurements] == [0, 0, 1, 0, 1]
+    assert record.suite["matrix"] == {"corruption": ["brightness", "contrast"], "severity": [1, 4]}
+    assert (record.suite["limit"], record.suite["seed"]) == (None, 0)
+    # A card that fails there says where it failed.
+    (failed,) = only(measure(changed, [card_of(fakes.raises_later(), "bad")], places), RecordDone)
+    assert [e.cpu for e in failed.record.environments] == ["another"]
 
 
 RANDOM = [('["brightness", "contrast"]', '["gaussian_noise", "fog", "glass_blur"]'), ("[1, 3]", "[1, 5]")]

@@ -1,7 +1,7 @@
 """The command line: one file a verb, and the only place that prints, exits and reads argv.
 
-Exit codes: 0 done; 1 something was measured and is not as wanted (a model was stopped, a gate does not pass);
-2 the user can mend it; 3 the device failed, start the same command again; 130 interrupted.
+Exit codes: 0 done; 1 something was measured and is not as wanted (a model was stopped, a gate does not pass, a record
+is not as it was written); 2 the user can mend it; 3 the device failed, start the same command again; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import typer
 
 from robustbench_ms.cli import (
     accept,
+    check,
     compare,
     corrupt,
     gate,
@@ -45,6 +46,7 @@ for verb, module in (
     ("accept", accept),
     ("compare", compare),
     ("reproduce", reproduce),
+    ("check", check),
     ("train", train),
     ("corrupt", corrupt),
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -129,9 +130,11 @@ def array_digest(array: NDArray[Any], path: Path | None = None, cache: Path | No
     for start in range(0, len(array), rows):
         digest.update(np.ascontiguousarray(array[start : start + rows]).data)
     if note is not None:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(note) as part:
-            part.write_text(json.dumps({"sha256": digest.hexdigest()}))
+        # A cache that cannot be written is only slower.
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(note) as part:
+                part.write_text(json.dumps({"sha256": digest.hexdigest()}))
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from robustbench_ms.catalog.registry import measures_of
 from robustbench_ms.datasets.protocol import Batch, Data
 from robustbench_ms.errors import DeviceLost
-from robustbench_ms.evaluation.cells import FinishedCell
+from robustbench_ms.evaluation.cells import FinishedCell, keep_truth
 from robustbench_ms.evaluation.events import BatchDone, Event, Note, Trouble
 from robustbench_ms.evaluation.jobs import Question
 from robustbench_ms.specs.conditions import key
@@ -27,7 +28,7 @@ from robustbench_ms.subjects.identity import Subject
 from robustbench_ms.subjects.loading import Model
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.measure import cell_values
-from robustbench_ms.tasks.outcomes import Outcomes, merged
+from robustbench_ms.tasks.outcomes import Outcomes, is_finite, merged
 from robustbench_ms.tasks.protocol import Perturbation, Task
 
 __all__ = ["Runner", "Shows", "measure"]
@@ -61,6 +62,8 @@ class Shows:
     """How many numbers are loaded and perturbed at once, see `Data.batches`."""
     device: torch.device
     ahead: ThreadPoolExecutor
+    truths: Path
+    """The folder of what is true of data, a file a data digest, where a task's measures need it."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,10 @@ def measure(
         return _Shown(replace(batch, condition=asked.condition), loaded - begin, time.perf_counter() - loaded)
 
     ahead = shows.ahead if shows.device.type == "cuda" else None
+    truths: list[tuple[Outcomes, NDArray[np.int64]]] = []
     for shown in _made(show, data.batches(shows.step), ahead):
+        true = task.truth(shown.batch)
+        truths += [] if true is None else [(true, shown.batch.rows)]
         for runner in list(active):
             begin = time.perf_counter()
             halved = runner.batch
@@ -118,21 +124,23 @@ def measure(
         if not active:
             break
 
+    truth = merged(truths) if active and truths else None
+    if truth is not None:
+        keep_truth(shows.truths, data.facts.digest, truth)
     finished = []
     for runner in active:
         begin = time.perf_counter()
         found = merged(outcomes[runner.name])
-        rows = found.samples
-        broken = [name for name, row in rows.items() if row.dtype.kind == "f" and not np.isfinite(row).all()]
+        broken = [name for name, column in found.columns() if not is_finite(column)]
         if broken:
             runner.error = f"answers NaN or infinity ({', '.join(broken)})"
             yield Trouble(runner.name, f"{key(asked.condition)}: {runner.error}")
             continue
         scorers = measures_of(asked.fields["task"])
-        values, _, _ = cell_values(scorers, found, None, data.facts.ids, data.facts.groups)
+        values, absent, kept = cell_values(scorers, found, truth, data.facts.ids, data.facts.groups)
         seconds[runner.name]["scoring"] += time.perf_counter() - begin
         took = {name: round(value, 3) for name, value in seconds[runner.name].items()}
-        finished.append((runner, FinishedCell(values, rows, data.facts.n, took)))
+        finished.append((runner, FinishedCell(values, found, data.facts.n, took, absent, kept)))
     return finished
 
 

@@ -15,14 +15,13 @@ from robustbench_ms.catalog.registry import axes_of, measures_of, rows_of
 from robustbench_ms.evaluation.cells import FinishedCell
 from robustbench_ms.evaluation.jobs import Conditions
 from robustbench_ms.evaluation.store import Report
-from robustbench_ms.records.record import Measurement, Record
+from robustbench_ms.records.record import Environment, Measurement, Record
 from robustbench_ms.records.samples import Samples
 from robustbench_ms.specs.card import Input
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import Model
-from robustbench_ms.tasks.measure import Mean, cell_values
-from robustbench_ms.tasks.outcomes import Outcomes
+from robustbench_ms.tasks.measure import Mean
 
 __all__ = ["collect", "described_card"]
 
@@ -46,6 +45,7 @@ def collect(
         for name, value in rows[0][1].items()
         if all(name in fields and fields[name] == value for _, fields, _ in rows)
     }
+    environments: list[Environment] = []
     measurements = []
     for condition, fields, cell in rows:
         # A cell that failed here and was finished elsewhere, by the same subject, is finished.
@@ -54,6 +54,9 @@ def collect(
             if failure is None or failure[0] != key(condition):
                 continue
             error = failure[1]
+        environment = report.environment if cell is None or cell.environment is None else cell.environment
+        if environment not in environments:
+            environments.append(environment)
         measurements.append(
             Measurement(
                 key=key(condition),
@@ -63,6 +66,8 @@ def collect(
                 n=cell.n if cell else 0,
                 seconds=cell.seconds if cell else {},
                 error=error,
+                absent=cell.absent if cell else {},
+                environment=environments.index(environment),
             )
         )
     warnings = list(report.warnings)
@@ -73,13 +78,27 @@ def collect(
         warnings += [doubt + assumed for doubt in shown.task.doubts(clean.values, facts)]
     suite = shown.suite
     record = Record(
-        suite={"name": suite.label, "summary": list(suite.summary), "protocol": shared},
+        suite={
+            "name": suite.label,
+            "summary": list(suite.summary),
+            "protocol": shared,
+            "matrix": {axis: _plain(values) for axis, values in suite.matrix.items()},
+            "groups": {
+                group: {"axis": axis.name, "values": list(values)}
+                for axis in (axes_of(suite.matrix) or () if suite.matrix else ())
+                for group, values in axis.groups.items()
+            },
+            "limit": suite.limit,
+            "seed": suite.seed,
+        },
         card=report.card,
         subject={"digest": report.subject, **report.fields},
         health={"warnings": warnings, "nondeterministic": report.nondeterministic},
-        environment=report.environment,
+        environments=tuple(environments) or (report.environment,),
         started=started,
         measurements=tuple(measurements),
+        task=suite.task,
+        measures={name: scorer.number for scorer in measures_of(suite.task) for name in scorer.names},
     )
     return record, _samples(shown, rows)
 
@@ -145,7 +164,7 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
     for scorer in scorers:
         if isinstance(scorer, Mean) and scorer.kept == "bits":
             name = scorer.array("bits")
-            bits = np.stack([cell.outcomes[scorer.column].astype(bool) for _, cell in done])
+            bits = np.stack([cell.outcomes.samples[scorer.column].astype(bool) for _, cell in done])
             if name == "correct":
                 correct = bits
             else:
@@ -159,7 +178,7 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
             if isinstance(scorer, Mean) and scorer.kept == "scores" and _asked(shown, scorer.name, group):
                 total = np.zeros(cells[0].n)
                 for cell in cells:
-                    total += cell.outcomes[scorer.column]
+                    total += cell.outcomes.samples[scorer.column]
                 scores[scorer.array(group)] = (total / len(cells)).astype(np.float16)
     return Samples(
         tuple(key(condition) for condition, _ in done), correct, scores, tables | _replicates(shown, done)
@@ -175,16 +194,15 @@ def _asked(shown: Conditions, measure: str, group: str) -> bool:
 def _replicates(
     shown: Conditions, done: Sequence[tuple[Condition, FinishedCell]]
 ) -> dict[str, NDArray[np.float32]]:
-    """{"<measure>/replicates": (cells, R)} of the measures that keep some, made again of the cells' outcomes."""
-    scorers = [scorer for scorer in measures_of(shown.suite.task) if scorer.kept == "replicates"]
-    if not scorers:
-        return {}
-    facts = shown.data(shown.conditions[0]).facts
-    found = [
-        cell_values(scorers, Outcomes(cell.outcomes), None, facts.ids, facts.groups)[2] for _, cell in done
+    """{"<measure>/replicates": (cells, R)} of the measures that keep some; a row of NaN where a cell has none."""
+    names = [
+        f"{name}/replicates"
+        for scorer in measures_of(shown.suite.task)
+        if scorer.kept == "replicates"
+        for name in scorer.names
     ]
-    sizes = {name: row.size for kept in found for name, row in kept.items()}
+    sizes = {name: cell.kept[name].size for _, cell in done for name in names if name in cell.kept}
     return {
-        name: np.stack([kept.get(name, np.full(size, np.nan, dtype=np.float32)) for kept in found])
+        name: np.stack([cell.kept.get(name, np.full(size, np.nan, np.float32)) for _, cell in done])
         for name, size in sizes.items()
     }

@@ -11,14 +11,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from robustbench_ms.catalog.registry import load, task_of
-from robustbench_ms.evaluation.cells import load_cell
+from robustbench_ms.evaluation.cells import load_cell, old_cells
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.evaluation.collect import collect
 from robustbench_ms.evaluation.events import Event, Note, RecordDone
 from robustbench_ms.evaluation.executors import EXECUTORS
 from robustbench_ms.evaluation.executors.protocol import Run
 from robustbench_ms.evaluation.jobs import Conditions, Job, refuse_twins
-from robustbench_ms.records.record import write_record
+from robustbench_ms.records.record import subject_at, write_record
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
@@ -42,7 +42,9 @@ def run(
     refuse_twins(subjects, suite)
     find_device(settings.device)  # that it is there, before a folder is made
     execute = load(EXECUTORS[settings.chosen_executor])
-    folder = places.writable(places.cache / "cells", "cache")
+    folder = places.cache / "cells"
+    if not folder.is_dir():  # nothing is finished: what cannot be written is told before any work is done
+        places.writable(folder, "cache")
     shown = Conditions(suite, task_of(suite), places)
     results = places.writable(places.results / suite.label, "results")
 
@@ -51,6 +53,8 @@ def run(
     claims = Claims(folder)
     if claims.note:
         yield Note(claims.note)
+    if old := old_cells(folder):
+        yield Note(f"{old} finished cells in {folder} are of an older form, which is not read; delete them")
     store = yield from execute(Run(shown, subjects, jobs, settings, folder, claims))
 
     questions = [shown.question(condition) for condition in shown.conditions]
@@ -64,6 +68,10 @@ def run(
         ]
         record, samples = collect(shown, report, rows, store.failed(card.name), started)
         path = results / f"{card.file_name}.json"
-        written = write_record(record, samples, path)
+        with claims.holding(path):
+            stood = subject_at(path)
+            written = write_record(record, samples, path)
+        if written and stood not in {None, report.subject}:
+            yield Note(f"{path}: the record of another subject ({stood}) stood here, and was replaced")
         yield RecordDone(replace(record, path=path), path, written)
     store.close()

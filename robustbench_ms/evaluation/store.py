@@ -20,6 +20,7 @@ from robustbench_ms.evaluation.cells import FinishedCell, load_cell, save_cell
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.files import replacing
 from robustbench_ms.records.record import Environment
+from robustbench_ms.specs.places import Places
 
 __all__ = ["DIED", "CacheStore", "Claimed", "Report", "SharedStore", "Store"]
 
@@ -108,6 +109,8 @@ class CacheStore:
     """{card: (key of its cell, message)}."""
     held: dict[tuple[str, str], str] = field(default_factory=dict)
     """Claims: {(protocol, subject): its mark}."""
+    checked: bool = False
+    """Whether the folder was found to be writable."""
 
     def pin(self, card: str, report: Report) -> Report:
         return self.pins.setdefault(card, report)
@@ -154,9 +157,17 @@ class CacheStore:
         for card in died:
             self.held.pop((protocol, wanted[card]))
             self.claims.release(protocol, wanted[card])
+        if ours:
+            self._writable()
         for card in ours:
             self._begin(self.held[protocol, wanted[card]])
         return Claimed(tuple(ours), tuple(done), (*busy, *died), tuple(notes))
+
+    def _writable(self) -> None:
+        """UserError where what is missing could not be kept: a cache that cannot be written is still read."""
+        if not self.checked:
+            Places.writable(self.folder, "cache")
+            self.checked = True
 
     def finished(self, protocol: str, subject: str) -> tuple[bool, str | None]:
         cell, damage = load_cell(self.folder, protocol, subject)

@@ -63,6 +63,7 @@ class _Worker:
         self.values = shown.first.layout.values
         self.batch = settings.batch_size or fitting_batch(self.values, device)
         self.step = settings.batch_size or fitting_step(self.batch, self.values, device)
+        self.environment = describe_environment(device)
         self.runners: dict[str, Runner] = {}
         self.found: set[tuple[Condition, str]] = set()
         """Cells that were told to be finished already."""
@@ -99,7 +100,7 @@ class _Worker:
             self.store.fail(card.name, "probe", str(error))
             yield Trouble(card.name, str(error))
             return
-        environment = describe_environment(self.device)
+        environment = self.environment
         report = Report(
             described_card(model), described.digest, described.fields, described.warnings,
             described.nondeterministic, environment,
@@ -204,9 +205,18 @@ class _Worker:
         name = key(asked.condition)
         yield CellStarted(name, tuple(runner.name for runner in runners))
         data, perturbation = self.shown.data(asked.condition), self.shown.perturbation(asked.condition)
-        shows = Shows(self.shown.task, data, perturbation, self.step * self.values, self.device, ahead)
+        truths = self.shown.places.cache / "truths"
+        shows = Shows(
+            self.shown.task, data, perturbation, self.step * self.values, self.device, ahead, truths
+        )
         finished = yield from measure(asked, runners, shows)
-        for runner, cell in finished:
+        for runner, answered in finished:
+            cell = replace(
+                answered,
+                question=asked.fields,
+                weights=runner.model.weights_sha256,
+                environment=self.environment,
+            )
             self.store.keep(asked.protocol, runner.subject.digest, cell)
             self.found.add((asked.condition, runner.name))
             yield CellDone(name, runner.name, cell.values)

@@ -1,6 +1,12 @@
 """Records: all the cells of one card on one suite with their provenance; the unit that people commit.
 
+A record has a digest over everything in it but itself, and in `arrays` one over the arrays beside it, so that the first
+covers both. It is the same however the JSON is laid out and its numbers are spelled. It finds damage, a pair of files
+of two runs and careless edits; it finds no forger, who computes it anew.
+
 The format's history:
+2  task, measures, arrays, digest; the suite's matrix, groups, limit and seed; `environments` in place of `environment`,
+   and of each measurement which of them it was made in, and what is absent and why
 1  the first: format, suite, card, subject, health, environment, started, measurements
 """
 
@@ -8,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +23,9 @@ import numpy as np
 
 from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
-from robustbench_ms.records.samples import Samples, read_samples, samples_path, write_samples
+from robustbench_ms.records.canonical import arrays_digest, content_digest
+from robustbench_ms.records.samples import Samples, packed, read_samples, samples_path, write_samples
+from robustbench_ms.records.upgrades import UPGRADES
 
 __all__ = [
     "FORMAT",
@@ -26,12 +34,13 @@ __all__ = [
     "Record",
     "read_record",
     "records_in",
+    "subject_at",
     "write_record",
 ]
 
-FORMAT = 1
-_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""One step a version: _UPGRADES[1] makes a record of format 2 out of one of format 1."""
+FORMAT = 2
+_WITH_DIGEST = 2
+"""The first format that has one."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,11 @@ class Measurement:
     seconds: Mapping[str, float]
     """Wall time of data, corruption, model and scoring apart."""
     error: str | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """{measure: why it has no value in this cell}."""
+    environment: int | None = 0
+    """Which of the record's environments it was made in; None in a record of format 1, which did not say: its one
+    environment is of the run that assembled it."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +89,28 @@ class Record:
     """One card on one suite."""
 
     suite: Mapping[str, Any]
-    """name, and the fields of the protocol that all cells share."""
+    """name, summary, and in `protocol` the fields that all cells share; matrix {axis: [values]}, groups
+    {group: {axis, values}}, limit and seed."""
     card: Mapping[str, Any]
     """name, build, args, input, weights with their digest, published figures."""
     subject: Mapping[str, Any]
     """digest, and the fields it is made of: who answered."""
     health: Mapping[str, Any]
     """What the probe found: warnings, whether answers repeat."""
-    environment: Environment
+    environments: tuple[Environment, ...]
+    """The distinct ones of its cells, in the cells' order; one at least."""
     started: str
     """UTC, ISO 8601."""
     measurements: tuple[Measurement, ...]
+    task: str = "classification"
+    measures: Mapping[str, int] = field(default_factory=dict)
+    """{measure: the number of what computed it}, raised when a value's meaning changes."""
     format: int = FORMAT
     path: Path | None = field(default=None, compare=False)
+    digest: str | None = field(default=None, compare=False)
+    """As it stands in its file; None in memory, and in a file of format 1."""
+    arrays: str | None = field(default=None, compare=False)
+    """The digest of the arrays beside its file."""
 
     def cell(self, key: str) -> Measurement | None:
         """The finished cell under `key`; None where it is absent or ended in an error."""
@@ -99,38 +122,62 @@ class Record:
         return str(self.card["name"])
 
     @property
-    def task(self) -> str:
-        """Whose measures its values are; records that do not say it are of classification."""
-        return str(self.suite["protocol"].get("task", "classification"))
-
-    @property
     def group(self) -> str:
         """The card whose replicate this is."""
         return self.name.partition("@")[0]
 
+    @property
+    def environment(self) -> Environment:
+        """That of its first cell."""
+        return self.environments[0]
+
+    @property
+    def command(self) -> str:
+        """What measures it again, for people."""
+        return _command(self.suite, self.card)
+
     def answers(self) -> dict[str, Any]:
-        """Everything but when, how fast and on what it was measured; equal for a run that was killed and resumed."""
+        """What was answered to what by whom, and not when, how fast and on what; what format 1 had of it.
+
+        Equal for a run that was killed and resumed, and for a record of format 1 that the same answers would make, so
+        that neither is rewritten.
+        """
         told = _as_json(self)
-        for key in ("started", "environment"):
-            del told[key]
-        for measurement in told["measurements"]:
-            del measurement["seconds"]
-        return told
+        answers = {key: told[key] for key in ("format", "suite", "card", "subject", "health", "measurements")}
+        for key in ("matrix", "groups", "limit", "seed"):
+            answers["suite"].pop(key, None)
+        for measurement in answers["measurements"]:
+            for key in ("seconds", "absent", "environment"):
+                del measurement[key]
+        return answers
 
     def samples(self) -> Samples | None:
-        """The per-sample arrays beside the record; None where the file is absent."""
-        return None if self.path is None else read_samples(samples_path(self.path))
+        """The per-sample arrays beside the record; None where the file is absent, BadFile where it is another's."""
+        if self.path is None:
+            return None
+        beside = samples_path(self.path)
+        found = read_samples(beside)
+        if found is not None and self.arrays is not None and self.arrays != arrays_digest(packed(found)):
+            raise BadFile(
+                f"{self.path}: the arrays beside it ({beside.name}) are not those of its answers; "
+                f"{_again(self.command)}"
+            )
+        return found
 
 
 def write_record(record: Record, samples: Samples, path: Path) -> bool:
     """Write `<card>.json` and `<card>.correct.npz`; False, and nothing touched, where they hold these answers already.
 
-    Each file is written beside its place and renamed; the record comes last, so that what it points to is there.
+    Each file is written beside its place and renamed; the record comes last, so that what it points to is there. Two
+    writers of one path take turns by a lock of the caller's (`Claims.holding`); where they have none, as with two
+    caches, they may leave the one's record beside the other's arrays, which reading them tells.
     """
-    told = _as_json(record)
     beside = samples_path(path)
-    if path.exists() and _same(path, beside, record, samples):
+    if path.exists() and _same(path, record, samples):
         return False
+    told = {**_as_json(record), "format": FORMAT, "arrays": arrays_digest(packed(samples))}
+    # Over what will be read again: NaN is null there.
+    told["digest"] = _digest(json.loads(_dumps(told)))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_samples(samples, beside)
     with replacing(path) as part:
@@ -138,8 +185,16 @@ def write_record(record: Record, samples: Samples, path: Path) -> bool:
     return True
 
 
+def subject_at(path: Path) -> str | None:
+    """The digest of who answered in the record that stands in a file; None where there is none that can be read."""
+    try:
+        return str(read_record(path).subject["digest"])
+    except BadFile:
+        return None
+
+
 def read_record(path: Path) -> Record:
-    """The record in a file; older formats are upgraded, newer ones refused, damaged ones named."""
+    """The record in a file; older formats are upgraded, newer ones refused, damaged and edited ones named."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -153,16 +208,18 @@ def read_record(path: Path) -> Record:
             f"{path}: a record of format {told['format']}, newer than this version reads ({FORMAT}); "
             "update robustbench_ms"
         )
-    while told["format"] < FORMAT:
-        upgrade = _UPGRADES.get(told["format"])
-        if upgrade is None:
-            raise BadFile(
-                f"{path}: no record has format {told['format']}; the oldest is {min(_UPGRADES, default=FORMAT)}"
-            )
-        told = upgrade(told)
+    if told["format"] < min(UPGRADES):
+        raise BadFile(f"{path}: no record has format {told['format']}; the oldest is {min(UPGRADES)}")
     try:
+        if told["format"] >= _WITH_DIGEST and told["digest"] != _digest(told):
+            raise BadFile(
+                f"{path}: damaged or edited, as its digest does not fit; "
+                f"{_again(_command(told['suite'], told['card']))}"
+            )
+        while told["format"] < FORMAT:
+            told = UPGRADES[told["format"]](told)
         return _from_json(told, path)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BadFile(f"{path}: not a whole record: {type(error).__name__}: {error}") from error
 
 
@@ -171,9 +228,10 @@ def records_in(folder: Path) -> list[Record]:
     return [read_record(path) for path in sorted(folder.glob("*.json"))]
 
 
-def _same(path: Path, beside: Path, record: Record, samples: Samples) -> bool:
+def _same(path: Path, record: Record, samples: Samples) -> bool:
     try:
-        old, kept = read_record(path), read_samples(beside)
+        old = read_record(path)
+        kept = old.samples()
     except BadFile:
         return False
     return (
@@ -188,12 +246,33 @@ def _same(path: Path, beside: Path, record: Record, samples: Samples) -> bool:
     )
 
 
-_FIELDS = ("format", "suite", "card", "subject", "health", "environment", "started", "measurements")
+_FIELDS = (
+    "format", "suite", "task", "measures", "card", "subject", "health", "environments", "started", "arrays", "digest",
+    "measurements",
+)  # fmt: skip
 
 
 def _as_json(record: Record) -> dict[str, Any]:
     told = asdict(record)
     return {key: told[key] for key in _FIELDS}
+
+
+def _digest(told: Mapping[str, Any]) -> str:
+    """Of everything but itself; ValueError where there is NaN or infinity among it."""
+    return content_digest({key: value for key, value in told.items() if key != "digest"})
+
+
+def _command(suite: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    limit, seed = suite.get("limit"), suite.get("seed")
+    name = str(suite["name"])
+    for option, given in (("seed", seed), ("limit", limit)):
+        name = name.removesuffix(f"-{option}{given}")
+    options = (f" --limit {limit}" if limit else "") + (f" --seed {seed}" if seed else "")
+    return f"rbms run {name} -m {card['name']}{options}"
+
+
+def _again(command: str) -> str:
+    return f"take it from the version control, or delete it and measure it again: {command}"
 
 
 def _dumps(told: Mapping[str, Any]) -> str:
@@ -222,6 +301,10 @@ _SHAPE: tuple[tuple[str, str, type | tuple[type, ...]], ...] = (
     ("suite", "name", str),
     ("suite", "summary", list),
     ("suite", "protocol", dict),
+    ("suite", "matrix", dict),
+    ("suite", "groups", dict),
+    ("suite", "limit", (int, type(None))),
+    ("suite", "seed", int),
     ("card", "name", str),
     ("card", "weights", (dict, type(None))),
     ("subject", "digest", str),
@@ -231,7 +314,7 @@ _SHAPE: tuple[tuple[str, str, type | tuple[type, ...]], ...] = (
 
 
 def _from_json(told: dict[str, Any], path: Path) -> Record:
-    for key in ("suite", "card", "subject", "health", "environment"):
+    for key in ("suite", "card", "subject", "health", "measures"):
         if not isinstance(told[key], dict):
             raise TypeError(f"{key} is no table")
     for key, inner, kind in _SHAPE:
@@ -240,7 +323,15 @@ def _from_json(told: dict[str, Any], path: Path) -> Record:
     columns = told["suite"]["summary"]
     if not columns or not all(isinstance(column, str) for column in columns):
         raise TypeError("suite.summary is no list of words")
-    measurements = tuple(_measurement(row) for row in told["measurements"])
+    lists = [*told["suite"]["matrix"].values(), *(row["values"] for row in told["suite"]["groups"].values())]
+    if not all(isinstance(values, list) for values in lists):
+        raise TypeError("suite.matrix and suite.groups list the values of axes")
+    if not isinstance(told["task"], str) or not all(type(n) is int for n in told["measures"].values()):
+        raise TypeError("a record names its task, and a whole number for each of its measures")
+    environments = tuple(Environment(**row) for row in told["environments"])
+    if not environments:
+        raise ValueError("it has no environment")
+    measurements = tuple(_measurement(row, len(environments)) for row in told["measurements"])
     keys = [m.key for m in measurements]
     if len(set(keys)) < len(keys):
         raise ValueError("a cell stands in it twice")
@@ -249,10 +340,14 @@ def _from_json(told: dict[str, Any], path: Path) -> Record:
         card=told["card"],
         subject=told["subject"],
         health=told["health"],
-        environment=Environment(**told["environment"]),
+        environments=environments,
         started=str(told["started"]),
         measurements=measurements,
+        task=told["task"],
+        measures=told["measures"],
         path=path,
+        digest=told["digest"],
+        arrays=told["arrays"],
     )
 
 
@@ -264,7 +359,7 @@ def _float(value: Any) -> float:
     return float(value)
 
 
-def _measurement(row: dict[str, Any]) -> Measurement:
+def _measurement(row: dict[str, Any], environments: int) -> Measurement:
     values = {}
     for name, value in row["values"].items():
         mean, stderr = value["mean"], value["stderr"]
@@ -275,6 +370,17 @@ def _measurement(row: dict[str, Any]) -> Measurement:
     error = row["error"]
     if error is not None and not isinstance(error, str):
         raise TypeError("a measurement's error is a sentence or null")
+    where = row["environment"]
+    if where is not None and (type(where) is not int or not 0 <= where < environments):
+        raise TypeError("a measurement's environment is one of the record's, by its number from 0, or null")
     return Measurement(
-        row["key"], row["protocol"], dict(row["condition"]), values, n, dict(row["seconds"]), error
+        key=row["key"],
+        protocol=row["protocol"],
+        condition=dict(row["condition"]),
+        values=values,
+        n=n,
+        seconds=dict(row["seconds"]),
+        error=error,
+        absent=dict(row["absent"]),
+        environment=where,
     )

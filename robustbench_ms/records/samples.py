@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
 
-__all__ = ["Samples", "read_samples", "samples_path", "write_samples"]
+__all__ = ["Samples", "packed", "read_samples", "samples_path", "write_samples"]
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ def samples_path(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".json") + ".correct.npz")
 
 
-def write_samples(samples: Samples, path: Path) -> None:
-    """Write the arrays, beside their place and renamed."""
+def packed(samples: Samples) -> dict[str, Any]:
+    """The arrays by their names in the file, which a record's digest is over too."""
     bits = [table for table in samples.tables.values() if table.dtype == bool]
-    packed: dict[str, Any] = {
-        "keys": np.array(samples.keys),
+    return {
+        "keys": np.array(samples.keys, dtype=np.str_),
         "n": np.int64(max(table.shape[1] for table in (samples.correct, *bits))),
         "correct": np.packbits(samples.correct, axis=1),
         **samples.scores,
@@ -70,8 +70,12 @@ def write_samples(samples: Samples, path: Path) -> None:
             for name, table in samples.tables.items()
         },
     }
+
+
+def write_samples(samples: Samples, path: Path) -> None:
+    """Write the arrays, beside their place and renamed."""
     with replacing(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, **packed)
+        np.savez_compressed(file, **packed(samples))
 
 
 def read_samples(path: Path) -> Samples | None:

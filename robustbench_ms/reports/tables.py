@@ -167,6 +167,6 @@ def _row(card: str, records: Sequence[Record], columns: tuple[str, ...]) -> Row:
         seeds=len(records),
         rank=None if untrained or math.isnan(values[columns[0]].mean) else 0,
         n=min(m.n for record in records for m in record.measurements if m.error is None),
-        device=", ".join(sorted({record.environment.device for record in records})),
+        device=", ".join(sorted({one.device for record in records for one in record.environments})),
         warnings=tuple(warnings),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustbench_ms.errors import UserError
+from robustbench_ms.files import probe, sweep
 
 __all__ = ["Places"]
 
@@ -41,18 +42,21 @@ class Places:
             cache=_folder(cache, "RBMS_CACHE", home),
         )
 
-    def writable(self, folder: Path, what: str) -> Path:
-        """Make `folder` and return it; a UserError says that it cannot be written, before any work is done."""
+    @staticmethod
+    def writable(folder: Path, what: str) -> Path:
+        """Make `folder`, free it of what dead writers left, and return it.
+
+        A UserError says that it cannot be written, before any work is done.
+        """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f".write-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            probe(folder)
         except OSError as error:
             variable = f" or RBMS_{what.upper()}" if what in {"data", "results", "cache"} else ""
             raise UserError(
                 f"the {what} folder {folder} cannot be written ({error.strerror}); give another with --{what}{variable}"
             ) from error
+        sweep(folder)
         return folder
 
 

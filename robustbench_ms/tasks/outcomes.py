@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Absent", "Items", "Outcomes", "merged"]
+__all__ = ["Absent", "Items", "Outcomes", "is_finite", "merged"]
 
 Columns = Mapping[str, NDArray[Any]]
 """Arrays; before they are merged tensors will do, so that a device need not be waited for at each batch."""
@@ -34,6 +34,12 @@ class Outcomes:
     items: Mapping[str, Items] = field(default_factory=dict)
     """By the table's name."""
 
+    def columns(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """All columns, those of tables of items as "table/column"."""
+        yield from self.samples.items()
+        for table, items in self.items.items():
+            yield from ((f"{table}/{name}", column) for name, column in items.columns.items())
+
 
 @dataclass(frozen=True)
 class Absent:
@@ -41,6 +47,11 @@ class Absent:
 
     reason: str
     """One phrase: "no small object"."""
+
+
+def is_finite(column: NDArray[Any]) -> bool:
+    """Whether a column holds no NaN and no infinity."""
+    return column.dtype.kind != "f" or bool(np.isfinite(column).all())
 
 
 def merged(parts: Sequence[tuple[Outcomes, NDArray[np.int64]]]) -> Outcomes:

@@ -1,0 +1,233 @@
+"""Whether records and finished cells are what was written: their digests, and their values made again from the arrays.
+
+Nothing is measured, changed or set aside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustbench_ms.catalog.registry import measures_of
+from robustbench_ms.errors import BadFile, UnknownName, UserError, suggest
+from robustbench_ms.evaluation.cells import FinishedCell, is_old, load_truth, read_cell
+from robustbench_ms.records.record import Measurement, Record, read_record
+from robustbench_ms.records.samples import Samples, samples_path
+from robustbench_ms.records.terms import Terms
+from robustbench_ms.tasks.measure import Mean, Whole, cell_values, replicate_stderr
+from robustbench_ms.tasks.outcomes import Absent
+from robustbench_ms.tasks.scores import mean_with_stderr
+
+__all__ = ["Checked", "check"]
+
+_SAME = 1e-9
+"""Relative: another release of numpy may sum in another order."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of one record, or of one folder of cells."""
+
+    path: Path
+    cells: int
+    """Finished ones."""
+    faults: tuple[str, ...]
+    """One sentence each, which names the place."""
+    notes: tuple[str, ...]
+    """What could not be checked, or is not read."""
+
+
+def check(paths: Sequence[Path]) -> Iterator[Checked]:
+    """Check records (.json), folders of records, and folders of cells or the caches that they lie in.
+
+    UserError for what is none of them.
+    """
+    for path in paths:
+        if path.is_dir():
+            folder = path / "cells" if (path / "cells").is_dir() else path
+            records = sorted(folder.glob("*.json"))
+            if records:
+                yield from map(_record, records)
+            else:
+                yield _folder(folder)
+        elif not path.exists():
+            near = sorted(p.name for p in path.parent.glob("*")) if path.parent.is_dir() else []
+            raise UserError(f"{path}: no such file or folder{suggest(path.name, near)}")
+        elif path.name.endswith(".correct.npz"):
+            beside = path.name.removesuffix(".correct.npz") + ".json"
+            raise UserError(f"{path} holds the arrays of a record; give the record, {beside}")
+        elif path.suffix != ".json":
+            raise UserError(f"{path} is neither a record (.json) nor a folder of finished cells")
+        else:
+            yield _record(path)
+
+
+def _record(path: Path) -> Checked:
+    faults, notes, record = [], [], None
+    try:
+        record = read_record(path)
+        if record.digest is None:
+            notes.append(
+                f"{path}: carries no digest, as a record of format 1: damage that no value shows is not found"
+            )
+        samples = record.samples()
+        faults += [f"{path}: {m.key}: {fault}" for m in record.measurements for fault in _protocol(record, m)]
+        if samples is not None:
+            faults += [f"{path}: {fault}" for fault in _of_arrays(record, samples)]
+        elif record.arrays is not None:
+            faults.append(f"{path}: the arrays beside it ({samples_path(path).name}) are missing")
+        else:
+            notes.append(f"{path}: there are no arrays beside it, so that no value can be made again")
+    except BadFile as error:
+        faults.append(str(error))
+    finished = sum(m.error is None for m in record.measurements) if record else 0
+    return Checked(path, finished, tuple(faults), tuple(notes))
+
+
+def _protocol(record: Record, cell: Measurement) -> Iterator[str]:
+    yield from _digest_of({**record.suite["protocol"], **cell.condition}, cell.protocol)
+
+
+def _digest_of(question: Mapping[str, Any], protocol: str) -> Iterator[str]:
+    from robustbench_ms.subjects.identity import digest  # torch
+
+    try:
+        found = digest(question)
+    except ValueError:  # NaN, which no question has
+        found = ""
+    if found != protocol:
+        yield f"its protocol is {protocol}, which is not the digest of its readable fields"
+
+
+def _of_arrays(record: Record, samples: Samples) -> Iterator[str]:
+    """What the arrays beside a record say otherwise than it does."""
+    done = [m for m in record.measurements if m.error is None]
+    keys = tuple(m.key for m in done)
+    if keys != samples.keys:
+        yield "the arrays beside it are of other cells"
+        return
+    for scorer in measures_of(record.task):
+        if not isinstance(scorer, Mean):
+            continue
+        bits = samples.bits(scorer.array("bits"), keys) if scorer.kept == "bits" else None
+        for m, row in zip(done, () if bits is None else bits, strict=bits is not None):
+            if m.n != row.size:
+                yield f"{m.key}: n is {m.n}, and there are {row.size} bits"
+            elif scorer.name in m.values:
+                mean, stderr = mean_with_stderr(row)
+                told = {scorer.name: m.values[scorer.name]}
+                yield from _apart(m.key, "bits", told, {scorer.name: {"mean": mean, "stderr": stderr}})
+        for group in ("clean", *Terms.of(record).groups):
+            yield from _of_scores(record, samples, scorer, group)
+
+
+def _of_scores(record: Record, samples: Samples, scorer: Mean, group: str) -> Iterator[str]:
+    """Whether the samples' scores have the mean that a group's cells say."""
+    cells = [record.cell(key) for key in Terms.of(record).keys(group)]
+    told = [cell.values[scorer.name]["mean"] for cell in cells if cell and scorer.name in cell.values]
+    scores = samples.scores.get(scorer.array(group))
+    row = np.asarray([] if scores is None else scores, dtype=np.float64)
+    if not told or not row.size or not np.isfinite(row).all():
+        return
+    # Each was rounded to float16's 11 digits, or below its smallest normal number to a multiple of 2**-24.
+    room = float(np.maximum(np.abs(row) * 2.0**-11, 2.0**-25).mean()) + _SAME
+    if not abs(float(row.mean()) - float(np.mean(told))) <= room:
+        yield (
+            f"the mean {scorer.name} of its {group} cells is {np.mean(told):.6g}, and the scores beside it say "
+            f"{row.mean():.6g}"
+        )
+
+
+def _folder(folder: Path) -> Checked:
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise UserError(f"{folder}: there are neither finished cells nor records in it")
+    faults: list[str] = []
+    notes: dict[str, None] = {}
+    old = 0
+    for path in paths:
+        try:
+            cell = read_cell(path)
+        except FileNotFoundError:  # set aside meanwhile
+            continue
+        except BadFile as error:
+            if is_old(path):
+                old += 1
+            else:
+                faults.append(str(error))
+            continue
+        faults += [f"{path}: {fault}" for fault in _digest_of(cell.question, path.stem.partition("-")[0])]
+        try:
+            again, without = _values_again(folder, cell)
+        except UnknownName as error:
+            notes[f"{folder}: values that cannot be made again: {error}"] = None
+            continue
+        except (KeyError, ValueError) as error:
+            faults.append(f"{path}: its outcomes are none of its task's ({type(error).__name__}: {error})")
+            continue
+        if without:
+            names = ", ".join(without)
+            notes[
+                f"{folder}: what is true of the data is not in the cache, so {names} cannot be made again"
+            ] = None
+        told = {name: value for name, value in cell.values.items() if name not in without}
+        faults += _apart(str(path), "outcomes", told, again)
+    if old:
+        notes[f"{folder}: {old} finished cells are of an older form, which is not read"] = None
+    if aside := len(list(folder.glob("*.broken"))):
+        notes[f"{folder}: {aside} damaged cells were set aside (.broken)"] = None
+    return Checked(folder, len(paths) - old, tuple(faults), tuple(notes))
+
+
+def _values_again(
+    folder: Path, cell: FinishedCell
+) -> tuple[Mapping[str, Mapping[str, float]], tuple[str, ...]]:
+    """{measure: {mean, stderr}} of a cell's outcomes by the task's own measures, and those that cannot be made again.
+
+    The error of a function of the whole set is that of the replicates that the cell kept. UnknownName for a strange
+    task.
+    """
+    truth = load_truth(folder.parent / "truths", str(cell.question.get("data")))
+    again: dict[str, dict[str, float]] = {}
+    without: list[str] = []
+    for scorer in measures_of(str(cell.question.get("task"))):
+        if not isinstance(scorer, Whole):
+            again |= cell_values([scorer], cell.outcomes, truth, np.arange(cell.n), None)[0]
+            continue
+        try:
+            found = scorer.values(cell.outcomes, truth, np.ones((1, cell.n)))
+        except Exception:
+            if truth is not None:
+                raise
+            without += scorer.names
+            continue
+        for name in scorer.names:
+            value, kept = found[name], cell.kept.get(f"{name}/replicates")
+            if not isinstance(value, Absent):
+                stderr = cell.values.get(name, {}).get("stderr", math.nan)
+                if kept is not None:
+                    exact = replicate_stderr(kept.astype(np.float64), scorer.rule)
+                    # The cell's own is of replicates that were not rounded yet.
+                    stderr = stderr if math.isclose(stderr, exact, rel_tol=1e-3, abs_tol=1e-6) else exact
+                again[name] = {"mean": float(value[0]), "stderr": stderr}
+    return again, tuple(without)
+
+
+def _apart(
+    where: str, what: str, told: Mapping[str, Mapping[str, float]], again: Mapping[str, Mapping[str, float]]
+) -> Iterator[str]:
+    """A sentence for each value that is another when it is made again."""
+    for name in dict.fromkeys([*told, *again]):
+        if name not in told or name not in again:
+            yield f"{where}: {name} {'is missing' if name in again else 'is nothing that its outcomes have'}"
+            continue
+        for part, word in (("mean", name), ("stderr", f"the standard error of {name}")):
+            mine, found = told[name][part], again[name][part]
+            neither = math.isnan(mine) and math.isnan(found)
+            if not neither and not math.isclose(mine, found, rel_tol=_SAME, abs_tol=1e-12):
+                yield f"{where}: {word} is {mine:.9g}, and its {what} say {found:.9g}"
