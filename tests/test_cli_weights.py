@@ -63,7 +63,7 @@ def test_weights_that_are_none_or_another_networks_are_told(rbms, tiny, tmp_path
     assert found.err.splitlines()[-1].startswith("rbms: model tests.fakes:build: ")
     assert "weights_only" not in found.err
     assert not list((tmp_path / "results").rglob("*.*"))
-    assert not list((tmp_path / "cache" / "cells").glob("*"))
+    assert not list((tmp_path / "cache" / "cells").glob("*.npz"))
 
 
 def test_a_digest_that_does_not_match_and_weights_that_are_absent(rbms, tiny, tmp_path):
