@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from robustbench_ms.corruptions.table import COMMON, NAMES, SEVERITIES
+from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
 from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose
@@ -103,6 +103,8 @@ class PerturbationInfo:
     """A suite whose matrix has these is perturbed by it."""
     target: str
     """"package.module:name" of its class, which is made once a suite and data."""
+    profiles: tuple[str, ...] = ()
+    """Whose protocols it follows, of which a suite names one; empty where there is but its own."""
 
 
 TASKS = Registry(
@@ -128,6 +130,7 @@ PERTURBATIONS = Registry(
                 Axis("corruption", NAMES, "corruptions", {"common": COMMON, "all": NAMES}),
                 Axis("severity", SEVERITIES, "severities"),
             ),
+            profiles=PROFILES,
             target="robustbench_ms.tasks.corrupting:Corruptions",
         )
     },

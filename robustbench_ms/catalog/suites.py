@@ -42,6 +42,7 @@ def read_suite(path: Path) -> Suite:
         classes=table.take("classes", int, info.classes),
         sha256=_digests(table.table("sha256"), info),
         gate=table.strings("gate"),
+        options={key: table.anything(key) for key in (*info.options, *TASKS[task].options) if table.has(key)},
         folder=path.parent,
     )
     table.done()
@@ -53,8 +54,16 @@ def _check_suite(suite: Suite, info: DatasetInfo, path: Path) -> None:
     """What no key says alone."""
     if not suite.matrix and not suite.also:
         raise UserError(f'{path}: the suite has no cell: it needs a [matrix] or also = ["clean"]')
-    if suite.matrix and not info.corrupted and suite.profile is None:
-        raise UserError(f"{path}: a matrix of corruptions needs a profile: one of {', '.join(PROFILES)}")
+    profiles = next(
+        (
+            row.profiles
+            for row in PERTURBATIONS.values()
+            if {axis.name for axis in row.axes} == set(suite.matrix)
+        ),
+        (),
+    )
+    if profiles and not info.corrupted and suite.profile is None:
+        raise UserError(f"{path}: a matrix of corruptions needs a profile: one of {', '.join(profiles)}")
     if info.corrupted and (suite.profile is not None or suite.encode is not None):
         word = "profile" if suite.profile is not None else "encode"
         raise UserError(

@@ -74,6 +74,11 @@ class Table:
             raise UserError(f"{self.place}: {key} must be {_NAMES[kind]}, not {_shown(value)}")
         return value
 
+    def anything(self, key: str) -> Any:
+        """The value under `key`, of whatever type, which is there."""
+        self._known.append(key)
+        return self._left.pop(key)
+
     def word(
         self, key: str, known: Iterable[str], what: str, default: str | None = None, *, required: bool = False
     ) -> Any:
