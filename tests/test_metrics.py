@@ -190,3 +190,19 @@ def test_rows_that_cannot_be_meant_are_refused():
     ):
         with pytest.raises(UserError, match=told):
             Rows(measured, summaries)
+
+
+def test_the_error_of_a_mean_over_groups_is_that_of_whole_groups():
+    random = np.random.default_rng(3)
+    groups = np.repeat(np.arange(60), 10)
+    values = (random.normal(size=60)[groups] + random.normal(size=600)).astype(np.float32)
+
+    mean, error = mean_with_stderr(values, groups)
+    means = values.astype(np.float64).reshape(60, 10).mean(axis=1)
+
+    assert mean == pytest.approx(means.mean())
+    assert error == pytest.approx(stats.sem(means))
+    assert error > 2 * mean_with_stderr(values)[1]
+    alone = mean_with_stderr(values, np.arange(600))
+    assert alone == pytest.approx(mean_with_stderr(values))
+    assert np.isnan(mean_with_stderr(values, np.zeros(600, int))[1])

@@ -109,8 +109,8 @@ class Mean:
     def measure(
         self, outcomes: Outcomes, truth: Outcomes | None, ids: Rows, groups: Rows | None
     ) -> dict[str, Measured | Absent]:
-        del truth, ids, groups
-        return {self.name: Measured(*mean_with_stderr(outcomes.samples[self.column]))}
+        del truth, ids
+        return {self.name: Measured(*mean_with_stderr(outcomes.samples[self.column], groups))}
 
 
 Values = Callable[

@@ -16,11 +16,22 @@ Floats = NDArray[np.floating]
 __all__ = ["ece", "ece_with_stderr", "mean_with_stderr", "poisson_counts"]
 
 
-def mean_with_stderr(values: Floats) -> tuple[float, float]:
-    """Mean and standard error of a sample's values (n,), n >= 1; the error of one value is nan."""
+def mean_with_stderr(values: Floats, groups: NDArray[np.int64] | None = None) -> tuple[float, float]:
+    """Mean and standard error of a sample's values (n,), n >= 1; the error of one value is nan.
+
+    `groups` (n,) says which samples stand or fall together: the error is then that of a mean of clusters, by
+    linearisation (Cochran, Sampling Techniques, section 9A.4), and of one group nan.
+    """
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:
         raise ValueError("the mean of no values")
+    if groups is not None:
+        _, which = np.unique(groups, return_inverse=True)
+        apart = np.bincount(which, weights=values - values.mean())
+        count = apart.size
+        if count < 2:
+            return float(values.mean()), math.nan
+        return float(values.mean()), float(np.sqrt(count / (count - 1) * (apart**2).sum()) / values.size)
     spread = values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else np.nan
     return float(values.mean()), float(spread)
 
