@@ -169,14 +169,13 @@ def tables():
             for target in (
                 *(
                     target
-                    for name, row in registry.TASKS.items()
-                    if name not in registry.TASKS.registered
+                    for row in registry.TASKS.ours.values()
                     for target in (row.task, row.rows, row.measures)
                 ),
-                *(info.target for info in registry.PERTURBATIONS.values()),
+                *(info.target for info in registry.PERTURBATIONS.ours.values()),
             )
         ],
-        "evaluation.executors": [target.replace(":", ".") for target in executors.EXECUTORS.values()],
+        "evaluation.executors": [target.replace(":", ".") for target in executors.EXECUTORS.ours.values()],
         "models": [f"robustbench_ms.models.{home}.{name}" for name, home in models._HOME.items()],
         "models.attention": [
             f"robustbench_ms.models.{home}.{name}" for home, name in attention.ATTENTIONS.values()

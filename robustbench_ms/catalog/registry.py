@@ -53,6 +53,11 @@ class Registry(Mapping[str, Row], Generic[Row]):
         self._registered[name] = row
 
     @property
+    def ours(self) -> Mapping[str, Row]:
+        """What comes with this package."""
+        return dict(self._ours)
+
+    @property
     def registered(self) -> Mapping[str, Row]:
         """What was registered in this process."""
         return dict(self._registered)
