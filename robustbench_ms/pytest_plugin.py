@@ -60,6 +60,7 @@ def rbms_gate(request: pytest.FixtureRequest) -> Callable[..., list[Judgement]]:
         from robustbench_ms.gating.run import gate_models
         from robustbench_ms.reports.verdicts import judged_markdown
         from robustbench_ms.specs.places import Places
+        from robustbench_ms.specs.settings import Settings
         from robustbench_ms.specs.suite import Suite
 
         if isinstance(rules, str):
@@ -75,8 +76,7 @@ def rbms_gate(request: pytest.FixtureRequest) -> Callable[..., list[Judgement]]:
                 Places.find(*(None if place is None else root / place for place in (data, results, cache))),
                 rules=tuple(rules or ()),
                 alpha=alpha,
-                device=device,
-                batch_size=batch_size,
+                settings=Settings(device, batch_size),
             )
         for one in judged:
             for verdict in one.verdicts:

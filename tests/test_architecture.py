@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
         "errors", "files", "specs", "datasets", "tasks", "catalog", "subjects", "records",
     },
     "gating": {"errors", "files", "specs", "statistics", "catalog", "records", "evaluation"},
-    "reports": {"errors", "specs", "statistics", "records", "gating"},
+    "reports": {"errors", "specs", "statistics", "catalog", "records", "gating"},
     "api": {"errors", "specs", "catalog", "records", "evaluation"},
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},
     "cli": {

@@ -151,3 +151,28 @@ def test_csv_is_not_rounded():
 
     assert float(row["mean_corruption_accuracy"]) == pytest.approx(1 / 3, abs=1e-15)
     assert (row["rank"], row["card"], row["n"]) == ("1", "a", "100")
+
+
+# formats
+
+
+def told(suites):
+    return f"{len(suites)} suites of ours\n"
+
+
+def test_a_format_of_ones_own_is_a_row(rbms):
+    from robustbench_ms.reports.formats import FORMATS, Format
+
+    if "mine" not in FORMATS:
+        FORMATS.register("mine", Format("tests.test_leaderboard:told", "a line"))
+
+    assert (
+        rbms("leaderboard", "quick", "--results", "results", "--format", "mine").out == "1 suites of ours\n"
+    )
+    for flag, name in (("--csv", "csv"), ("--json", "json")):
+        mine = rbms("leaderboard", "quick", "--results", "results", "--format", name)
+        assert mine.code == 0
+        assert mine.out == rbms("leaderboard", "quick", "--results", "results", flag).out
+    wrong = rbms("leaderboard", "quick", "--results", "results", "--format", "markdwn")
+    assert wrong.code == 2
+    assert "did you mean 'markdown'" in wrong.err

@@ -20,7 +20,9 @@ from robustbench_ms.cli.options import (
     Results,
     Seed,
     Size,
+    Threads,
     WeightsFile,
+    Workers,
     print_json,
 )
 from robustbench_ms.errors import UserError
@@ -51,6 +53,8 @@ def command(
     size: Size = None,
     device: Device = None,
     batch_size: BatchSize = None,
+    workers: Workers = None,
+    threads: Threads = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -68,6 +72,7 @@ def command(
     from robustbench_ms.reports.annotations import annotation_lines
     from robustbench_ms.reports.verdicts import judged_json, judged_markdown
     from robustbench_ms.specs.places import Places
+    from robustbench_ms.specs.settings import Settings
 
     if as_json and annotate:
         raise UserError("--json and --annotate both print to the same place; give one of them")
@@ -75,7 +80,8 @@ def command(
     shared: dict[str, Any] = {"rules": tuple(rule or ()), "alpha": alpha}
     of_suite = {
         "--model": model, "--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size,
-        "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed,
+        "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed, "--workers": workers,
+        "--threads": threads,
     }  # fmt: skip
     if target.endswith(".json"):
         given = [option for option, value in of_suite.items() if value not in (None, [])]
@@ -84,11 +90,12 @@ def command(
         judged = [gate_record(Path(target), against, results=places.results, **shared)]
     else:
         from robustbench_ms.catalog.find import find_suite
-        from robustbench_ms.cli.run import find_cards
+        from robustbench_ms.catalog.model_options import ModelOptions
 
         suite = find_suite(target).limited(limit, seed)
-        cards = find_cards(model or [], weights, name, mean, std, size)
-        judged = _measured(suite, cards, against, places, device=device, batch_size=batch_size, **shared)
+        cards = ModelOptions(weights, name, mean, std, size).cards(model or [])
+        settings = Settings(device, batch_size, None, workers, threads)
+        judged = _measured(suite, cards, against, places, settings=settings, **shared)
 
     text = judged_markdown(judged)
     if as_json:

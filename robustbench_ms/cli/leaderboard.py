@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robustbench_ms.cli.options import Json, Results, as_text
+from robustbench_ms.cli.options import Json, Results
 
 __all__ = ["command"]
 
@@ -18,18 +18,20 @@ def command(
     ] = None,
     results: Results = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write it there.")] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    form: Annotated[str, typer.Option("--format", help="markdown, csv or json.")] = "markdown",
+    csv: Annotated[bool, typer.Option("--csv", help="The same as --format csv.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print the leaderboard of a suite: Markdown, CSV or JSON."""
-    from robustbench_ms.errors import UserError, suggest
+    from robustbench_ms.errors import UserError, choose, suggest
     from robustbench_ms.files import replacing
     from robustbench_ms.records.record import records_in
-    from robustbench_ms.reports.exports import to_csv, to_json
-    from robustbench_ms.reports.pages import page, to_markdown
+    from robustbench_ms.reports.formats import FORMATS, write_tables
+    from robustbench_ms.reports.pages import page
     from robustbench_ms.reports.tables import tables
     from robustbench_ms.specs.places import Places
 
+    choose(form, FORMATS, "format", "--format")
     folder = Places.find(results=results).results
     with_records = sorted(
         {p.parent.name for p in folder.glob("*/*.json") if p.with_suffix(".correct.npz").exists()}
@@ -45,12 +47,9 @@ def command(
         if name not in with_records:
             raise UserError(f"no records of suite {name!r} in {folder}{suggest(name, with_records)}")
         found = {name: tables(records_in(folder / name))}
-    if as_json:
-        text = as_text({name: to_json(rows) for name, rows in found.items()})
-    elif csv:
-        text = to_csv([table for rows in found.values() for table in rows])
-    else:
-        text = page(found) if suite is None else to_markdown(found[name]) + "\n"
+    wanted = "json" if as_json else "csv" if csv else form
+    # One suite alone is a page too where all that have records were asked for.
+    text = page(found) if suite is None and wanted == "markdown" else write_tables(found, wanted)
     if output is None:
         print(text, end="")
         return

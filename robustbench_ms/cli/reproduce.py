@@ -9,7 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from robustbench_ms.cli.options import BatchSize, Data, Device, Json, Limit, Results, Seed, print_json
+from robustbench_ms.cli.options import (
+    BatchSize,
+    Data,
+    Device,
+    Json,
+    Limit,
+    Results,
+    Seed,
+    Threads,
+    print_json,
+)
 
 __all__ = ["command"]
 
@@ -28,6 +38,7 @@ def command(
     ] = False,
     device: Device = None,
     batch_size: BatchSize = None,
+    threads: Threads = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -38,6 +49,7 @@ def command(
     from robustbench_ms.cli.drawing import draw
     from robustbench_ms.gating.reproduce import describe, reproduce
     from robustbench_ms.specs.places import Places
+    from robustbench_ms.specs.settings import Settings
 
     def watch(events: Any) -> Any:
         return draw(events, title=Path(target).stem)
@@ -50,8 +62,7 @@ def command(
         published=published,
         limit=limit,
         seed=seed,
-        device=device,
-        batch_size=batch_size,
+        settings=Settings(device, batch_size, threads=threads),
         watch=watch,
     )
     if as_json:

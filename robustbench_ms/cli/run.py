@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -27,10 +25,8 @@ from robustbench_ms.cli.options import (
     Workers,
     print_json,
 )
-from robustbench_ms.errors import UserError
-from robustbench_ms.specs.card import Card, Weights
 
-__all__ = ["command", "find_cards"]
+__all__ = ["command"]
 
 
 def command(
@@ -57,10 +53,11 @@ def command(
 ) -> None:
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
     from robustbench_ms.catalog.find import find_suite
+    from robustbench_ms.catalog.model_options import ModelOptions
     from robustbench_ms.specs.places import Places
 
     chosen = find_suite(suite).limited(limit, seed)
-    cards = find_cards(model or [], weights, name, mean, std, size)
+    cards = ModelOptions(weights, name, mean, std, size).cards(model or [])
 
     from robustbench_ms.cli.drawing import draw
     from robustbench_ms.evaluation.events import RecordDone, Trouble
@@ -94,62 +91,6 @@ def command(
             print(f"{_near(done.path)}{'' if done.written else ' (unchanged)'}")
     if stopped:
         sys.exit(1)
-
-
-def find_cards(
-    spellings: list[str],
-    weights: Path | None,
-    name: str | None,
-    mean: str | None,
-    std: str | None,
-    size: int | None,
-) -> list[Card]:
-    """The cards of -m, the one of them changed by the options that speak of one model."""
-    from robustbench_ms.catalog.find import find_card
-
-    cards = [find_card(spelling) for spelling in spellings]
-    options = {"--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size}
-    given = [option for option, value in options.items() if value is not None]
-    if not given:
-        return cards
-    if len(cards) != 1:
-        raise UserError(f"{', '.join(given)} speak of one model, and {len(cards)} are given with -m")
-    return [_changed(cards[0], weights, name, mean, std, size)]
-
-
-def _changed(
-    card: Card, weights: Path | None, name: str | None, mean: str | None, std: str | None, size: int | None
-) -> Card:
-    changes: dict[str, Any] = {}
-    if weights is not None:
-        if not weights.is_file():
-            raise UserError(f"--weights: no file {weights}")
-        changes["weights"] = (Weights(file=str(weights.resolve())),)
-        changes["untrained"] = False
-    if name is not None:
-        changes["name"] = name
-    if (mean is None) != (std is None):
-        raise UserError(
-            "--mean and --std go together: one without the other is a normalisation that nobody meant"
-        )
-    if size is not None and size < 1:
-        raise UserError(f"--size: a side in pixels is wanted, not {size}")
-    known = card.input if size is None else replace(card.input, size=size)
-    if mean is not None and std is not None:
-        known = replace(known, mean=_numbers("--mean", mean), std=_numbers("--std", std), assumed=False)
-        if min(known.std) <= 0:
-            raise UserError(f"--std: numbers above 0 are wanted, not {std!r}")
-    return replace(card, input=known, **changes)
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(word) for word in text.replace(",", " ").split())
-    except ValueError:
-        values = ()
-    if len(values) not in {1, 3} or not all(map(math.isfinite, values)):
-        raise UserError(f"{option}: one or three numbers are wanted, as 0.485,0.456,0.406, not {text!r}")
-    return values
 
 
 def _near(path: Path) -> str:

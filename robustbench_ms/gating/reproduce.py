@@ -82,8 +82,7 @@ def reproduce(
     published: bool = False,
     limit: int | None = None,
     seed: int | None = None,
-    device: str | None = None,
-    batch_size: int | None = None,
+    settings: Settings | None = None,
     watch: Watch = iter,
 ) -> list[Reproduction]:
     """Measure a record, or all the records of a suite, again from nothing: no finished cell is reused.
@@ -106,11 +105,9 @@ def reproduce(
         chosen = find_suite(target).limited(limit, seed)
         pairs = _pairs(models, places.results / chosen.label, published=published)
     if published:
-        return _published(chosen, [card for card, _ in pairs], places, device, batch_size, watch)
+        return _published(chosen, [card for card, _ in pairs], places, settings, watch)
     with tempfile.TemporaryDirectory(prefix="rbms-reproduce-") as scratch:
-        again, stopped = _measure(
-            chosen, [card for card, _ in pairs], places, scratch, device, batch_size, watch
-        )
+        again, stopped = _measure(chosen, [card for card, _ in pairs], places, scratch, settings, watch)
         return [
             compare_records(record, again[card.name])
             if record is not None and card.name in again
@@ -204,8 +201,7 @@ def _published(
     suite: Suite,
     cards: Sequence[Card],
     places: Places,
-    device: str | None,
-    batch_size: int | None,
+    settings: Settings | None,
     watch: Watch,
 ) -> list[Reproduction]:
     told = {card.name: [p for p in card.published if p.on in {suite.name, suite.dataset}] for card in cards}
@@ -223,7 +219,7 @@ def _published(
         names = ", ".join(card.name for card in cards)
         raise UserError(f"{names}: no published figure is about suite {suite.name}")
     with tempfile.TemporaryDirectory(prefix="rbms-reproduce-") as scratch:
-        again, stopped = _measure(suite, wanted, places, scratch, device, batch_size, watch)
+        again, stopped = _measure(suite, wanted, places, scratch, settings, watch)
         return [
             compare_published(told[card.name], again[card.name])
             if card.name in again
@@ -237,15 +233,14 @@ def _measure(
     cards: Sequence[Card],
     places: Places,
     scratch: str,
-    device: str | None,
-    batch_size: int | None,
+    settings: Settings | None,
     watch: Watch,
 ) -> tuple[dict[str, Record], dict[str, str]]:
     from robustbench_ms.evaluation.run import run
 
     empty = replace(places, results=Path(scratch) / "results", cache=Path(scratch) / "cache")
     records, stopped = {}, {}
-    for event in watch(run(suite, cards, empty, Settings(device, batch_size))):
+    for event in watch(run(suite, cards, empty, settings)):
         if isinstance(event, RecordDone):
             records[event.record.name] = event.record
         elif isinstance(event, Trouble):

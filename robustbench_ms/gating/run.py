@@ -69,8 +69,7 @@ def gate_models(
     *,
     rules: Sequence[str] = (),
     alpha: float = 0.05,
-    device: str | None = None,
-    batch_size: int | None = None,
+    settings: Settings | None = None,
     watch: Watch = iter,
 ) -> list[Judgement]:
     """Load models, measure what the cache lacks, and judge each against its reference; writes no results.
@@ -104,7 +103,7 @@ def gate_models(
             from robustbench_ms.evaluation.run import run
 
             kept = replace(places, results=Path(scratch))
-            for event in watch(run(suite, wanted, kept, Settings(device, batch_size))):
+            for event in watch(run(suite, wanted, kept, settings)):
                 if isinstance(event, RecordDone):
                     records[event.record.name] = event.record
                 elif isinstance(event, Trouble):

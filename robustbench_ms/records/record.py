@@ -324,7 +324,8 @@ def _from_json(told: dict[str, Any], path: Path) -> Record:
     if not columns or not all(isinstance(column, str) for column in columns):
         raise TypeError("suite.summary is no list of words")
     lists = [*told["suite"]["matrix"].values(), *(row["values"] for row in told["suite"]["groups"].values())]
-    if not all(isinstance(values, list) for values in lists):
+    axes = [row["axis"] for row in told["suite"]["groups"].values()]
+    if not all(isinstance(values, list) for values in lists) or not set(axes) <= set(told["suite"]["matrix"]):
         raise TypeError("suite.matrix and suite.groups list the values of axes")
     if not isinstance(told["task"], str) or not all(type(n) is int for n in told["measures"].values()):
         raise TypeError("a record names its task, and a whole number for each of its measures")

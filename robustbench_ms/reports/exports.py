@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robustbench_ms.reports.tables import Table
 
-__all__ = ["to_csv", "to_json"]
+__all__ = ["suites_csv", "suites_json", "to_csv", "to_json"]
+
+
+def suites_csv(suites: Mapping[str, Sequence[Table]]) -> str:
+    """All tables of several suites as CSV."""
+    return to_csv([table for found in suites.values() for table in found])
+
+
+def suites_json(suites: Mapping[str, Sequence[Table]]) -> str:
+    """The tables of several suites as JSON, {suite: tables}."""
+    return json.dumps({name: to_json(found) for name, found in suites.items()}, indent=1, default=str) + "\n"
 
 
 def to_csv(found: Sequence[Table]) -> str:

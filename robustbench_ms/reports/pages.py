@@ -10,7 +10,7 @@ from robustbench_ms.reports.tables import Table
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval
 
-__all__ = ["page", "to_markdown"]
+__all__ = ["page", "suites_markdown", "to_markdown"]
 
 
 def page(suites: Mapping[str, Sequence[Table]]) -> str:
@@ -19,6 +19,13 @@ def page(suites: Mapping[str, Sequence[Table]]) -> str:
     return (
         "\n\n".join(["# Leaderboard", "Made from the records beside it by `rbms leaderboard -o`.", *parts])
         + "\n"
+    )
+
+
+def suites_markdown(suites: Mapping[str, Sequence[Table]]) -> str:
+    """The tables of one suite, or of several as a page."""
+    return (
+        page(suites) if len(suites) > 1 else "".join(to_markdown(found) + "\n" for found in suites.values())
     )
 
 
