@@ -75,6 +75,20 @@ def test_plan_says_what_a_run_costs_and_what_is_measured(rbms, tmp_path):
         "tests.fakes:build": None,
     }
     assert found["cells"] == 4
+    # What the cache holds beside the records is told by its cells' headers.
+    nothing = ("--results", tmp_path / "nothing")
+    assert found["probably_finished"]["digits-resnet8@1"] == ["clean"]
+    text = rbms("plan", suite, "-m", "digits-resnet8").out
+    assert "digits-resnet8@1: 1 of 1 cells in results/one-limit20, by the" in text
+    text = rbms("plan", suite, "-m", "digits-resnet8", *nothing).out
+    assert (
+        "digits-resnet8@1: 0 of 1 cells in nothing/one-limit20, 1 more probably finished in the cache, by"
+        in text
+    )
+    assert "digits-resnet8@2: 0 of 1 cells in nothing/one-limit20, by the" in text
+    for other in (["--limit", 19], ["--cache", tmp_path / "nothing"]):
+        found = rbms("plan", suite, "-m", "digits-resnet8@1", *other, "--json").json()
+        assert found["probably_finished"] == {"digits-resnet8@1": []}
     # Other weights under the same name are not what was measured.
     card = find_card("digits-resnet8@1")
     other = tmp_path / "digits-resnet8@1.toml"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from robustbench_ms.cli.options import Json, Limit, Models, Results, Seed, print_json
+from robustbench_ms.cli.options import Cache, Json, Limit, Models, Results, Seed, print_json
 
 __all__ = ["command"]
 
@@ -18,12 +18,13 @@ def command(
     limit: Limit = None,
     seed: Seed = None,
     results: Results = None,
+    cache: Cache = None,
     as_json: Json = False,
 ) -> None:
     """Show the cells and images of a run, and what is measured already."""
     from robustbench_ms.catalog.find import find_card, find_suite
     from robustbench_ms.catalog.registry import DATASETS
-    from robustbench_ms.evaluation.measured import measured
+    from robustbench_ms.evaluation.measured import measured, probably_finished
     from robustbench_ms.specs.conditions import conditions, key, plan
     from robustbench_ms.specs.places import Places
 
@@ -33,8 +34,11 @@ def command(
     if chosen.limit and size:
         size = min(chosen.limit, size)
     keys = [key(condition) for condition in conditions(chosen)]
-    folder = Places.find(results=results).results / chosen.label
-    done = {card.name: measured(card, folder) for card in (c for card in cards for c in card.replicates())}
+    places = Places.find(results=results, cache=cache)
+    folder = places.results / chosen.label
+    subjects = [subject for card in cards for subject in card.replicates()]
+    done = {card.name: measured(card, folder) for card in subjects}
+    cached = probably_finished(subjects, chosen, places.cache / "cells")
     cells = list(plan(chosen, cards))
     if as_json:
         print_json(
@@ -46,6 +50,7 @@ def command(
                 "measured": {
                     name: None if found is None else sorted(found & set(keys)) for name, found in done.items()
                 },
+                "probably_finished": {name: sorted(found) for name, found in cached.items()},
             }
         )
         return
@@ -62,8 +67,11 @@ def command(
                 f"  {name}: what is measured is known only when it runs (the card declares no digest of its weights)"
             )
         else:
+            more = len(cached[name] - found)
             print(
-                f"  {name}: {len(found & set(keys))} of {len(keys)} cells in {_shown(folder)}, by the weights' digest"
+                f"  {name}: {len(found & set(keys))} of {len(keys)} cells in {_shown(folder)}"
+                + (f", {more} more probably finished in the cache" if more else "")
+                + ", by the weights' digest"
             )
 
 
