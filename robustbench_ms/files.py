@@ -75,19 +75,19 @@ class replacing:  # noqa: N801 - reads as a verb where it is used
         try:
             if kind is None:
                 self._part.replace(self._path)
-            else:
-                self._part.unlink(missing_ok=True)
         finally:
+            self._part.unlink(missing_ok=True)
             _own.discard(self._part)
             os.close(self._file)  # and with it the lock, when nothing of that name is left to sweep
 
 
 def probe(folder: Path) -> None:
-    """Make a file in `folder` and remove it; OSError where that cannot be done."""
+    """Write a small file in `folder` and remove it; OSError where that cannot be done."""
     part, file = _make(folder / "write")
     try:
-        part.unlink()
+        os.write(file, bytes(4096))  # a full disk still has room for a name
     finally:
+        part.unlink(missing_ok=True)
         _own.discard(part)
         os.close(file)
 

@@ -129,3 +129,20 @@ def test_a_folder_that_takes_files_is_left_as_it_was(tmp_path):
     assert names(tmp_path) == []
     with pytest.raises(FileNotFoundError):
         probe(tmp_path / "absent")
+
+
+def test_a_full_disk_is_told_though_it_has_room_for_a_name(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        probe(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_part_that_cannot_take_its_place_vanishes(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError), replacing(tmp_path / "folder") as part:  # noqa: PT011 - of the platform's choice
+        part.write_text("whole")
+    assert names(tmp_path) == ["folder"]

@@ -314,6 +314,9 @@ def test_the_candidates_health_and_surroundings_are_told():
     assert "the candidate: its answer to a sample depends on the batch" in notes
     assert "the same weights give the same raw answers as in the reference" in notes
     assert any("torch 2.12 instead of 2.11" in note for note in notes)
+    two = replace(candidate, environments=(*reference.environments, *candidate.environments))
+    notes = judge(two, reference, RULES).notes
+    assert any("torch 2.11 and 2.12 instead of 2.11" in note for note in notes)
 
 
 def test_a_comparison_reads_what_is_common():

@@ -218,3 +218,5 @@ def test_where_it_was_measured_is_told():
     now = replace(then, environments=(replace(then.environment, torch="3.0"),))
 
     assert "torch is 3.0, then 2.11" in compare_records(then, now).notes
+    now = replace(then, environments=(then.environment, replace(then.environment, torch="3.0", cpu="other")))
+    assert "torch is 2.11 and 3.0, then 2.11" in compare_records(then, now).notes

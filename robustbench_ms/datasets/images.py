@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, rows_of_one_shape
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.files import replacing
+from robustbench_ms.files import replacing, sweep
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +133,7 @@ def array_digest(array: NDArray[Any], path: Path | None = None, cache: Path | No
         # A cache that cannot be written is only slower.
         with contextlib.suppress(OSError):
             note.parent.mkdir(parents=True, exist_ok=True)
+            sweep(note.parent)
             with replacing(note) as part:
                 part.write_text(json.dumps({"sha256": digest.hexdigest()}))
     return digest.hexdigest()

@@ -273,11 +273,10 @@ def _notes(pair: Comparison | None, candidate: Record) -> tuple[str, ...]:
     reference = pair.reference.record
     if candidate.subject["digest"] == reference.subject["digest"]:
         notes.append("the same weights give the same raw answers as in the reference")
-    mine, theirs = candidate.environment, reference.environment
     apart = [
-        f"{name} {ours} instead of {other}"
-        for name, ours, other in (("torch", mine.torch, theirs.torch), ("device", mine.device, theirs.device))
-        if ours != other
+        f"{name} {candidate.made_with(name)} instead of {reference.made_with(name)}"
+        for name in ("torch", "device")
+        if candidate.made_with(name) != reference.made_with(name)
     ]
     if apart:
         notes.append(f"measured with {' and '.join(apart)}: what that changes counts as loss")

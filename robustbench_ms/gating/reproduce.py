@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -136,7 +135,7 @@ def compare_records(then: Record, now: Record) -> Reproduction:
         same = then.subject.get("weights") == now.subject.get("weights")
         notes.append("the same weights give other raw answers here" if same else "the weights are others")
     for name in ("torch", "device", "cpu"):
-        before, after = getattr(then.environment, name), getattr(now.environment, name)
+        before, after = then.made_with(name), now.made_with(name)
         if before != after:
             notes.append(f"{name} is {after}, then {before}")
     return Reproduction(then.name, tuple(numbers), changed, tuple(notes), pair.reference.terms.rows)
@@ -286,10 +285,8 @@ def _card_of(record: Record, spelling: str | None) -> Card:
 
 
 def _suite_of(record: Record, spelling: str | None) -> Suite:
-    shape = re.fullmatch(r"(.+?)(?:-limit(\d+))?(?:-seed(\d+))?", str(record.suite["name"]))
-    assert shape is not None  # every name has this shape
-    name = shape[1]
-    limit, seed = (None if number is None else int(number) for number in shape.groups()[1:])
+    limit, seed = record.suite["limit"], record.suite["seed"]
+    name = str(record.suite["name"]).removesuffix(f"-seed{seed}").removesuffix(f"-limit{limit}")
     try:
         return find_suite(spelling or name).limited(limit, seed)
     except UnknownName as error:

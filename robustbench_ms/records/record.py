@@ -131,6 +131,10 @@ class Record:
         """That of its first cell."""
         return self.environments[0]
 
+    def made_with(self, name: str) -> str:
+        """A field of its environments, for people: "2.11", or "2.11 and 2.12" where its cells differ."""
+        return " and ".join(dict.fromkeys(str(getattr(one, name)) for one in self.environments))
+
     @property
     def command(self) -> str:
         """What measures it again, for people."""
