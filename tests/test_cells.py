@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.evaluation import answer
 from robustbench_ms.evaluation import cells as module
 from robustbench_ms.evaluation.cells import (
     CellFacts,
@@ -24,7 +25,7 @@ from robustbench_ms.evaluation.cells import (
     read_cell,
     save_cell,
 )
-from robustbench_ms.evaluation.events import CellStarted, Note, RecordDone
+from robustbench_ms.evaluation.events import CellStarted, Note, RecordDone, Trouble
 from robustbench_ms.evaluation.run import run
 from robustbench_ms.records.canonical import content_digest
 from robustbench_ms.specs.card import Card
@@ -233,6 +234,62 @@ def test_cells_of_the_old_form_are_counted_and_not_read(tmp_path, tiny, places):
 
 def events_of(suite, places):
     return list(run(read_suite(suite), [Card("net", build=fakes.build())], places))
+
+
+def test_values_of_a_measure_whose_number_was_raised_are_made_again_without_a_forward_pass(
+    tiny, places, snapshot, rbms
+):
+    events_of(tiny, places)
+    before, folder = snapshot(places.results), places.cache / "cells"
+    for path in folder.glob("*.npz"):
+        cell = read_cell(path)
+        assert cell.measures == dict.fromkeys(cell.values, 1)
+        older = {**cell.values, "ece": {"mean": 0.5, "stderr": 0.0}}
+        save_cell(
+            folder, *path.stem.split("-"), replace(cell, values=older, measures={**cell.measures, "ece": 0})
+        )
+    cells = snapshot(folder)
+
+    events = events_of(tiny, places)
+
+    assert not [e for e in events if isinstance(e, CellStarted)]
+    assert snapshot(places.results) == before
+    assert snapshot(folder) == cells
+    found = rbms("check", folder)
+    assert found.code == 0
+    assert f"{folder}: ece of other numbers of their measures are not made again" in found.out
+
+
+def test_a_measure_whose_cell_does_not_hold_what_it_needs_now_is_absent(tiny, places):
+    events_of(tiny, places)
+    folder = places.cache / "cells"
+    for path in folder.glob("*.npz"):
+        cell = read_cell(path)
+        columns = {name: rows for name, rows in cell.outcomes.samples.items() if name != "top5"}
+        older = replace(cell, outcomes=Outcomes(columns), measures={**cell.measures, "top5_accuracy": 0})
+        save_cell(folder, *path.stem.split("-"), older)
+
+    (done,) = (e for e in events_of(tiny, places) if isinstance(e, RecordDone))
+
+    why = "its measure has changed, and its cell does not hold what that needs"
+    for m in done.record.measurements:
+        assert m.absent == {"top5_accuracy": why}
+        assert "nll" in m.values
+
+
+def test_a_measure_that_gives_no_number_stops_the_model_and_not_the_run(tiny, places, monkeypatch):
+    real = answer.cell_values
+
+    def values(*words):
+        found, absent, kept = real(*words)
+        return {**found, "ece": {"mean": float("nan"), "stderr": 0.0}}, absent, kept
+
+    monkeypatch.setattr(answer, "cell_values", values)
+
+    (trouble,) = (e for e in events_of(tiny, places) if isinstance(e, Trouble))
+
+    assert trouble.message == "clean: measures NaN or infinity (ece)"
+    assert not list((places.cache / "cells").glob("*.npz"))
 
 
 def refusing(call, error, wanted=lambda *_: True):

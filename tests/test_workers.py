@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,20 @@ def test_workers_of_which_one_is_killed_end_in_the_record_of_one_alone(tmp_path)
     assert set(cells) <= {(key, card.name) for key in _keys(tmp_path, "wide-limit24") for card in cards}
     assert len(cells) <= 63 + 3  # at most one job is repeated
     assert not list((tmp_path / "two" / "cache" / "runs").iterdir())
+
+
+def test_workers_on_a_cache_that_cannot_be_written_read_what_is_finished(tiny, places, tmp_path, monkeypatch):
+    """Where the run's own folder cannot be made it lies elsewhere, and nothing of it stays."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cards = [of_module("build", "net")]
+    list(run(read_suite(tiny), cards, places, Settings(threads=1)))
+    (places.cache / "runs").write_text("in the way")
+
+    events = list(run(read_suite(tiny), cards, places, Settings(threads=1, workers=2)))
+
+    assert not only(events, CellStarted)
+    assert [done.written for done in only(events, RecordDone)] == [False]
+    assert not list(tmp_path.glob("rbms-run-*"))
 
 
 def _keys(folder, suite):

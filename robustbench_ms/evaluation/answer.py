@@ -27,7 +27,7 @@ from robustbench_ms.subjects.devices import lost_devices, out_of_memory
 from robustbench_ms.subjects.identity import Subject
 from robustbench_ms.subjects.loading import Model
 from robustbench_ms.tasks.answers import Answers
-from robustbench_ms.tasks.measure import cell_values
+from robustbench_ms.tasks.measure import cell_values, numbers_of
 from robustbench_ms.tasks.outcomes import Outcomes, is_finite, merged
 from robustbench_ms.tasks.protocol import Perturbation, Task
 
@@ -138,9 +138,15 @@ def measure(
             continue
         scorers = measures_of(asked.fields["task"])
         values, absent, kept = cell_values(scorers, found, truth, data.facts.ids, data.facts.groups)
+        broken = [name for name, value in values.items() if not np.isfinite(value["mean"])]
+        if broken:
+            runner.error = f"measures NaN or infinity ({', '.join(broken)})"
+            yield Trouble(runner.name, f"{key(asked.condition)}: {runner.error}")
+            continue
         seconds[runner.name]["scoring"] += time.perf_counter() - begin
         took = {name: round(value, 3) for name, value in seconds[runner.name].items()}
-        finished.append((runner, FinishedCell(values, found, data.facts.n, took, absent, kept)))
+        cell = FinishedCell(values, found, data.facts.n, took, absent, kept, measures=numbers_of(scorers))
+        finished.append((runner, cell))
     return finished
 
 

@@ -71,6 +71,8 @@ class FinishedCell:
     """SHA-256 of the card's file of weights; None without one."""
     environment: Environment | None = None
     """What it was measured with."""
+    measures: Mapping[str, int] = field(default_factory=dict)
+    """{measure: its number then}, of those in `values` and `absent`."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def save_cell(folder: Path, protocol: str, subject: str, cell: FinishedCell) -> 
         "weights": cell.weights,
         "values": {name: _told(name, value) for name, value in cell.values.items()},
         "absent": dict(cell.absent),
+        "measures": dict(cell.measures),
         "n": cell.n,
         "seconds": dict(cell.seconds),
         "samples": sorted(cell.outcomes.samples),
@@ -306,4 +309,6 @@ def _cell(told: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Finish
         question=told["question"],
         weights=told["weights"],
         environment=None if told["environment"] is None else Environment(**told["environment"]),
+        # The first cells of this format did not say it, when all numbers were 1.
+        measures=told.get("measures", dict.fromkeys([*values, *told["absent"]], 1)),
     )

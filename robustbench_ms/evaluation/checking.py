@@ -19,7 +19,7 @@ from robustbench_ms.evaluation.cells import FinishedCell, is_old, load_truth, re
 from robustbench_ms.records.record import Measurement, Record, read_record
 from robustbench_ms.records.samples import Samples, samples_path
 from robustbench_ms.records.terms import Terms
-from robustbench_ms.tasks.measure import Mean, Whole, cell_values, replicate_stderr
+from robustbench_ms.tasks.measure import Mean, Whole, cell_values, numbers_of, replicate_stderr
 from robustbench_ms.tasks.outcomes import Absent
 from robustbench_ms.tasks.scores import mean_with_stderr
 
@@ -112,7 +112,7 @@ def _of_arrays(record: Record, samples: Samples) -> Iterator[str]:
         yield "the arrays beside it are of other cells"
         return
     for scorer in measures_of(record.task):
-        if not isinstance(scorer, Mean):
+        if not isinstance(scorer, Mean) or record.measures.get(scorer.name, scorer.number) != scorer.number:
             continue
         bits = samples.bits(scorer.array("bits"), keys) if scorer.kept == "bits" else None
         for m, row in zip(done, () if bits is None else bits, strict=bits is not None):
@@ -175,7 +175,12 @@ def _folder(folder: Path) -> Checked:
             notes[
                 f"{folder}: what is true of the data is not in the cache, so {names} cannot be made again"
             ] = None
-        told = {name: value for name, value in cell.values.items() if name not in without}
+        today = numbers_of(measures_of(str(cell.question.get("task"))))
+        if raised := [name for name in cell.values if cell.measures.get(name) != today.get(name)]:
+            names = ", ".join(raised)
+            notes[f"{folder}: {names} of other numbers of their measures are not made again"] = None
+        told = {name: value for name, value in cell.values.items() if name not in {*without, *raised}}
+        again = {name: value for name, value in again.items() if name not in raised}
         faults += _apart(str(path), "outcomes", told, again)
     if old:
         notes[f"{folder}: {old} finished cells are of an older form, which is not read"] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, time
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.catalog.registry import axes_of, measures_of, rows_of
-from robustbench_ms.evaluation.cells import FinishedCell
+from robustbench_ms.evaluation.cells import FinishedCell, load_truth
 from robustbench_ms.evaluation.jobs import Conditions
 from robustbench_ms.evaluation.store import Report
 from robustbench_ms.records.record import Environment, Measurement, Record
@@ -21,7 +21,7 @@ from robustbench_ms.specs.card import Input
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import Model
-from robustbench_ms.tasks.measure import Mean
+from robustbench_ms.tasks.measure import Mean, cell_values, numbers_of
 
 __all__ = ["collect", "described_card"]
 
@@ -40,6 +40,7 @@ def collect(
 
     `failure` is the key of the cell at which the card was stopped, and why. No model is loaded.
     """
+    rows = [(asked, fields, cell and _of_today(shown, asked, cell)) for asked, fields, cell in rows]
     shared = {
         name: value
         for name, value in rows[0][1].items()
@@ -98,9 +99,36 @@ def collect(
         started=started,
         measurements=tuple(measurements),
         task=suite.task,
-        measures={name: scorer.number for scorer in measures_of(suite.task) for name in scorer.names},
+        measures=numbers_of(measures_of(suite.task)),
     )
     return record, _samples(shown, rows)
+
+
+def _of_today(shown: Conditions, condition: Condition, cell: FinishedCell) -> FinishedCell:
+    """The cell with the values of today's measures, made again of its outcomes where a measure's number was raised.
+
+    A measure is absent where what it needs beside the outcomes is not in the cache.
+    """
+    scorers = measures_of(shown.suite.task)
+    today = numbers_of(scorers)
+    raised = [one for one in scorers if any(cell.measures.get(name) != one.number for name in one.names)]
+    if not raised:
+        return cell
+    facts = shown.data(condition).facts
+    truth = load_truth(shown.places.cache / "truths", facts.digest)
+    other = {name for scorer in raised for name in scorer.names} | {*cell.measures} - {*today}
+    values = {name: value for name, value in cell.values.items() if name not in other}
+    absent = {name: why for name, why in cell.absent.items() if name not in other}
+    kept = {name: rows for name, rows in cell.kept.items() if name.partition("/")[0] not in other}
+    for scorer in raised:
+        try:
+            found = cell_values([scorer], cell.outcomes, truth, facts.ids, facts.groups)
+        except Exception:  # noqa: BLE001 - whatever a measure does without what it needs
+            why = "its measure has changed, and its cell does not hold what that needs"
+            absent |= dict.fromkeys(scorer.names, why)
+            continue
+        values, absent, kept = values | found[0], absent | found[1], kept | found[2]
+    return replace(cell, values=values, absent=absent, kept=kept, measures=today)
 
 
 def _tuples(told: Mapping[str, Any]) -> dict[str, Any]:

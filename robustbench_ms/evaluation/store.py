@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -226,10 +227,14 @@ class SharedStore(CacheStore):
 
     @staticmethod
     def fresh(cache: Path) -> Path:
-        """A new folder for a run, under a token that no other run has."""
+        """A new folder for a run, under a token that no other run has; elsewhere where the cache cannot be written."""
         run = cache / "runs" / secrets.token_hex(8)
+        try:
+            run.mkdir(parents=True)
+        except OSError:
+            run = Path(tempfile.mkdtemp(prefix="rbms-run-"))
         for name in ("pins", "data", "failures", "begun"):
-            (run / name).mkdir(parents=True)
+            (run / name).mkdir()
         return run
 
     def close(self) -> None:

@@ -15,7 +15,8 @@ from robustbench_ms.tasks.outcomes import Absent, Outcomes
 from robustbench_ms.tasks.scores import mean_with_stderr, poisson_counts
 
 __all__ = [
-    "Mean", "Measured", "Scorer", "Whole", "cell_values", "jackknife_weights", "poisson_weights", "replicate_stderr",
+    "Mean", "Measured", "Scorer", "Whole", "cell_values", "jackknife_weights", "numbers_of", "poisson_weights",
+    "replicate_stderr",
 ]  # fmt: skip
 
 Rows = NDArray[np.int64]
@@ -188,6 +189,11 @@ def cell_values(
             if scorer.kept == "replicates" and found.replicates is not None:
                 kept[f"{name}/replicates"] = found.replicates.astype(np.float32)
     return values, absent, kept
+
+
+def numbers_of(scorers: Sequence[Scorer]) -> dict[str, int]:
+    """{metric: the number of its measure}."""
+    return {name: scorer.number for scorer in scorers for name in scorer.names}
 
 
 def jackknife_weights(ids: Rows, groups: Rows | None = None, most: int = 200) -> NDArray[np.float64]:

@@ -79,7 +79,6 @@ def execute(run: Run) -> Generator[Event, None, CacheStore]:
     devices = _devices(run.settings)
     threads = run.settings.threads or max(1, len(os.sched_getaffinity(0)) // len(devices))
     places = run.shown.places
-    places.writable(places.cache, "cache")  # what the workers share lies there
     store = SharedStore(run.cells, run.claims, SharedStore.fresh(places.cache))
     orders = []
     for number, device in enumerate(devices):
