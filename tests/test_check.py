@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robustbench_ms.datasets import arrays
 from robustbench_ms.evaluation.cells import FinishedCell, read_cell, save_cell
 from robustbench_ms.evaluation.checking import check
 from robustbench_ms.records.canonical import content_digest
 from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.subjects.identity import digest
 from robustbench_ms.tasks.outcomes import Outcomes
+from robustbench_ms.tasks.scores import mean_with_stderr
 from tests import fakes
 from tests.running import card_of, measure
 
@@ -69,6 +71,40 @@ def test_a_run_leaves_what_is_well(tiny, places, rbms):
         "well": True,
         "checked": [{"path": str(folder / "net.json"), "cells": 5, "faults": [], "notes": []}],
     }
+
+
+class OfPeople:
+    """Data of which four samples each are of one person."""
+
+    def __init__(self, data):
+        self._data = data
+        self.facts = dataclasses.replace(data.facts, groups=np.arange(data.facts.n) // 4)
+
+    def __getattr__(self, name):
+        return getattr(self._data, name)
+
+
+def test_samples_that_stand_or_fall_together_are_kept_and_count_in_the_errors(
+    tiny, places, rbms, monkeypatch
+):
+    real = arrays.index_arrays
+
+    def index(*words):
+        found = real(*words)
+        return dataclasses.replace(found, opener=lambda canvas: OfPeople(found.open(canvas)))
+
+    monkeypatch.setattr(arrays, "index_arrays", index)
+    measure(tiny, [card_of(fakes.build(), "net")], places)
+
+    found = rbms("check", places.cache, places.results / "tiny")
+
+    assert found.code == 0, found.out
+    samples = read_record(places.results / "tiny" / "net.json").samples()
+    assert samples.groups.tolist() == [i // 4 for i in range(40)]
+    stderr = read_record(places.results / "tiny" / "net.json").cell("clean").values["accuracy"]["stderr"]
+    bits = samples.row("clean")
+    assert stderr == pytest.approx(mean_with_stderr(bits, samples.groups)[1])
+    assert stderr != pytest.approx(mean_with_stderr(bits)[1])
 
 
 def test_a_record_of_format_1_carries_no_digest_and_is_well(rbms):

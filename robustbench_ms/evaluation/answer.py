@@ -145,7 +145,10 @@ def measure(
             continue
         seconds[runner.name]["scoring"] += time.perf_counter() - begin
         took = {name: round(value, 3) for name, value in seconds[runner.name].items()}
-        cell = FinishedCell(values, found, data.facts.n, took, absent, kept, measures=numbers_of(scorers))
+        groups = {} if data.facts.groups is None else {"groups": data.facts.groups}
+        cell = FinishedCell(
+            values, found, data.facts.n, took, absent, {**kept, **groups}, measures=numbers_of(scorers)
+        )
         finished.append((runner, cell))
     return finished
 

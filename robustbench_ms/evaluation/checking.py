@@ -119,7 +119,7 @@ def _of_arrays(record: Record, samples: Samples) -> Iterator[str]:
             if m.n != row.size:
                 yield f"{m.key}: n is {m.n}, and there are {row.size} bits"
             elif scorer.name in m.values:
-                mean, stderr = mean_with_stderr(row)
+                mean, stderr = mean_with_stderr(row, samples.groups)
                 told = {scorer.name: m.values[scorer.name]}
                 yield from _apart(m.key, "bits", told, {scorer.name: {"mean": mean, "stderr": stderr}})
         for group in ("clean", *Terms.of(record).groups):
@@ -202,7 +202,8 @@ def _values_again(
     without: list[str] = []
     for scorer in measures_of(str(cell.question.get("task"))):
         if not isinstance(scorer, Whole):
-            again |= cell_values([scorer], cell.outcomes, truth, np.arange(cell.n), None)[0]
+            groups = cell.kept.get("groups")
+            again |= cell_values([scorer], cell.outcomes, truth, np.arange(cell.n), groups)[0]
             continue
         try:
             found = scorer.values(cell.outcomes, truth, np.ones((1, cell.n)))

@@ -209,8 +209,9 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
                     total += cell.outcomes.samples[scorer.column]
                 scores[scorer.array(group)] = (total / len(cells)).astype(np.float16)
     return Samples(
-        tuple(key(condition) for condition, _ in done), correct, scores, tables | _replicates(shown, done)
-    )
+        tuple(key(condition) for condition, _ in done), correct, scores, tables | _replicates(shown, done),
+        shown.data(shown.conditions[0]).facts.groups,
+    )  # fmt: skip
 
 
 def _asked(shown: Conditions, measure: str, group: str) -> bool:

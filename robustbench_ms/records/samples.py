@@ -29,6 +29,8 @@ class Samples:
     tables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Of other tasks "<measure>/bits", bool (cells, n); "<measure>/replicates", float32 (cells, R), a row of nan where
     the measure has none in a cell."""
+    groups: NDArray[np.int64] | None = None
+    """What stands or falls together (n,); None where each sample is one of its own."""
 
     def row(self, key: str) -> NDArray[np.bool_]:
         """Which samples were right in one cell (n,)."""
@@ -69,6 +71,7 @@ def packed(samples: Samples) -> dict[str, Any]:
             name: np.packbits(table, axis=1) if table.dtype == bool else table
             for name, table in samples.tables.items()
         },
+        **({} if samples.groups is None else {"groups": samples.groups}),
     }
 
 
@@ -88,12 +91,14 @@ def read_samples(path: Path) -> Samples | None:
             n = int(file["n"])
             arrays = {name: file[name] for name in file.files}
         keys, packed = arrays.pop("keys"), arrays.pop("correct")
+        groups = arrays.pop("groups", None)
         tables = {name: array for name, array in arrays.items() if array.ndim == 2}
         return Samples(
             tuple(str(k) for k in keys),
             _unpacked(packed, n if packed.shape[1] else 0),
             {name: array for name, array in arrays.items() if array.ndim == 1},
             {name: _unpacked(t, n) if t.dtype == np.uint8 else t for name, t in tables.items()},
+            groups,
         )
     except Exception as error:  # numpy and zipfile raise half a dozen kinds for one damaged file
         raise BadFile(f"{path}: damaged ({error})") from error
