@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "axes_of", "index_of", "load",
-    "measures_of", "normaliser_of", "perturbation_of", "rows_of", "task_of",
+    "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "task_of",
 ]  # fmt: skip
 
 
@@ -174,9 +174,14 @@ def measures_of(task: str) -> tuple[Scorer, ...]:
 
 def axes_of(names: Iterable[str]) -> tuple[Axis, ...] | None:
     """The axes of the perturbation that has these, no more and no fewer; None where none has."""
-    wanted = set(names)
-    every = (info.axes for info in PERTURBATIONS.values())
-    return next((axes for axes in every if {axis.name for axis in axes} == wanted), None)
+    info = perturbation_info(names)
+    return None if info is None else info.axes
+
+
+def perturbation_info(names: Iterable[str]) -> PerturbationInfo | None:
+    """The perturbation that has these axes, no more and no fewer; None where none has."""
+    wanted, every = set(names), PERTURBATIONS.values()
+    return next((info for info in every if {axis.name for axis in info.axes} == wanted), None)
 
 
 def normaliser_of(dataset: str) -> str | None:
@@ -196,8 +201,8 @@ def perturbation_of(suite: Suite, facts: DataFacts) -> Perturbation | None:
     """What makes the suite's data worse under its conditions; None where nothing does, or the data are so already."""
     if not suite.matrix or DATASETS[suite.dataset].corrupted:
         return None
-    info = next(
-        info for info in PERTURBATIONS.values() if {axis.name for axis in info.axes} == {*suite.matrix}
-    )
+    info = perturbation_info(suite.matrix)
+    if info is None:
+        raise UserError(f"suite {suite.name}: no perturbation has the axes {' and '.join(suite.matrix)}")
     made: Perturbation = load(info.target)(suite, facts)
     return made

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS, TASKS, rows_of
+from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS, TASKS, perturbation_info, rows_of
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.corruptions.table import NAMES, PROFILES
 from robustbench_ms.datasets import DatasetInfo
@@ -54,14 +54,8 @@ def _check_suite(suite: Suite, info: DatasetInfo, path: Path) -> None:
     """What no key says alone."""
     if not suite.matrix and not suite.also:
         raise UserError(f'{path}: the suite has no cell: it needs a [matrix] or also = ["clean"]')
-    profiles = next(
-        (
-            row.profiles
-            for row in PERTURBATIONS.values()
-            if {axis.name for axis in row.axes} == set(suite.matrix)
-        ),
-        (),
-    )
+    perturbation = perturbation_info(suite.matrix)
+    profiles = () if perturbation is None else perturbation.profiles
     if profiles and not info.corrupted and suite.profile is None:
         raise UserError(f"{path}: a matrix of corruptions needs a profile: one of {', '.join(profiles)}")
     if info.corrupted and (suite.profile is not None or suite.encode is not None):

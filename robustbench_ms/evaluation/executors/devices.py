@@ -110,11 +110,7 @@ def execute(run: Run) -> Generator[Event, None, CacheStore]:
                         yield from _died(worker, devices)
                         if worker.ready:
                             workers.append(_start(worker.number, sent[worker.number]))
-                        for card in run.cards:
-                            failed = store.failed(card.name)
-                            if failed and failed[1] == DIED and card.name not in told:
-                                told.add(card.name)
-                                yield Trouble(card.name, f"{failed[0]}: {DIED}")
+                        yield from _stopped(run, store, told)
                     continue
                 if kind == "event":
                     yield from merged.new(what)
@@ -127,15 +123,21 @@ def execute(run: Run) -> Generator[Event, None, CacheStore]:
                     raise what
                 elif kind == "done":
                     worker.ended = True
-        for card in run.cards:
-            failed = store.failed(card.name)
-            if failed and failed[1] == DIED and card.name not in told:
-                yield Trouble(card.name, f"{failed[0]}: {DIED}")
+        yield from _stopped(run, store, told)
     finally:
         for worker in workers:
             worker.process.kill()
             worker.process.join()
     return store
+
+
+def _stopped(run: Run, store: SharedStore, told: set[str]) -> Iterator[Event]:
+    """The cards that were stopped for their processes' deaths, and were not told yet."""
+    for card in run.cards:
+        failed = store.failed(card.name)
+        if failed and failed[1] == DIED and card.name not in told:
+            told.add(card.name)
+            yield Trouble(card.name, f"{failed[0]}: {DIED}")
 
 
 class _Merged:
