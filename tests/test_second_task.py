@@ -156,3 +156,16 @@ def test_it_is_compared_gated_ranked_reproduced_and_checked_at_the_public_doors(
 def test_no_file_of_the_package_names_it():
     for path in (ROOT / "robustbench_ms").rglob("*.py"):
         assert "spots" not in path.read_text(encoding="utf-8"), path
+
+
+def test_a_row_whose_module_is_not_there_is_one_sentence(folder, rbms):
+    from robustbench_ms.catalog.registry import TASKS, TaskInfo
+
+    TASKS.register("lost", TaskInfo(task="tests.spts.task:Spots", rows="tests.spts.rows:ROWS", measures=""))
+    path = folder / "lost.toml"
+    path.write_text(SUITE.replace('task = "spots"', 'task = "lost"'))
+
+    found = rbms("run", path, "-m", folder / "good.toml")
+
+    assert found.code == 2
+    assert "no module named 'tests.spts.rows'" in found.err

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
 from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
-from robustbench_ms.errors import UserError, choose
+from robustbench_ms.errors import UserError, choose, suggest
 from robustbench_ms.specs.axes import Axis
 from robustbench_ms.specs.metrics import Rows
 
@@ -143,9 +143,26 @@ PERTURBATIONS = Registry(
 
 
 def load(target: str) -> Any:
-    """The object at "package.module:name"."""
-    module, _, attribute = target.partition(":")
-    return getattr(import_module(module), attribute)
+    """The object at "package.module:name"; UserError names the part that is not there."""
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and not (module_name + ".").startswith(error.name + "."):
+            raise UserError(
+                f"{module_name} needs the package {error.name!r}, which is not installed"
+            ) from error
+        raise UserError(
+            f"no module named {module_name!r} in {target!r} (looked in the working folder and sys.path)"
+        ) from error
+    found: Any = module
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            public = [n for n in dir(found) if not n.startswith("_")]
+            raise UserError(f"{module_name} has no {part!r}{suggest(part, public)}") from None
+    return found
 
 
 def task_of(suite: Suite) -> Task:

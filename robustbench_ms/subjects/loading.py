@@ -6,12 +6,12 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from robustbench_ms.catalog.registry import load
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import BadFile, UserError, suggest
 from robustbench_ms.specs.card import Card, Input
@@ -20,7 +20,7 @@ from robustbench_ms.subjects.inputs import Preprocess
 from robustbench_ms.subjects.weights import file_digest, find_weights, load_into
 from robustbench_ms.tasks.protocol import Geometry
 
-__all__ = ["Model", "blame", "build_module", "load_model", "resolve"]
+__all__ = ["Model", "blame", "build_module", "load_model"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def build_module(card: Card, classes: int) -> tuple[Any, Card]:
         return build, _completed(card, build)
     if isinstance(build, str) and build.startswith(("timm:", "torchvision:")):
         return _from_library(card, build, classes)
-    function = resolve(build) if isinstance(build, str) else build
+    function = load(build) if isinstance(build, str) else build
     try:
         inspect.signature(function).bind(**card.args)
     except TypeError as error:
@@ -167,29 +167,6 @@ def _torchvision_input(known: Any) -> Input:
 
 def _interpolation(name: object) -> str:
     return str(name) if name in {"nearest", "bilinear", "bicubic"} else "bilinear"
-
-
-def resolve(target: str) -> Any:
-    """The object at "package.module:name"; UserError names the part that is not there."""
-    module_name, _, attribute = target.partition(":")
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and not (module_name + ".").startswith(error.name + "."):
-            raise UserError(
-                f"{module_name} needs the package {error.name!r}, which is not installed"
-            ) from error
-        raise UserError(
-            f"no module named {module_name!r} in {target!r} (looked in the working folder and sys.path)"
-        ) from error
-    found: Any = module
-    for part in attribute.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            public = [n for n in dir(found) if not n.startswith("_")]
-            raise UserError(f"{module_name} has no {part!r}{suggest(part, public)}") from None
-    return found
 
 
 def _autocast(device: torch.device, kind: torch.dtype | None) -> Any:
