@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
@@ -36,6 +37,12 @@ __all__ = [
 
 
 Row = TypeVar("Row")
+
+
+@cache  # each look reads what every installed package announces, and a run asks for every cell
+def _announced(group: str) -> dict[str, EntryPoint]:
+    """What the installed packages announce."""
+    return {point.name: point for point in entry_points(group=group)}
 
 
 class Registry(Mapping[str, Row], Generic[Row]):
@@ -67,7 +74,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
         if name in self._ours or name in self._registered:  # entry points are asked for the others alone
             return self._ours.get(name) or self._registered[name]
         choose(name, self, self._what)
-        (point,) = entry_points(group=self._group, name=name)
+        point = _announced(self._group)[name]
         row = point.load()
         if not isinstance(row, self._kind):
             raise UserError(
@@ -79,8 +86,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
         return any(name == known for known in self)
 
     def __iter__(self) -> Iterator[str]:
-        announced = (point.name for point in entry_points(group=self._group))
-        return iter(dict.fromkeys([*self._ours, *self._registered, *announced]))
+        return iter(dict.fromkeys([*self._ours, *self._registered, *_announced(self._group)]))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

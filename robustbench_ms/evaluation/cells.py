@@ -83,6 +83,8 @@ class CellFacts:
     subject: str
     question: Mapping[str, Any]
     weights: str | None
+    threads: int | None
+    """Of the CPU that answered; None on another device."""
     n: int
 
 
@@ -181,6 +183,7 @@ def cell_facts(path: Path) -> CellFacts | None:
             str(told["subject"]),
             dict(told["question"]),
             told["weights"],
+            (told["environment"] or {}).get("threads"),
             int(told["n"]),
         )
     except Exception:  # noqa: BLE001 - a damaged zip raises half a dozen kinds

@@ -16,9 +16,23 @@ __all__ = [
     "Event",
     "Note",
     "Planned",
+    "Probed",
     "RecordDone",
     "Trouble",
 ]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A model was loaded and asked the probe, by the first worker that did."""
+
+    card: str
+    subject: str
+    """The digest of who it is, of which its answers to the probe are a part."""
+    weights: str | None
+    """SHA-256 of its file of weights; None without one."""
+    threads: int | None
+    """Of the CPU that answered; None on another device."""
 
 
 @dataclass(frozen=True)
@@ -92,4 +106,4 @@ class RecordDone:
     """False where the file held these answers already."""
 
 
-Event = Planned | CellsFound | CellStarted | BatchDone | CellDone | Note | Trouble | RecordDone
+Event = Probed | Planned | CellsFound | CellStarted | BatchDone | CellDone | Note | Trouble | RecordDone

@@ -14,10 +14,11 @@ from robustbench_ms.catalog.registry import load, task_of
 from robustbench_ms.evaluation.cells import load_cell, old_cells
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.evaluation.collect import collect
-from robustbench_ms.evaluation.events import Event, Note, RecordDone
+from robustbench_ms.evaluation.events import Event, Note, Probed, RecordDone
 from robustbench_ms.evaluation.executors import EXECUTORS
 from robustbench_ms.evaluation.executors.protocol import Run
 from robustbench_ms.evaluation.jobs import Conditions, Job, refuse_twins
+from robustbench_ms.evaluation.threads import finished_with, noting
 from robustbench_ms.records.record import subject_at, write_record
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
@@ -55,7 +56,13 @@ def run(
         yield Note(claims.note)
     if old := old_cells(folder):
         yield Note(f"{old} finished cells in {folder} are of an older form, which is not read; delete them")
-    store = yield from execute(Run(shown, subjects, jobs, settings, folder, claims))
+    paths = {card.name: results / f"{card.file_name}.json" for card in subjects}
+
+    def otherwise(probed: Probed) -> int | None:
+        asked = shown.question(shown.conditions[0])  # open since the probe
+        return finished_with(probed, asked.protocol, folder, paths[probed.card])
+
+    store = yield from noting(execute(Run(shown, subjects, jobs, settings, folder, claims)), otherwise)
 
     questions = [shown.question(condition) for condition in shown.conditions]
     for card in subjects:
@@ -67,7 +74,7 @@ def run(
             for asked in questions
         ]
         record, samples = collect(shown, report, rows, store.failed(card.name), started)
-        path = results / f"{card.file_name}.json"
+        path = paths[card.name]
         with claims.holding(path):
             stood = subject_at(path)
             written = write_record(record, samples, path)

@@ -16,7 +16,16 @@ from robustbench_ms.errors import DeviceLost
 from robustbench_ms.evaluation.answer import Runner, Shows, measure
 from robustbench_ms.evaluation.collect import described_card
 from robustbench_ms.evaluation.environment import describe_environment
-from robustbench_ms.evaluation.events import CellDone, CellsFound, CellStarted, Event, Note, Planned, Trouble
+from robustbench_ms.evaluation.events import (
+    CellDone,
+    CellsFound,
+    CellStarted,
+    Event,
+    Note,
+    Planned,
+    Probed,
+    Trouble,
+)
 from robustbench_ms.evaluation.jobs import Conditions, Job, Question, fitting_batch, fitting_step
 from robustbench_ms.evaluation.store import Report, Store
 from robustbench_ms.specs.card import Card
@@ -125,6 +134,7 @@ class _Worker:
             )
             return
         if first:
+            yield Probed(card.name, report.subject, model.weights_sha256, environment.threads)
             yield from _notes(model, described.warnings)
         self.runners[card.name] = Runner(model, described, self.batch)
 

@@ -93,12 +93,18 @@ def measure(benchmark, suite, cards, places, device):
     )
 
 
+def other(card, i):
+    """The same network that answers otherwise: what two names for one answer alike is measured once."""
+    shown = replace(card.input, mean=tuple(mean + i / 1000 for mean in card.input.mean))
+    return replace(card, name=f"{card.name}-{i}", input=shown)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("name", "cards"), [("cifar10-c", 1), ("cifar10-c", 10), ("cifar10", 1)])
 def bench_overhead(benchmark, places, device, name, cards):
     suite = find_suite(name).limited(LIMIT if name == "cifar10-c" else None)
     card = find_card("resnet20")
-    measure(benchmark, suite, [replace(card, name=f"resnet20-{i}") for i in range(cards)], places, device)
+    measure(benchmark, suite, [other(card, i) for i in range(cards)], places, device)
 
 
 @pytest.mark.parametrize("device", DEVICES)
