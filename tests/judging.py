@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
+
 import numpy as np
 
 from robustbench_ms.catalog.registry import axes_of, measures_of, rows_of
@@ -44,3 +47,17 @@ def only(verdicts):
 
 def verdict(candidate, reference, rule, **options):
     return only(judge(candidate, reference, [parse_rule(rule)], **options).verdicts)
+
+
+def planned_detectable(
+    n: int, *, changed: float, cells: int = 1, correlation: float = 1.0, alpha: float = 0.05
+) -> float:
+    """The difference that n samples show with a chance of 80 %, before anything is measured.
+
+    `changed` is the share of answers that differ between two models of equal accuracy, so that an answer's loss has
+    that variance. `correlation` is that of the losses of one sample under two of its `cells` conditions: with 1,
+    more conditions teach nothing.
+    """
+    variance = changed * (correlation + (1 - correlation) / cells)
+    normal = NormalDist()
+    return (normal.inv_cdf(1 - alpha) + normal.inv_cdf(0.8)) * math.sqrt(variance / n)

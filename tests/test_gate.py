@@ -11,14 +11,14 @@ from scipy import stats as scipy_stats
 
 from robustbench_ms.catalog.find import find_suite, suite_names
 from robustbench_ms.datasets import DATASETS
-from robustbench_ms.errors import BadFile, Incomparable, UserError
+from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.gating.judge import Case, judge, judge_all
 from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.records.summary import mce, relative_mce
 from robustbench_ms.specs.conditions import conditions
-from robustbench_ms.statistics.differences import CORRELATION, planned_detectable
-from tests.judging import FOG, RULES, parse_rules, verdict, with_loss
+from robustbench_ms.statistics.bounded import CORRELATION
+from tests.judging import FOG, RULES, parse_rules, planned_detectable, verdict, with_loss
 from tests.records import CORRUPTED
 from tests.simulated import KEYS, answers, bits, pair, record
 
@@ -37,14 +37,14 @@ def test_a_gate_without_rules_is_refused():
 
 
 def test_the_same_answers_pass_any_rule():
-    """At a tolerance of 0 no bound could lie below it; that nothing changed decides."""
+    """At a tolerance of 0 no bound could lie below it; that all of it is the same decides."""
     correct = answers()
     judged = judge(
         record(correct), record(correct), parse_rules(["clean_accuracy=0pp", "mean_corruption_accuracy=0pp"])
     )
 
     assert judged.state == "pass"
-    assert {v.reason for v in judged.verdicts} == {"no answer changed"}
+    assert {v.reason for v in judged.verdicts} == {"the same network gives the same raw answers"}
     assert {v.changed for v in judged.verdicts} == {0}
 
 
@@ -67,27 +67,56 @@ def test_a_large_loss_fails_none_passes_and_one_on_the_tolerance_is_unsure(losse
     assert judged.passed(lenient=True) == (state != "fail")
 
 
-def test_the_bounds_are_those_of_a_t_test_on_per_image_means():
-    one, other = bits(800, (0.02, 0.03), seed=2)
+def test_the_bounds_are_those_of_a_t_test_on_per_image_means_where_many_changed():
+    one, other = bits(8000, (0.02, 0.03), seed=2)
     found = verdict(record(other), record(one), "mean_corruption_accuracy=1pp", alpha=0.05)
     losses = one[1:].mean(axis=0) - other[1:].mean(axis=0)
     theirs = scipy_stats.ttest_1samp(losses, 0.01, alternative="greater")
 
     assert found.loss == pytest.approx(losses.mean(), abs=1e-12)
-    assert found.interval.low == pytest.approx(theirs.confidence_interval(0.95).low, abs=1e-9)
+    assert found.interval.low == pytest.approx(theirs.confidence_interval(0.95).low, abs=2e-4)
+    assert found.method == "Gaffke's bound"
     assert found.state == ("fail" if theirs.pvalue <= 0.05 else "unsure")
     assert found.changed == np.count_nonzero(one[1:] != other[1:])
-    assert found.n == 800
+    assert found.n == 8000
 
 
-def test_few_changed_answers_are_judged_exactly():
+@pytest.mark.parametrize("alike", [True, False])
+def test_where_nothing_changed_the_bound_or_the_same_network_decides(alike):
+    """Ten images show nothing; the same network needs to show nothing."""
+    correct = answers(10)
+    candidate = record(correct)
+    candidate = candidate if alike else replace(candidate, subject={"digest": "another"})
+    found = verdict(candidate, record(correct), "clean_accuracy=4pp")
+
+    assert found.interval.high == pytest.approx(1 - 0.05 ** (1 / 10))
+    assert found.changed == 0
+    assert found.state == ("pass" if alike else "unsure")
+    assert ("same raw answers" in found.reason) == alike
+
+
+def test_equal_digests_beside_changed_answers_are_told_and_the_answers_decide():
     correct = answers()
-    found = verdict(record(with_loss(correct, "clean", 7, 2)), record(correct), "clean_accuracy=4pp")
+    one, other = record(correct), record(with_loss(correct, "clean", 90))
+    judged = judge(replace(other, subject=one.subject), one, RULES)
 
-    assert found.method == "exact binomial on the changed answers"
-    assert (found.changed, found.state) == (9, "pass")
-    high, low = (scipy_stats.binomtest(k, 600).proportion_ci(0.95, "exact") for k in (7, 2))
-    assert found.interval.high == pytest.approx(high.high - low.low, abs=1e-9)
+    assert judged.state == "fail"
+    assert (
+        "both networks have one digest, and 90 answers changed all the same: the answers decide"
+        in judged.notes
+    )
+
+
+def test_a_loss_that_sits_on_few_images_is_not_taken_for_a_small_one():
+    """One image of 597 that lost all its cells, beside 60 changes: a third of such samples show none like it."""
+    correct = np.ones((len(KEYS), 597), dtype=bool)
+    changed = correct.copy()
+    changed[1:, 0] = False
+    found = verdict(record(changed), record(correct), "mean_corruption_accuracy=0.2pp")
+
+    assert found.loss == pytest.approx(1 / 597)
+    assert found.interval.high > 0.005
+    assert found.state == "unsure"
 
 
 def test_a_few_changes_that_all_go_wrong_are_noticed_where_nothing_is_tolerated():
@@ -111,8 +140,22 @@ def test_a_metric_that_should_be_low_loses_when_it_rises():
     assert verdict(reference, worse, "clean_nll=0.1nats").state == "pass"
     assert verdict(worse, reference, "nll[clean]=0.1nats").interval == pytest.approx(nll_rule.interval)
     assert verdict(worse, reference, "mean_corruption_nll=0.1nats").state == "fail"
-    brier = verdict(worse, reference, "clean_brier=0")
-    assert (brier.state, brier.reason) == ("pass", "no answer changed")
+    brier = verdict(worse, reference, "clean_brier=0.02")
+    assert (brier.state, brier.changed) == ("pass", None)
+    assert "if no image loses more than" in verdict(reference, worse, "clean_nll=0.1nats").reason
+    assert "if no image" not in brier.reason, "a Brier score has a largest value"
+
+
+def test_equal_scores_of_unlike_networks_are_unsure_where_a_score_has_no_end():
+    nll = np.full(600, 0.5)
+    one = record(answers(), scores={"nll": nll, "brier": nll})
+    other = replace(one, subject={"digest": "another"})
+    found = verdict(other, one, "clean_nll=0.1nats")
+
+    assert found.state == "unsure"
+    assert found.interval.high == math.inf
+    assert "and any amount, and 0.1 nats is tolerated" in found.reason
+    assert verdict(one, one, "clean_nll=0.1nats").state == "pass"
 
 
 def test_a_relative_tolerance_is_a_share_of_the_references_value():
@@ -146,17 +189,18 @@ def test_mce_is_a_weighted_mean_over_images():
         assert found.loss == pytest.approx(losses.mean(), abs=1e-9)
         assert found.loss == pytest.approx(found.candidate - found.reference, abs=1e-9)
         theirs = scipy_stats.ttest_1samp(losses, 0.01, alternative="greater")
-        assert found.interval.low == pytest.approx(theirs.confidence_interval(0.95).low, abs=1e-9)
+        assert 0 < theirs.confidence_interval(0.95).low - found.interval.low < 0.03
 
 
-def test_mce_has_no_meaning_off_imagenet():
+def test_mce_is_missing_off_imagenet():
     one = record(answers())
+    found = verdict(one, one, "mce=1pp")
 
-    with pytest.raises(Incomparable, match="no meaning on cifar10"):
-        judge(one, one, parse_rules(["mce=1pp"]))
+    assert found.state == "missing"
+    assert "no meaning on cifar10" in found.reason
 
 
-def test_a_ratio_is_bootstrapped_over_images():
+def test_a_ratio_is_drawn_over_images_with_one_worst():
     one, other = bits(600, (0.0, 0.08), seed=6)
     found = verdict(record(other), record(one), "relative_drop=2pp")
     theirs = scipy_stats.bootstrap(
@@ -165,9 +209,9 @@ def test_a_ratio_is_bootstrapped_over_images():
         paired=True, n_resamples=2000, confidence_level=0.9, method="percentile", rng=np.random.default_rng(0),
     )  # fmt: skip
 
-    assert found.method == "bootstrap over images"
-    assert found.interval.low == pytest.approx(theirs.confidence_interval.low, abs=0.002)
-    assert found.interval.high == pytest.approx(theirs.confidence_interval.high, abs=0.002)
+    assert found.method == "20,000 draws of exponential weights and one worst image"
+    assert 0 < theirs.confidence_interval.low - found.interval.low < 0.01
+    assert 0 < found.interval.high - theirs.confidence_interval.high < 0.01
     assert found.state == "fail"
 
 
@@ -176,9 +220,7 @@ def test_failing_is_adjusted_for_the_number_of_rules():
     correct = answers(10_000)
     reference, candidate = record(correct), record(with_loss(correct, "clean", 260, 220))
     alone = verdict(candidate, reference, "clean_accuracy=0pp")
-    p = scipy_stats.ttest_1samp(
-        np.repeat([1.0, -1.0, 0.0], [260, 220, 9520]), 0, alternative="greater"
-    ).pvalue
+    p = scipy_stats.binomtest(260, 480, alternative="greater").pvalue
     others = [f"accuracy[corruption=fog,severity={s}]=1pp" for s in (1, 2, 3, 4)]
     among = judge(candidate, reference, parse_rules(["clean_accuracy=0pp", *others])).verdicts[0]
 
@@ -227,41 +269,6 @@ def test_cells_are_adjusted_for_their_number():
     assert min(c.p_lost for c in judged.cells) > 0.9
 
 
-def test_without_bits_a_weaker_test_is_made_and_says_so():
-    one, other = bits(600, (0.01, 0.01), seed=7)
-    for candidate, reference, who in (
-        (record(other, kept=False), record(one), "candidate"),
-        (record(other), record(one, kept=False), "reference"),
-    ):
-        judged = judge(candidate, reference, RULES)
-        close = judge(record(other), record(one), RULES)
-        assert any(f"no bits beside the {who}" in note and "weaker" in note for note in judged.notes)
-        for weak, strong in zip(judged.verdicts, close.verdicts, strict=True):
-            assert weak.method == f"weaker, unpaired test (the {who} kept no bits)"
-            assert weak.loss == pytest.approx(strong.loss)
-            assert weak.interval.high - weak.interval.low > 1.5 * (strong.interval.high - strong.interval.low)
-            assert weak.changed is None
-
-
-def test_an_unpaired_test_of_one_cell_is_that_of_two_means():
-    one, other = bits(600, (0.05, 0.0), seed=8)
-    found = verdict(record(other, kept=False), record(one), "clean_accuracy=1pp")
-    theirs = scipy_stats.ttest_ind(one[0], other[0], equal_var=False).confidence_interval(0.9)
-
-    assert found.interval.low == pytest.approx(theirs.low, abs=2e-4)
-    assert found.interval.high == pytest.approx(theirs.high, abs=2e-4)
-
-
-def test_top5_is_compared_as_two_means_because_no_bit_of_it_is_kept():
-    correct = answers()
-    reference = record(correct, scores={"top5_accuracy": np.repeat([1.0, 0.0], [590, 10])})
-    candidate = record(correct, scores={"top5_accuracy": np.repeat([1.0, 0.0], [500, 100])})
-    found = verdict(candidate, reference, "top5_accuracy[clean]=5pp")
-
-    assert found.state == "fail"
-    assert found.method == "weaker, unpaired test (not kept sample by sample)"
-
-
 def test_small_accepted_losses_add_up_to_a_total_that_is_gated():
     first = answers(2000)
     last, now = with_loss(first, "clean", 60), with_loss(first, "clean", 120)
@@ -298,7 +305,9 @@ def test_where_nothing_changed_the_detectable_loss_is_not_taken_for_none():
 
     assert 0.02 < one.detectable < 0.05
     assert 0.005 < many.detectable < one.detectable
-    assert 0 < many.interval.high < one.interval.high
+    assert 0 < many.interval.high == pytest.approx(one.interval.high), (
+        "no image turned, in one cell or in many"
+    )
 
 
 def test_the_candidates_health_and_surroundings_are_told():

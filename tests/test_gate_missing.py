@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from robustbench_ms.gating.judge import judge
@@ -36,24 +39,27 @@ def test_a_reference_of_another_corruption_protocol_leaves_the_clean_rule_standi
     assert judged.state == "incomparable"
 
 
-@pytest.mark.parametrize("who", ["candidate", "reference"])
-def test_cells_that_ended_in_an_error_are_missing(who):
+WHOSE = pytest.mark.parametrize(("who", "state"), [("candidate", "fail"), ("reference", "missing")])
+
+
+@WHOSE
+def test_cells_that_ended_in_an_error_are_the_candidates_fault_or_missing(who, state):
     correct = answers()
     broken = record(correct, errors=[KEYS[FOG]])
     judged = judge(*((broken, record(correct)) if who == "candidate" else (record(correct), broken)), RULES)
 
-    assert [v.state for v in judged.verdicts] == ["pass", "missing"]
+    assert [v.state for v in judged.verdicts] == ["pass", state]
     assert f"the {who}'s {KEYS[FOG]} ended in an error (RuntimeError: it broke)" in judged.verdicts[1].reason
     assert not judged.passed(lenient=True)
 
 
-@pytest.mark.parametrize("who", ["candidate", "reference"])
-def test_cells_that_are_absent_are_missing(who):
+@WHOSE
+def test_cells_that_are_absent_are_the_candidates_fault_or_missing(who, state):
     correct = answers()
     part = record(correct[:40], KEYS[:40])
     judged = judge(*((part, record(correct)) if who == "candidate" else (record(correct), part)), RULES)
 
-    assert [v.state for v in judged.verdicts] == ["pass", "missing"]
+    assert [v.state for v in judged.verdicts] == ["pass", state]
     assert f"the {who} lacks {KEYS[40]}" in judged.verdicts[1].reason
     assert "and 33 more" in judged.verdicts[1].reason
 
@@ -62,7 +68,7 @@ def test_records_with_no_cell_in_common_do_not_pass():
     correct = answers()
     judged = judge(record(correct[:1], KEYS[:1]), record(correct[1:], KEYS[1:]), RULES)
 
-    assert [v.state for v in judged.verdicts] == ["missing", "missing"]
+    assert [v.state for v in judged.verdicts] == ["missing", "fail"]
     assert not judged.passed(lenient=True)
 
 
@@ -97,7 +103,30 @@ def test_one_sample_tells_nothing():
     assert verdict(one, one, "clean_accuracy=1pp").reason == "one sample says nothing of a difference"
 
 
-def test_nothing_to_compare_with_fails():
+@pytest.mark.parametrize("who", ["candidate", "reference"])
+def test_answers_without_their_bits_are_missing_and_the_file_is_named(who, tmp_path):
+    correct = answers()
+    bare = replace(record(correct, kept=False), path=tmp_path / "bare.json")
+    judged = judge(*((bare, record(correct)) if who == "candidate" else (record(correct), bare)), RULES)
+
+    told = f"the arrays beside the {who} ({tmp_path / 'bare.correct.npz'}) are not there"
+    assert [(v.state, v.reason) for v in judged.verdicts] == [("missing", told)] * 2
+    assert judged.cells == ()
+
+
+def test_what_no_record_keeps_sample_by_sample_is_missing():
+    nll = np.full(600, 0.5)
+    one = record(answers(), scores={"nll": nll, "brier": nll, "top5_accuracy": np.ones(600)})
+
+    for text in ("nll[corruption=fog,severity=3]=0.1nats", "brier[severity=3]=0.1", "any:nll=0.1nats"):
+        found = verdict(one, one, text)
+        assert found.state == "missing"
+        assert "keeps" in found.reason, text
+        assert "sample by sample" in found.reason
+    assert verdict(one, one, "nll[clean]=0.1nats").state == "pass"
+
+
+def test_nothing_to_compare_with_does_not_pass():
     judged = judge(record(answers()), None, RULES)
 
     assert [v.state for v in judged.verdicts] == ["missing", "missing"]

@@ -16,7 +16,7 @@ from robustbench_ms.corruptions.table import COMMON
 from robustbench_ms.gating.run import gate_models
 from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.places import Places
-from robustbench_ms.statistics.differences import CORRELATION
+from robustbench_ms.statistics.bounded import CORRELATION
 from robustbench_ms.subjects.inputs import Preprocess
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.weights import find_weights, load_into

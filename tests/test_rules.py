@@ -34,6 +34,25 @@ def test_a_rule_is_read_and_spelled(text, metric, tolerance, relative, cell, tot
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("any:accuracy=10pp", {"any"}),
+        ("any:accuracy[corruption=fog]=10pp", {"any"}),
+        ("total:any:accuracy=10pp", {"total", "any"}),
+        ("warn:total:clean_accuracy=1pp", {"warn", "total"}),
+        ("floor:clean_accuracy=90pp", {"floor"}),
+        ("warn: floor: any: accuracy = 30pp", {"warn", "floor", "any"}),
+    ],
+)
+def test_prefixes_are_read_and_spelled(text, words):
+    rule = parse_rule(text)
+
+    assert {word for word in ("warn", "total", "floor", "any") if getattr(rule, word)} == words
+    assert parse_rule(str(rule)) == rule
+    assert str(rule) == text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("", "METRIC=TOLERANCE is wanted"),
@@ -53,7 +72,7 @@ def test_a_rule_is_read_and_spelled(text, metric, tolerance, relative, cell, tot
         ("clean_accuracy=101pp", "more than 100 percentage points"),
         ("clean_nll=101%", "more than 100 %"),
         ("clean_ece=1pp", "no test to gate by"),
-        ("accuracy=1pp", "needs its cell"),
+        ("accuracy=1pp", "needs its cell, as accuracy[corruption=fog,severity=3], or any:accuracy of all"),
         ("nll=0.1nats", "as clean_nll"),
         ("clean_accuracy[corruption=fog]=1pp", "no number of one cell"),
         ("accuracy[corruption=fogg]=1pp", "no corruption named 'fogg'; did you mean 'fog'"),
@@ -62,7 +81,19 @@ def test_a_rule_is_read_and_spelled(text, metric, tolerance, relative, cell, tot
         ("accuracy[fog]=1pp", "a cell is clean, or as corruption=fog,severity=3"),
         ("accuracy[]=1pp", "a cell is clean, or as corruption=fog,severity=3"),
         ("accuracy[corruption=fog,corruption=snow]=1pp", "corruption stands in it twice"),
-        ("sum:clean_accuracy=1pp", "METRIC=TOLERANCE is wanted"),
+        ("sum:clean_accuracy=1pp", "no prefix named 'sum'; known: any, floor, total, warn"),
+        ("wran:clean_accuracy=1pp", "did you mean 'warn'"),
+        (":clean_accuracy=1pp", "no prefix named ''"),
+        ("total:warn:clean_accuracy=1pp", "the prefixes are warn:, then total: or floor:, then any:"),
+        ("any:total:accuracy=1pp", "the prefixes are warn:, then total: or floor:, then any:"),
+        ("total:floor:clean_accuracy=1pp", "the prefixes are warn:, then total: or floor:, then any:"),
+        ("warn:warn:clean_accuracy=1pp", "each once"),
+        (
+            "any:clean_accuracy=1pp",
+            "any: is about cells, and clean_accuracy is over many; write any:accuracy=1pp",
+        ),
+        ("floor:clean_accuracy=95%", "a floor is a value of its own, as 0.5pp"),
+        ("any:ece=1pp", "no test to gate by"),
     ],
 )
 def test_a_rule_that_cannot_be_meant_is_refused(text, told):

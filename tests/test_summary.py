@@ -16,7 +16,7 @@ from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from robustbench_ms.errors import Incomparable
 from robustbench_ms.records.summary import Incomplete, mce, relative_mce, summarise
 from robustbench_ms.records.terms import Terms
-from robustbench_ms.statistics.intervals import mean_interval, proportion_interval, ratio_interval
+from robustbench_ms.statistics.intervals import mean_interval, ratio_interval
 from tests.records import CORRUPTED, keys, record_of, written
 
 SUMMARIES = rows_of("classification").summaries
@@ -179,12 +179,16 @@ def test_the_interval_of_a_mean_over_cells_is_over_images(sampled):
     found = one(record, "mean_corruption_accuracy")
 
     low, high = scipy_stats.t.interval(0.95, 399, share.mean(), scipy_stats.sem(share))
-    assert (found.mean, found.low, found.high) == pytest.approx((share.mean(), low, high))
+    assert found.mean == pytest.approx(share.mean())
+    assert 0 < low - found.low < 0.003
+    assert 0 < found.high - high < 0.003
     error = one(record, "mean_corruption_error")
-    assert (error.mean, error.low, error.high) == pytest.approx((1 - share.mean(), 1 - high, 1 - low))
+    assert (error.mean, error.low, error.high) == pytest.approx(
+        (1 - found.mean, 1 - found.high, 1 - found.low)
+    )
     for name, rows in (("mean_corruption_nll", nll), ("mean_corruption_brier", brier)):
         half = scipy_stats.t.ppf(0.975, 399) * scipy_stats.sem(rows.astype(np.float16).astype(float))
-        assert one(record, name).half_width == pytest.approx(half, rel=1e-6)
+        assert half < one(record, name).half_width < 2 * half, "wider, by what was not seen"
     # Cells of the same images are not independent: a width as if they were would be far too small.
     assert found.half_width > 3 * 1.96 * (share.mean() * (1 - share.mean()) / correct[1:].size) ** 0.5
 
@@ -204,12 +208,12 @@ def test_the_relative_drop_and_its_interval_are_those_of_resampled_images(sample
     assert found.half_width == pytest.approx(1.96 * np.std(draws), rel=0.1)
 
 
-def test_clean_accuracy_has_wilsons_interval(sampled):
+def test_clean_accuracy_has_clopper_and_pearsons_interval(sampled):
     record, correct, _, _ = sampled
 
     found = one(record, "clean_accuracy")
 
-    low, high = proportion_confint(int(correct[0].sum()), 400, method="wilson")
+    low, high = proportion_confint(int(correct[0].sum()), 400, method="beta")
     assert (found.mean, found.low, found.high) == pytest.approx((correct[0].mean(), low, high))
 
 
@@ -247,19 +251,6 @@ def test_mean_interval_is_scipys(n, confidence):
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
     with pytest.raises(ValueError, match="two values"):
         mean_interval(values[:1])
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (3, 10), (9173, 10_000)])
-@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
-def test_proportion_interval_is_statsmodels(k, n, confidence):
-    found = proportion_interval(k, n, confidence)
-
-    assert (found.low, found.high) == pytest.approx(
-        proportion_confint(k, n, 1 - confidence, "wilson"), abs=1e-12
-    )
-    assert 0 <= found.low <= found.mean <= found.high <= 1
-    with pytest.raises(ValueError, match="needs answers"):
-        proportion_interval(0, 0)
 
 
 def test_ratio_interval_covers_as_often_as_it_says():

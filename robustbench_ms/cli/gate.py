@@ -67,7 +67,11 @@ def command(
     annotate: Annotated[bool, typer.Option("--annotate", help="Also print GitHub's annotations.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a model against its reference: exit 0 where every rule holds, 1 where one does not or is unsure."""
+    """Judge a model against its reference.
+
+    Exit 0 where every rule holds, 1 where one fails, 2 where one could not be told, and 1 where one is unsure.
+    """
+    from robustbench_ms.gating.judge import exit_code
     from robustbench_ms.gating.run import gate_record
     from robustbench_ms.reports.annotations import annotation_lines
     from robustbench_ms.reports.verdicts import judged_json, judged_markdown
@@ -106,8 +110,7 @@ def command(
         print(line)
     if markdown is not None:
         _append(markdown, f"## Robustness gate\n\n{text}")
-    if not all(one.passed(lenient=lenient) for one in judged):
-        sys.exit(1)
+    sys.exit(exit_code(judged, lenient=lenient))
 
 
 def _measured(suite: Any, cards: list[Any], against: str | None, places: Any, **options: Any) -> list[Any]:

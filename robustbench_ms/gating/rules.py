@@ -5,7 +5,12 @@ mean_corruption_nll=5%                         of the reference's value
 accuracy[corruption=fog,severity=3]=2pp        one cell
 accuracy[corruption=fog]=1pp                   the mean over the cells that match
 accuracy[clean]=1pp                            the same as clean_accuracy
+any:accuracy=10pp                              no cell may lose more; also any:accuracy[corruption=fog]
 total:clean_accuracy=1pp                       since the first accepted reference, not the last
+floor:clean_accuracy=90pp                      the candidate's own value, whatever the reference has
+warn:mean_corruption_nll=5%                    shown with its state, and gates nothing
+
+Prefixes stand in this order: warn:, then total: or floor:, then any:.
 """
 
 from __future__ import annotations
@@ -21,28 +26,35 @@ from robustbench_ms.specs.metrics import Metric, Rows, Summary
 
 __all__ = ["Rule", "parse_rule", "parse_rules"]
 
-_SHAPE = re.compile(r"(total:)?\s*([^\[\]=:\s]+)\s*(?:\[([^\[\]]*)\])?\s*=\s*(\S.*)")
+_PREFIXES = ("warn", "total", "floor", "any")
+_SHAPE = re.compile(r"((?:[^\[\]=:\s]*:\s*)*)([^\[\]=:\s]+)\s*(?:\[([^\[\]]*)\])?\s*=\s*(\S.*)")
 _AMOUNT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(pp|%|nats)?")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How much of one number may be lost."""
+    """How much of one number may be lost, or how good it must be."""
 
     row: Metric
     tolerance: float
     """In the stored unit (a fraction for accuracies), or a fraction of the reference's value where `relative`."""
     relative: bool = False
     cell: tuple[tuple[str, str], ...] | None = None
-    """Axis and value pairs that a cell's key must hold; () is the clean cell; None for a summary."""
+    """Axis and value pairs that a cell's key must hold; () is the clean cell; None for a summary, or for all cells."""
     total: bool = False
     """Against the first accepted reference."""
+    floor: bool = False
+    """The candidate's own value must be at least as good as `tolerance`."""
+    any: bool = False
+    """Of each cell by itself, instead of their mean."""
+    warn: bool = False
+    """Shown with its state, and gates nothing."""
 
     @property
     def target(self) -> str:
         """What is gated, without the tolerance: "accuracy[corruption=fog,severity=3]"."""
         name = self.metric if self.cell is None else f"{self.metric}[{_key(self.cell)}]"
-        return f"total:{name}" if self.total else name
+        return "".join(f"{prefix}:" for prefix in _PREFIXES if getattr(self, prefix)) + name
 
     @property
     def metric(self) -> str:
@@ -74,21 +86,40 @@ def parse_rule(
         told = " or ".join(f"{name}={_amount(rows[name])}" for name in [*rows.summaries][:1])
         cells = "".join(f" or {name}[{example}]={_amount(rows[name])}" for name in of_a_cell[:1])
         raise UserError(f"rule {text!r}: METRIC=TOLERANCE is wanted, as {told}{cells}")
-    total, name, cell, amount = shape.groups()
+    words, name, cell, amount = shape.groups()
     where = f"rule {text!r}"
+    prefixes = _prefixes(words, where)
     row = rows[choose(name, rows, "metric", where)]
     measured = row.of if isinstance(row, Summary) else name
     if measured in untested:
         raise UserError(f"{where}: {untested[measured]} to gate by; gate one of {', '.join(of_a_cell)}")
-    if not isinstance(row, Summary) and cell is None:
+    if prefixes["any"] and isinstance(row, Summary):
+        raise UserError(f"{where}: any: is about cells, and {name} is over many; write any:{row.of}={amount}")
+    if not isinstance(row, Summary) and cell is None and not prefixes["any"]:
         plain = [one.name for one in rows.summaries.values() if (one.of, one.how) == (name, "mean")]
         summary = f"; or gate a summary, as {plain[0]}" if plain else ""
-        raise UserError(f"{where}: {name} needs its cell, as {name}[{example}]{summary}")
+        raise UserError(
+            f"{where}: {name} needs its cell, as {name}[{example}], or any:{name} of all{summary}"
+        )
     if isinstance(row, Summary) and cell is not None:
         raise UserError(f"{where}: {name} is no number of one cell; known: {', '.join(of_a_cell)}")
     tolerance, relative = _tolerance(amount, row, where)
+    if relative and prefixes["floor"]:
+        raise UserError(
+            f"{where}: a floor is a value of its own, as {_amount(row)}, and no share of a reference's"
+        )
     place = None if cell is None else _cell(cell, axes, example, where)
-    return Rule(row, tolerance, relative, place, total is not None)
+    return Rule(row, tolerance, relative, place, **prefixes)
+
+
+def _prefixes(words: str, where: str) -> dict[str, bool]:
+    given = [word.strip() for word in words.split(":")[:-1]]
+    for word in given:
+        choose(word, _PREFIXES, "prefix", where)
+    order = [_PREFIXES.index(word) for word in given]
+    if order != sorted(set(order)) or {"total", "floor"} <= set(given):
+        raise UserError(f"{where}: the prefixes are warn:, then total: or floor:, then any:, each once")
+    return {prefix: prefix in given for prefix in _PREFIXES}
 
 
 def parse_rules(

@@ -12,9 +12,10 @@ from robustbench_ms.catalog.find import find_suite, suite_names
 from robustbench_ms.catalog.registry import axes_of, measures_of, rows_of
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
-from robustbench_ms.gating.judge import Case, Judgement, Verdict, check, judge_all
+from robustbench_ms.gating.judge import Case, Judgement, check, judge_all
 from robustbench_ms.gating.references import Found, References
 from robustbench_ms.gating.rules import Rule, parse_rules
+from robustbench_ms.gating.verdict import State, Verdict
 from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.record import Record, read_record
 from robustbench_ms.records.terms import Terms
@@ -74,7 +75,7 @@ def gate_models(
 ) -> list[Judgement]:
     """Load models, measure what the cache lacks, and judge each against its reference; writes no results.
 
-    References are read before anything runs, and a model without one is not measured: it has failed already. `watch`
+    References are read before anything runs, and a model without one is measured only where a rule is a floor. `watch`
     passes the run's events on, and may draw them.
     """
     chosen = rules_of(suite, rules)
@@ -96,7 +97,8 @@ def gate_models(
             for record in (one.record, one.first):
                 if record is not None:
                     Side.of(record)
-        wanted = [card for card in subjects if found[card.name].record is not None]
+        floors = any(rule.floor for rule in chosen)
+        wanted = [card for card in subjects if floors or found[card.name].record is not None]
         records: dict[str, Record] = {}
         stopped: dict[str, str] = {}
         if wanted:
@@ -123,9 +125,11 @@ def _case(record: Record, found: Found) -> Case:
     return Case(record, found.record, found.first, found.where)
 
 
-def _without(name: str, found: Found, rules: Sequence[Rule], alpha: float, why: str | None) -> Judgement:
-    reason = why or f"there is nothing to compare with: {found.where}"
-    verdicts = tuple(Verdict(rule, "missing", reason) for rule in rules)
+def _without(name: str, found: Found, rules: Sequence[Rule], alpha: float, stopped: str | None) -> Judgement:
+    """Of a model that gave no record: stopped it fails, and there is nothing to say of what lacks a reference."""
+    state: State = "fail" if stopped else "missing"
+    reason = stopped or f"there is nothing to compare with: {found.where}"
+    verdicts = tuple(Verdict(rule, state, reason) for rule in rules)
     against = "nothing" if found.record is None else found.where
     return Judgement(name, against, alpha, verdicts, (), ())
 

@@ -9,29 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.errors import BadFile
 from robustbench_ms.records.record import Measurement, Record
-from robustbench_ms.records.samples import Samples
-from robustbench_ms.records.summary import sample_means, value_of, weights_of
+from robustbench_ms.records.samples import Samples, packed, samples_path
+from robustbench_ms.records.summary import Goodness, goodness, sample_means, value_of, weights_of
 from robustbench_ms.records.terms import Quantity, Terms
-from robustbench_ms.statistics.differences import (
-    CORRELATION,
-    Difference,
-    Resampled,
-    Student,
-    of_counts,
-    of_replicates,
-    paired,
-)
-from robustbench_ms.statistics.intervals import bootstrap_means, holm
+from robustbench_ms.statistics.bounded import CORRELATION, Bounded, bounded, of_counts
+from robustbench_ms.statistics.differences import Difference, of_drops, of_replicates
+from robustbench_ms.statistics.intervals import holm
 
-__all__ = ["CellLoss", "Comparison", "Loss", "Side"]
+__all__ = ["CellLoss", "Comparison", "Lack", "Loss", "Side", "loss_between"]
+
+Who = Literal["candidate", "reference"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +56,13 @@ class Side:
                     )
         return side
 
+    @property
+    def named(self) -> list[str]:
+        """Its cells, and those of its matrix that it lacks, where it says its matrix."""
+        return list(
+            dict.fromkeys([*self.cells, *(self.terms.every if "matrix" in self.record.suite else ())])
+        )
+
     def value(self, quantity: Quantity) -> float:
         """The number, of cells that the record has; nan where it has no value."""
         cells = {key: self.cells[key].values[quantity.of]["mean"] for key in quantity.cells}
@@ -79,27 +81,33 @@ class Side:
         found = self.samples.bits(array("bits"), keys)
         return None if found is None else found.view(np.int8)
 
-    def goodness(self, quantity: Quantity) -> tuple[NDArray[np.float64], bool] | None:
-        """Per sample (n,), what the number is the mean of, turned so that more is better; and whether it is of answers.
+    def goodness(self, quantity: Quantity) -> Goodness | None:
+        """What the number is the mean of, sample by sample; None where it is no mean or they are not kept."""
+        return goodness(quantity, self.terms.scorers[quantity.of], self.samples)
 
-        None where the number is no such mean (a ratio, a calibration error) or its samples are not kept.
-        """
-        weights = weights_of(quantity)
-        if weights is None:
-            return None
-        rows = self.bits(quantity.of, tuple(weights))
-        if rows is not None:
-            return _weighted(rows, np.array(list(weights.values()))), True
-        if quantity.how not in {"mean", "complement"}:
-            return None
+    def drops(self, quantity: Quantity) -> NDArray[np.float64] | None:
+        """Each sample's mean under corruption and its clean value (2, n), of a drop; None where they are not kept."""
         scorer = self.terms.scorers[quantity.of]
-        row = sample_means(self.samples, scorer, quantity.over, quantity.keys)
-        return None if row is None else (row if sum(weights.values()) > 0 else -row, False)
+        rows = [
+            sample_means(self.samples, scorer, over, keys)
+            for over, keys in ((quantity.over, quantity.keys), ("clean", quantity.beside))
+        ]
+        found = [row for row in rows if row is not None]
+        return np.stack(found) if quantity.how == "drop" and len(found) == 2 else None
 
     def replicates(self, quantity: Quantity) -> NDArray[np.float64] | None:
         """The number under each weighting of the samples, (R,); None where they are not kept in all cells."""
         rows = None if self.samples is None else self.samples.replicates(quantity.of, quantity.cells)
         return None if rows is None else value_of(quantity, dict(zip(quantity.cells, rows, strict=True)))
+
+
+class Lack(NamedTuple):
+    """A cell that one of two records has no number of."""
+
+    who: Who
+    key: str
+    told: str
+    """A sentence."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,6 @@ class Loss:
     difference: Difference
     changed: int | None
     """Answers that are right in one record and wrong in the other; None where that is not known or not the matter."""
-    paired: bool
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,10 @@ class Comparison:
         """Those in which both are read: records of two tasks have no cell in common."""
         return self.candidate.terms
 
+    @property
+    def _sides(self) -> tuple[tuple[Who, Side], ...]:
+        return ("candidate", self.candidate), ("reference", self.reference)
+
     def quantity(self, metric: str, keys: Sequence[str] = ()) -> Quantity:
         """A number of both: a summary over the cells that either needs, or what is measured over `keys`."""
         found = self.terms.quantity(metric, keys)
@@ -151,12 +162,12 @@ class Comparison:
         other = self.reference.terms.quantity(metric)
         return replace(found, keys=tuple(dict.fromkeys([*found.keys, *other.keys])))
 
-    def absent(self, quantity: Quantity) -> list[str]:
-        """A sentence for each cell, of those that both finished, in which the measure of a number has no value."""
+    def absent(self, quantity: Quantity) -> list[Lack]:
+        """The cells, of those that both finished, in which the measure of a number has no value."""
         return [
-            f"the {who}'s {quantity.of} has no value in {key}"
+            Lack(who, key, f"the {who}'s {quantity.of} has no value in {key}")
             for key in quantity.cells
-            for who, side in (("candidate", self.candidate), ("reference", self.reference))
+            for who, side in self._sides
             if quantity.of not in side.cells[key].values
         ]
 
@@ -164,16 +175,16 @@ class Comparison:
         """The cells that both finished under one protocol, in the candidate's order."""
         return [key for key in self.candidate.cells if not self.missing([key]) and not self.differing([key])]
 
-    def missing(self, keys: Sequence[str]) -> list[str]:
-        """A sentence for each cell that one of them lacks or that ended in an error."""
+    def missing(self, keys: Sequence[str]) -> list[Lack]:
+        """The cells that one of them lacks or that ended in an error."""
         told = []
         for key in keys:
-            for who, side in (("candidate", self.candidate), ("reference", self.reference)):
+            for who, side in self._sides:
                 cell = side.cells.get(key)
                 if cell is None:
-                    told.append(f"the {who} lacks {key}")
+                    told.append(Lack(who, key, f"the {who} lacks {key}"))
                 elif cell.error is not None:
-                    told.append(f"the {who}'s {key} ended in an error ({cell.error})")
+                    told.append(Lack(who, key, f"the {who}'s {key} ended in an error ({cell.error})"))
         return told
 
     def differing(self, keys: Sequence[str]) -> list[str]:
@@ -188,31 +199,63 @@ class Comparison:
                 told.setdefault(name, f"{name} is {_short(mine.get(name))}, not {_short(theirs.get(name))}")
         return list(told.values())
 
+    @cached_property
+    def same(self) -> bool:
+        """Whether both are the same network with the same answers: equal digests, bits and scores."""
+        mine, theirs = self.candidate, self.reference
+        if mine.record.subject["digest"] != theirs.record.subject["digest"]:
+            return False
+        if mine.samples is None or theirs.samples is None:
+            return False
+        one, other = packed(mine.samples), packed(theirs.samples)
+        return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+
+    def unkept(self, quantity: Quantity) -> list[str]:
+        """Why a loss cannot be tested: a sentence for each record that does not keep what a test takes."""
+        scorer = self.terms.scorers[quantity.of]
+        told = []
+        for who, side in self._sides:
+            if side.goodness(quantity) is not None or side.replicates(quantity) is not None:
+                continue
+            if quantity.how == "drop" and side.drops(quantity) is not None:
+                continue
+            if side.samples is None:
+                path = side.record.path
+                beside = f" ({samples_path(path)})" if path else ""
+                told.append(f"the arrays beside the {who}{beside} are not there")
+            elif scorer.kept == "bits":
+                told.append(f"the {who} keeps no bits of {quantity.of}")
+            else:
+                told.append(f"no record keeps {quantity.of} sample by sample for {quantity.keys[0]}")
+        return list(dict.fromkeys(told))
+
     def loss(self, quantity: Quantity) -> Loss:
-        """The loss in a number whose cells both have under one protocol, with a value of its measure in each."""
+        """The loss in a number whose cells both have under one protocol, with a value of its measure in each.
+
+        ValueError where `unkept` says that it cannot be tested.
+        """
         exact = -quantity.row.sign * (self.candidate.value(quantity) - self.reference.value(quantity))
         mine, theirs = self.candidate.goodness(quantity), self.reference.goodness(quantity)
         if mine is not None and theirs is not None:
-            losses, answers = theirs[0] - mine[0], mine[1]
-            if not answers:
-                # The scores are kept in half precision, their means in the record are whole.
-                found = paired(losses, answers=False)
-                changed = None if found.stderr or exact else 0
-                return Loss(replace(found, mean=exact), changed, paired=True)
             weights = weights_of(quantity) or {}
             changes = self._changes(quantity.of, tuple(weights))
-            assert changes is not None  # goodness came of the same bits
-            found = paired(losses, answers=True, step=_step(list(weights.values())))
-            return Loss(found, int(np.count_nonzero(changes)), paired=True)
-        whole = self._by_replicates(quantity, exact) or self._ratio(quantity, exact)
-        return whole or self._unpaired(quantity, exact)
+            step = 0.0 if changes is None else _step(list(weights.values()))
+            found = loss_between(mine, theirs, step=step)
+            if changes is not None:
+                return Loss(found, int(np.count_nonzero(changes)))
+            # The scores are kept in half precision, their means in the record are whole.
+            return Loss(replace(found, mean=exact), None)
+        whole = self._by_replicates(quantity, exact) or self._drop(quantity, exact)
+        if whole is None:
+            raise ValueError("; ".join(self.unkept(quantity)))
+        return whole
 
     def cells(self) -> list[CellLoss]:
         """Where the first metric was lost, cell by cell, over the cells in common that have a value of it."""
         name = self.terms.rows.first.name
         wanted = [self.terms.quantity(name, [key]) for key in self.common()]
         wanted = [quantity for quantity in wanted if not self.absent(quantity)]
-        if not wanted or self.terms.untested.get(name):
+        if not wanted or self.terms.untested.get(name) or self.unkept(wanted[0]):
             return []
         keys = [quantity.keys[0] for quantity in wanted]
         changes = self._changes(name, keys)
@@ -246,71 +289,31 @@ class Comparison:
         losses = -quantity.row.sign * (mine - theirs)
         n = self.candidate.cells[quantity.cells[0]].n
         found = of_replicates(exact, losses, n, jackknife=rule == "jackknife")
-        return Loss(found, 0 if exact == 0 and not losses.any() else None, paired=True)
+        return Loss(found, 0 if exact == 0 and not losses.any() else None)
 
-    def _ratio(self, quantity: Quantity, exact: float) -> Loss | None:
-        if quantity.how != "drop":
+    def _drop(self, quantity: Quantity, exact: float) -> Loss | None:
+        mine, theirs = self.candidate.drops(quantity), self.reference.drops(quantity)
+        if mine is None or theirs is None:
             return None
-        scorer = self.terms.scorers[quantity.of]
-        rows = [
-            row
-            for side in (self.candidate, self.reference)
-            for over, keys in ((quantity.over, quantity.keys), ("clean", quantity.beside))
-            if (row := sample_means(side.samples, scorer, over, keys)) is not None
-        ]
-        if len(rows) < 4:
-            return None
-        draws = np.maximum(bootstrap_means(np.stack(rows)), 1e-12)
-        spread = draws[:, 2] / draws[:, 3] - draws[:, 0] / draws[:, 1]
         changes = self._changes(quantity.of, quantity.cells)
-        return Loss(
-            Resampled(exact, float(spread.std(ddof=1)), rows[0].size, -quantity.row.sign * spread),
-            None if changes is None else int(np.count_nonzero(changes)),
-            paired=True,
-        )
+        found = of_drops(mine, theirs, exact, quantity.ends)
+        return Loss(found, None if changes is None else int(np.count_nonzero(changes)))
 
-    def _unpaired(self, quantity: Quantity, exact: float) -> Loss:
-        """Two independent means; the cells of one model taken to err together, which is the widest they can."""
-        spreads = []
-        for side in (self.candidate, self.reference):
-            cells = {key: side.cells[key].values[quantity.of] for key in quantity.cells}
-            slopes = _slopes(quantity, {key: cell["mean"] for key, cell in cells.items()})
-            spreads.append(sum(abs(s) * _known(cells[key]["stderr"]) for key, s in slopes.items()))
-        n = min(self.candidate.cells[key].n for key in quantity.cells)
-        lacking = [
-            who
-            for who, side in (("candidate", self.candidate), ("reference", self.reference))
-            if side.samples is None
-        ]
-        why = f"the {' and the '.join(lacking)} kept no bits" if lacking else "not kept sample by sample"
-        found = Student(exact, math.hypot(*spreads), n, max(1, n - 1), f"weaker, unpaired test ({why})")
-        return Loss(found, None, paired=False)
+
+def loss_between(good: Goodness, reference: Goodness, *, step: float = 0.0) -> Bounded:
+    """The loss of what is good about a number against a reference's, on the same samples; `step` as of `bounded`."""
+    losses = reference.values - good.values
+    span = reference.high - reference.low
+    if math.isfinite(span):
+        return bounded(losses, -span, span, step=step)
+    most = 2 * float(np.abs(losses).max())
+    return bounded(losses, -most, most, supposed=True)
 
 
 def _step(weights: Sequence[float]) -> float:
     """How much of an image's mean over cells moves where it does: all of it in one cell, a part in many."""
     whole = sum(map(abs, weights))
     return (CORRELATION + (1 - CORRELATION) * sum(w * w for w in weights) / whole**2) * whole
-
-
-def _weighted(rows: NDArray[np.int8], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    if np.all(weights == weights[0]):
-        return np.asarray(rows.sum(axis=0, dtype=np.int64) * weights[0], dtype=np.float64)
-    return np.asarray(weights @ rows, dtype=np.float64)
-
-
-def _slopes(quantity: Quantity, values: Mapping[str, float]) -> Mapping[str, float]:
-    """By how much each cell's value moves a number, but for the sign."""
-    weights = weights_of(quantity)
-    if weights is not None:
-        return weights
-    clean = values[quantity.beside[0]]
-    mean, count = fmean(values[key] for key in quantity.keys), len(quantity.keys)
-    return {**dict.fromkeys(quantity.keys, 1 / (count * clean)), quantity.beside[0]: mean / clean**2}
-
-
-def _known(stderr: float) -> float:
-    return stderr if math.isfinite(stderr) else 0.0
 
 
 def _short(value: Any) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from robustbench_ms.records.comparison import Comparison, Side
+from robustbench_ms.records.comparison import Comparison, Side, loss_between
 from robustbench_ms.records.record import Record
-from robustbench_ms.statistics.differences import Difference, of_replicates, paired, rank_ranges, welch
+from robustbench_ms.statistics.differences import Difference, of_replicates, rank_ranges, welch
 
 __all__ = ["ranges"]
 
@@ -18,14 +19,18 @@ def ranges(models: Sequence[Sequence[Record]], metric: str) -> list[tuple[int, i
 
     Two-sided tests at 0.05, Holm-adjusted over all pairs. Between models of several seeds the seeds are the unit
     (Welch's t over their means); else the images, of which a model of several seeds has the mean. All records answer
-    the same question. None where the metric has no test (a calibration error of one seed) or there is one image.
+    the same question. None where the metric has no test (a calibration error of one seed), its samples are not kept
+    or there is one image.
     """
     sides = [[Side.of(record) for record in records] for records in models]
     terms = sides[0][0].terms
     quantity = terms.quantity(metric)
     if any(side.cells[key].n < 2 for row in sides for side in row for key in quantity.cells):
         return None
-    if quantity.of in terms.untested and any(len(row) < 2 for row in sides):
+    if any(len(row) < 2 for row in sides) and (
+        quantity.of in terms.untested
+        or any(Comparison(one, one).unkept(quantity) for row in sides for one in row)
+    ):
         return None
     means = [np.array([quantity.row.sign * side.value(quantity) for side in row]) for row in sides]
     kept = [[side.goodness(quantity) for side in row] for row in sides]
@@ -36,8 +41,11 @@ def ranges(models: Sequence[Sequence[Record]], metric: str) -> list[tuple[int, i
             return welch(means[i], means[j])
         mine, theirs = ([good for good in kept[k] if good is not None] for k in (i, j))
         if len(mine) == len(kept[i]) and len(theirs) == len(kept[j]):
-            values = [np.mean([good for good, _ in row], axis=0) for row in (mine, theirs)]
-            return paired(values[0] - values[1], answers=mine[0][1])
+            one, other = (
+                replace(row[0], values=np.mean([good.values for good in row], axis=0))
+                for row in (mine, theirs)
+            )
+            return loss_between(other, one)
         return by_replicates(i, j) or Comparison(sides[j][0], sides[i][0]).loss(quantity).difference
 
     def by_replicates(i: int, j: int) -> Difference | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from statistics import fmean
@@ -22,11 +23,11 @@ from robustbench_ms.errors import Incomparable, UserError
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.samples import Samples
 from robustbench_ms.records.terms import Quantity, Terms
+from robustbench_ms.statistics.bounded import bounded, mean_between
+from robustbench_ms.statistics.differences import Difference, of_replicates
 from robustbench_ms.statistics.intervals import (
     Interval,
     Z,
-    mean_interval,
-    proportion_interval,
     ratio_interval,
     replicates_interval,
 )
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from robustbench_ms.tasks.measure import Scorer
 
 __all__ = [
-    "Incomplete", "interval_of", "mce", "refuse_absent", "relative_mce", "sample_means", "summarise", "value_of",
-    "weights_of",
+    "Goodness", "Incomplete", "goodness", "interval_of", "mce", "refuse_absent", "relative_mce", "sample_means",
+    "shortfall", "summarise", "value_of", "weights_of",
 ]  # fmt: skip
 
 Cells = Mapping[str, Mapping[str, float]]
@@ -133,34 +134,110 @@ def interval_of(
         if replicates is not None:
             draws = value_of(quantity, dict(zip(quantity.cells, replicates, strict=True)))
             return replicates_interval(value, draws, jackknife=getattr(scorer, "rule", "") == "jackknife")
-    if quantity.how in {"normalised", "relative"}:
-        # A ratio per corruption: its interval needs a resampling of samples that is not made here.
-        return Interval(value, math.nan, math.nan)
-    before = _before(quantity, means)
-    found = _before_interval(quantity, scorer, cells, n, samples, before)
-    return found if quantity.how == "mean" else Interval(1 - found.mean, 1 - found.high, 1 - found.low)
-
-
-def _before_interval(
-    quantity: Quantity, scorer: Scorer, cells: Cells, n: int, samples: Samples | None, before: float
-) -> Interval:
-    """The same before it is taken from 1."""
-    first = cells[quantity.keys[0]]
-    alone = quantity.how != "drop"
     own = getattr(scorer, "interval", None)
-    if alone and own is not None:
-        return Interval(before, *own([cells[key] for key in quantity.keys]))
-    if alone and len(quantity.keys) == 1:
-        if scorer.answers:
-            return proportion_interval(round(first["mean"] * n), n)
-        return _around(before, Z * first["stderr"])
+    if own is not None and quantity.how == "mean":
+        return Interval(value, *own([cells[key] for key in quantity.keys]))
+    if quantity.how == "drop":
+        return _drop_interval(quantity, scorer, samples, value)
+    good = _good(quantity, scorer, cells, n, samples)
+    if good is None:  # the scores of one corrupted cell are not kept
+        alone = Z * cells[quantity.keys[0]]["stderr"] if len(quantity.cells) == 1 else math.nan
+        return _around(value, alone)
+    if good.values.size < 2:
+        return _around(value, math.nan)
+    found = good.interval
+    ends = sorted(quantity.row.sign * (end - found.mean) for end in (found.low, found.high))
+    return Interval(value, value + ends[0], value + ends[1])
+
+
+def shortfall(
+    quantity: Quantity, scorer: Scorer, cells: Cells, n: int, samples: Samples | None, floor: float
+) -> Difference | None:
+    """What a number lacks to a floor, in the stored unit, as a loss of which none is tolerated; arguments as above.
+
+    None where nothing that is kept tells its spread.
+    """
+    value = value_of(quantity, {key: cells[key]["mean"] for key in quantity.cells})
+    sign = quantity.row.sign
+    lacks = sign * (floor - value)
+    replicates = None if samples is None else samples.replicates(quantity.of, quantity.cells)
+    if scorer.kind != "mean" and replicates is not None:
+        draws = value_of(quantity, dict(zip(quantity.cells, replicates, strict=True)))
+        jackknife = getattr(scorer, "rule", "") == "jackknife"
+        return of_replicates(lacks, sign * (floor - draws), n, jackknife=jackknife)
+    good = _good(quantity, scorer, cells, n, samples)
+    if good is None or good.values.size < 2:
+        return None
+    whole = lacks + float(good.values.mean())
+    low, high, supposed = good.ends
+    return bounded(whole - good.values, whole - high, whole - low, supposed=supposed)
+
+
+def _good(
+    quantity: Quantity, scorer: Scorer, cells: Cells, n: int, samples: Samples | None
+) -> Goodness | None:
+    """The same as `goodness`; of the answers of one cell their number is enough."""
+    good = goodness(quantity, scorer, samples)
+    if good is None and len(quantity.cells) == 1 and scorer.answers:
+        right = round(cells[quantity.keys[0]]["mean"] * n)
+        weight = next(iter((weights_of(quantity) or {}).values()))
+        return Goodness(np.where(np.arange(n) < right, weight, 0.0), min(weight, 0.0), max(weight, 0.0))
+    return good
+
+
+def _drop_interval(quantity: Quantity, scorer: Scorer, samples: Samples | None, value: float) -> Interval:
     rows = sample_means(samples, scorer, quantity.over, quantity.keys)
-    if rows is None or rows.size < 2:
-        return _around(before, math.nan)
-    if alone:
-        return _around(before, mean_interval(rows).half_width)
     clean = sample_means(samples, scorer, "clean", quantity.beside)
-    return _around(before, math.nan if clean is None else ratio_interval(rows, clean).half_width)
+    if rows is None or clean is None or rows.size < 2:
+        return _around(value, math.nan)
+    return _around(value, ratio_interval(rows, clean).half_width)
+
+
+@dataclass(frozen=True)
+class Goodness:
+    """Of each sample, what a number is the mean of, but for a constant and turned so that more is better."""
+
+    values: NDArray[np.float64]
+    """(n,)."""
+    low: float
+    high: float
+    """Between which each lies, whatever the samples; infinite where nobody can say."""
+
+    @property
+    def ends(self) -> tuple[float, float, bool]:
+        """Both ends, and whether one is but supposed: where there is none, twice the largest value that was seen."""
+        seen = 2 * float(np.abs(self.values).max())
+        return max(self.low, -seen), min(self.high, seen), not math.isfinite(self.high - self.low)
+
+    @property
+    def interval(self) -> Interval:
+        """Of the mean, 95 %."""
+        return mean_between(self.values, *self.ends[:2])
+
+
+def goodness(quantity: Quantity, scorer: Scorer, samples: Samples | None) -> Goodness | None:
+    """None where the number is no such mean (a ratio, a calibration error) or its samples are not kept."""
+    weights = weights_of(quantity)
+    array = getattr(scorer, "array", None)
+    if samples is None or weights is None or array is None:
+        return None
+    each = np.array(list(weights.values()))
+    ends = np.outer(each, quantity.ends)
+    if scorer.kept == "bits":
+        bits = samples.bits(array("bits"), tuple(weights))
+        if bits is None:
+            return None
+        alike = bool(np.all(each == each[0]))  # sums of whole numbers are exact, and quick
+        values = bits.sum(axis=0, dtype=np.int64) * each[0] if alike else each @ bits
+        low, high = (float(found.sum()) for found in (ends.min(axis=1), ends.max(axis=1)))
+        return Goodness(values.astype(np.float64), low, high)
+    if quantity.how not in {"mean", "complement"}:
+        return None
+    row = sample_means(samples, scorer, quantity.over, quantity.keys)
+    if row is None:
+        return None
+    sign = 1.0 if each.sum() > 0 else -1.0
+    return Goodness(sign * row, *sorted(sign * end for end in quantity.ends))
 
 
 def sample_means(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ class Quantity:
     over: str
     """"clean", the group that the cells are, or "" for some cells."""
     normaliser: str | None = None
+    ends: tuple[float, float] = (-math.inf, math.inf)
+    """The least and the largest value of its measure."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -97,11 +100,14 @@ class Terms:
         if group not in self.groups:
             return ()
         axis, values = self.groups[group]
-        rows = [
-            [f"{name}={value}" for value in known if name != axis or value in values]
-            for name, known in self.matrix.items()
-        ]
-        return tuple(",".join(parts) for parts in itertools.product(*rows)) if rows else ()
+        return _crossed(
+            {name: [v for v in known if name != axis or v in values] for name, known in self.matrix.items()}
+        )
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        """All cells of the matrix."""
+        return _crossed(self.matrix)
 
     def counted(self, group: str) -> str:
         """How many cells a group has, for people: "15 corruptions x 5 severities"."""
@@ -116,14 +122,24 @@ class Terms:
         """
         if name in self.rows.measured:
             over = "clean" if tuple(keys) == ("clean",) else ""
-            return Quantity(self.rows[name], name, "mean", (), tuple(keys), over)
+            row = self.rows[name]
+            return Quantity(row, name, "mean", (), tuple(keys), over, ends=(row.low, row.high))
         row = self.rows.summary(name)
+        one = self.rows.measured[row.of]
         if self.normaliser is None and (why := self.rows.without_normaliser(name, self.dataset)):
             raise Incomparable(why)
         *beside, over = row.over
-        return Quantity(row, row.of, row.how, tuple(beside), self.keys(over), over, self.normaliser)
+        return Quantity(
+            row, row.of, row.how, tuple(beside), self.keys(over), over, self.normaliser, (one.low, one.high)
+        )
 
     def needs(self, name: str) -> tuple[str, ...]:
         """The cells that a summary needs; () where the matrix has none of a group."""
         found = [self.keys(group) for group in self.rows.summary(name).over]
         return tuple(key for keys in found for key in keys) if all(found) else ()
+
+
+def _crossed(matrix: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+    """The keys of all combinations of the axes' values; () of no axis."""
+    rows = [[f"{name}={value}" for value in values] for name, values in matrix.items()]
+    return tuple(",".join(parts) for parts in itertools.product(*rows)) if rows else ()

@@ -15,13 +15,14 @@ def annotation_lines(judged: Sequence[Judgement], *, lenient: bool) -> list[str]
     for one in judged:
         for v in one.verdicts:
             if v.state != "pass":
-                mild = lenient and v.state == "unsure"
+                mild = v.rule.warn or (lenient and v.state == "unsure")
                 title = _property(f"rbms gate: {v.rule} {v.state}")
                 lines.append(
                     f"::{'warning' if mild else 'error'} title={title}::{_data(f'{one.name}: {v.reason}')}"
                 )
         if one.state == "pass":
-            told = f"{one.name}: {len(one.verdicts)} rules hold against {one.against}"
+            count = sum(not v.rule.warn for v in one.verdicts)
+            told = f"{one.name}: {count} rules hold against {one.against}"
             lines.append(f"::notice title=rbms gate::{_data(told)}")
     return lines
 

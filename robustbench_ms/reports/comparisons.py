@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from robustbench_ms.gating.verdict import amount
 from robustbench_ms.records.comparison import Comparison, Loss
 from robustbench_ms.records.terms import Quantity
 from robustbench_ms.reports.markdown import code, escape, grid
 from robustbench_ms.specs.metrics import Metric
 
-__all__ = ["SHOWN_CELLS", "compared_json", "compared_markdown", "points"]
+__all__ = ["SHOWN_CELLS", "compared_json", "compared_markdown", "finite", "points"]
 
 SHOWN_CELLS = 10
+
+
+def finite(value: float | None) -> float | None:
+    """As JSON can say it."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def points(metric: Metric, loss: float) -> str:
@@ -43,7 +49,8 @@ def _compared(pair: Comparison) -> list[tuple[Metric, float, float, Loss | None]
     rows = []
     for quantity in _quantities(pair):
         reference, candidate = (side.value(quantity) for side in (pair.reference, pair.candidate))
-        loss = None if quantity.of in pair.terms.untested else pair.loss(quantity)
+        tested = quantity.of not in pair.terms.untested and not pair.unkept(quantity)
+        loss = pair.loss(quantity) if tested else None
         rows.append((quantity.row, reference, candidate, loss))
     return rows
 
@@ -66,9 +73,9 @@ def compared_markdown(pair: Comparison, alpha: float) -> str:
             [
                 told.label,
                 *values,
-                *(told.show_apart(value) for value in shown),
+                *(amount(told, value) for value in shown),
                 "" if loss.changed is None else f"{loss.changed:,}",
-                told.show_apart(found.detectable(alpha / 2)),
+                amount(told, found.detectable(alpha / 2)),
             ]
         )
     lines = [*grid(rows, left={0}), ""] if len(rows) > 1 else []
@@ -104,8 +111,8 @@ def compared_json(pair: Comparison, alpha: float) -> dict[str, Any]:
                     if loss is None
                     else {
                         "loss": loss.difference.mean,
-                        "low": loss.difference.lower(alpha / 2),
-                        "high": loss.difference.upper(alpha / 2),
+                        "low": finite(loss.difference.lower(alpha / 2)),
+                        "high": finite(loss.difference.upper(alpha / 2)),
                         "p": loss.difference.p_differs,
                         "changed": loss.changed,
                         "detectable": loss.difference.detectable(alpha / 2),
@@ -134,7 +141,7 @@ def _apart(pair: Comparison) -> list[str]:
     every = list(dict.fromkeys([*pair.reference.cells, *pair.candidate.cells]))
     missing = pair.missing(every)
     both = [key for key in every if not pair.missing([key])]
-    told = [f"{line}" for line in missing[:3]] + (
+    told = [lack.told for lack in missing[:3]] + (
         [f"and {len(missing) - 3} more cells"] if len(missing) > 3 else []
     )
     return told + pair.differing(both)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from robustbench_ms.gating.judge import Judgement, Verdict, amount
-from robustbench_ms.reports.comparisons import SHOWN_CELLS, points
+from robustbench_ms.gating.judge import Judgement
+from robustbench_ms.gating.verdict import Verdict, amount
+from robustbench_ms.reports.comparisons import SHOWN_CELLS, finite, points
 from robustbench_ms.reports.markdown import code, escape, grid
 
 __all__ = ["judged_json", "judged_markdown"]
@@ -40,7 +41,9 @@ def _judged(one: Judgement) -> str:
     tested = [v for v in one.verdicts if v.n is not None]
     if tested:
         samples = ", ".join(sorted({f"{v.n:,}" for v in tested}))
-        shown = ", ".join(f"{code(v.rule.target)} {amount(v.rule, v.detectable or 0.0)}" for v in tested)
+        shown = ", ".join(
+            f"{code(v.rule.target)} {amount(v.rule.row, v.detectable) or 'none'}" for v in tested
+        )
         lines.append(
             f"- n = {samples} samples a cell; bounds are one-sided at alpha = {one.alpha:g}, the lower ones "
             f"Holm-adjusted over the rules; noticed four times in five where the loss exceeds its tolerance by: {shown}"
@@ -56,9 +59,9 @@ def _row(verdict: Verdict) -> list[str]:
     interval = verdict.interval
     return [
         code(str(rule)),
-        metric.show(verdict.reference or 0.0),
-        metric.show(verdict.candidate or 0.0),
-        *(amount(rule, value) for value in (interval.mean, interval.low, interval.high)),
+        "" if verdict.reference is None else metric.show(verdict.reference),
+        "" if verdict.candidate is None else metric.show(verdict.candidate),
+        *(amount(metric, value) for value in (interval.mean, interval.low, interval.high)),
         "" if verdict.changed is None else f"{verdict.changed:,}",
         verdict.state,
     ]
@@ -85,13 +88,16 @@ def judged_json(judged: Sequence[Judgement], *, lenient: bool) -> dict[str, Any]
                         "candidate": v.candidate,
                         "loss": v.loss,
                         "lower": None if v.interval is None else v.interval.low,
-                        "upper": None if v.interval is None else v.interval.high,
+                        "upper": None if v.interval is None else finite(v.interval.high),
                         "tolerated": v.margin,
                         "method": v.method or None,
                         "n": v.n,
                         "changed": v.changed,
                         "detectable": v.detectable,
                         "needed": v.needed,
+                        "gates": not v.rule.warn,
+                        "cell": v.cell,
+                        "failed_cells": list(v.failed),
                     }
                     for v in one.verdicts
                 ],

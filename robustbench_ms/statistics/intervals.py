@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +13,10 @@ from numpy.typing import NDArray
 __all__ = [
     "Interval",
     "Z",
-    "binomial_bound",
     "binomial_tail",
-    "bootstrap_means",
     "holm",
     "jackknife_stderr",
     "mean_interval",
-    "proportion_interval",
     "ratio_interval",
     "replicates_interval",
     "t_quantile",
@@ -55,18 +51,6 @@ def mean_interval(values: NDArray[np.floating], confidence: float = 0.95) -> Int
         t_quantile(0.5 + confidence / 2, values.size - 1) * float(values.std(ddof=1)) / math.sqrt(values.size)
     )
     return Interval(mean, mean - half, mean + half)
-
-
-def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a share of n yes-or-no answers; sensible at 0 and n too (Wilson, JASA 1927)."""
-    if n < 1:
-        raise ValueError("an interval needs answers")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    p = successes / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    # At the ends the bound equals the estimate; rounding must not push it past.
-    return Interval(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
 
 
 def ratio_interval(
@@ -139,21 +123,6 @@ def binomial_tail(successes: int, n: int, p: float) -> float:
     return _betainc(successes, n - successes + 1, p)
 
 
-def binomial_bound(successes: int, n: int, alpha: float, *, upper: bool) -> float:
-    """The exact one-sided 1 - alpha bound of a binomial probability (Clopper and Pearson, Biometrika 1934)."""
-    if not 0 <= successes <= n or n < 1:
-        raise ValueError(f"{successes} successes of {n}")
-    if upper:
-        return 1 - binomial_bound(n - successes, n, alpha, upper=False)
-    if successes == 0:
-        return 0.0
-    low, high = 0.0, 1.0
-    while high - low > 1e-12:
-        middle = (low + high) / 2
-        low, high = (middle, high) if binomial_tail(successes, n, middle) < alpha else (low, middle)
-    return (low + high) / 2
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values: those at most alpha are the rejections, at most one of them false with probability alpha.
 
@@ -166,36 +135,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
-
-
-def bootstrap_means(
-    rows: NDArray[np.floating],
-    groups: NDArray[np.integer] | None = None,
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> NDArray[np.float64]:
-    """Means of k per-sample values under resampling: rows (k, n) to draws (resamples, k), the same for a seed.
-
-    `groups` (n,) says which cluster (a subject, a sequence) a sample belongs to; clusters are then drawn whole.
-    Any function of means, a ratio or a calibration error, is bootstrapped by applying it to each draw (Efron and
-    Tibshirani, An Introduction to the Bootstrap, chapters 6 and 8).
-    """
-    sums = np.atleast_2d(np.asarray(rows, dtype=np.float64))
-    sizes = np.ones(sums.shape[1])
-    if groups is not None:
-        _, which = np.unique(groups, return_inverse=True)
-        sizes = np.bincount(which).astype(np.float64)
-        sums = np.stack([np.bincount(which, weights=row) for row in sums])
-    count = sizes.size
-    if count < 2:
-        raise ValueError("a bootstrap needs two samples or clusters")
-    random = np.random.default_rng(seed)
-    draws = np.empty((resamples, len(sums)))
-    for i in range(resamples):
-        times = np.bincount(random.integers(0, count, count), minlength=count)
-        draws[i] = sums @ times / (sizes @ times)
-    return draws
 
 
 def _betainc(a: float, b: float, x: float) -> float:
