@@ -81,6 +81,7 @@ def test_the_suites_own_rules_are_the_default(rbms, same, before):
     assert [r["rule"] for r in done["candidates"][0]["rules"]] == [
         "clean_accuracy=1pp",
         "mean_corruption_accuracy=0.5pp",
+        "any:accuracy=5pp",
     ]
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.gating.judge import exit_code, judge
+from robustbench_ms.gating.limits import TOLERATED
+from robustbench_ms.gating.run import rules_of
 from tests.judging import FOG, RULES, parse_rules, verdict, with_loss
 from tests.records import MATRIX
 from tests.simulated import KEYS, answers, record
@@ -153,3 +157,31 @@ def test_the_exit_is_that_of_the_gravest_state(states, code, lenient):
 
     assert exit_code(judged) == code
     assert exit_code(judged, lenient=True) == lenient
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (None, "any:accuracy=10pp"),
+        (300, "any:accuracy=10pp"),
+        (299, "any:accuracy=12.5pp"),
+        (49, "warn:any:accuracy=10pp"),
+    ],
+)
+def test_on_fewer_images_a_suites_own_rule_about_any_cell_tolerates_more(limit, told):
+    suite = find_suite("quick").limited(limit)
+    every = rules_of(suite)[-1]
+
+    assert str(every) == told
+    assert bool(every.note) == (told != "any:accuracy=10pp")
+    assert str(rules_of(suite, ["any:accuracy=1pp"])[0]) == "any:accuracy=1pp", "what a user says stands"
+    found = judge(record(CORRECT), record(CORRECT), [every]).verdicts[0]
+    assert every.note in found.reason
+
+
+def test_the_table_of_tolerances_is_that_of_the_page_for_people(request):
+    text = (request.config.rootpath / "suites" / "README.md").read_text()
+    rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) pp \|$", text, re.MULTILINE)
+
+    told = {int(n.replace(",", "")): float(pp) for n, pp in rows}
+    assert told == pytest.approx({n: 100 * tolerance for n, tolerance in TOLERATED.items()})

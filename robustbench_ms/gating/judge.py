@@ -11,7 +11,7 @@ only a warning is tested by itself and decides nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,12 +93,19 @@ def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.
     level_of |= zip(map(id, gated), _levels([f.p_fail for f in gated], alpha), strict=True)
     judged = []
     for case, (cells, notes, row) in zip(cases, examined, strict=True):
-        verdicts = tuple(f if isinstance(f, Verdict) else f.decide(alpha, *level_of[id(f)]) for f in row)
+        verdicts = tuple(
+            _noted(f if isinstance(f, Verdict) else f.decide(alpha, *level_of[id(f)])) for f in row
+        )
         against = "nothing" if case.reference is None else case.against
         first = rows_of(case.candidate.task).first
         told = (*notes, "nothing was gated: every rule is a warning") if not gates else notes
         judged.append(Judgement(case.candidate.name, against, alpha, verdicts, cells, told, first))
     return judged
+
+
+def _noted(verdict: Verdict) -> Verdict:
+    note = verdict.rule.note
+    return replace(verdict, reason=f"{verdict.reason} ({note})") if note else verdict
 
 
 def exit_code(judged: Iterable[Judgement], *, lenient: bool = False) -> int:

@@ -49,6 +49,8 @@ class Rule:
     """Of each cell by itself, instead of their mean."""
     warn: bool = False
     """Shown with its state, and gates nothing."""
+    note: str = ""
+    """Why it is another than the suite's own."""
 
     @property
     def target(self) -> str:

@@ -13,6 +13,7 @@ from robustbench_ms.catalog.registry import axes_of, measures_of, rows_of
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
 from robustbench_ms.gating.judge import Case, Judgement, check, judge_all
+from robustbench_ms.gating.limits import limited
 from robustbench_ms.gating.references import Found, References
 from robustbench_ms.gating.rules import Rule, parse_rules
 from robustbench_ms.gating.verdict import State, Verdict
@@ -37,7 +38,8 @@ def rules_of(suite: Suite, texts: Sequence[str] = ()) -> tuple[Rule, ...]:
         )
     untested = {name: s.untested for s in measures_of(suite.task) if not s.tested for name in s.names}
     try:
-        return parse_rules(texts or suite.gate, rows_of(suite.task), axes_of(suite.matrix) or (), untested)
+        rules = parse_rules(texts or suite.gate, rows_of(suite.task), axes_of(suite.matrix) or (), untested)
+        return rules if texts else tuple(limited(rule, suite) for rule in rules)
     except UserError as error:
         if texts:
             raise
@@ -140,4 +142,4 @@ def _shipped_rules(record: Record) -> tuple[Rule, ...]:
         raise UserError(
             f"suite {name!r} of this record is not shipped, so its rules are not known; give them with --rule"
         )
-    return rules_of(find_suite(name))
+    return rules_of(find_suite(name).limited(record.suite.get("limit")))

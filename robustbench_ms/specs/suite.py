@@ -41,6 +41,8 @@ class Suite:
     classes: int | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
     """Expected digests of the data's arrays."""
+    reduced: bool = False
+    """The limit was asked for by who runs it, and its own rules are about more samples."""
     gate: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of its task and its data set, those that their rows list."""
@@ -67,5 +69,8 @@ class Suite:
         if limit is not None and limit < 1:
             raise UserError(f"--limit must be 1 or more, not {limit}")
         return replace(
-            self, limit=self.limit if limit is None else limit, seed=self.seed if seed is None else seed
+            self,
+            limit=self.limit if limit is None else limit,
+            seed=self.seed if seed is None else seed,
+            reduced=self.reduced or limit not in {None, self.limit},
         )
