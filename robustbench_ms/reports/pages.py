@@ -111,8 +111,9 @@ def _few_seeds(table: Table) -> list[str]:
         return []
     pairs = len(ranked) * (len(ranked) - 1) // 2
     over = "one pair" if pairs == 1 else f"the first of {pairs} pairs"
-    return [
+    degrees = "1 degree" if seeds == 2 else "2 degrees"
+    told = (
         f"{'Two' if seeds == 2 else 'Three'} seeds rank almost nothing: to tell {over} apart, Holm needs |t| of "
-        f"{t_needed(pairs, seeds):.3g} at {seeds - 1} degree{'s' if seeds > 2 else ''} of freedom, the least that they "
-        "give."
-    ]
+        f"{t_needed(pairs, seeds):.3g} at {degrees} of freedom, the least that they give."
+    )
+    return [told]

@@ -109,7 +109,7 @@ def _built(card: Card, classes: int) -> tuple[Any, Card, tuple[str, ...]]:
     except (UserError, DeviceLost):
         raise
     except Exception as error:
-        raise UserError(f"{card.build} raises {type(error).__name__}: {error}") from error
+        raise UserError(f"{card.build} raises {type(error).__name__}: {error}".splitlines()[0]) from error
     if not isinstance(module, nn.Module):
         return module, known, ()
     refuse_lazy(module)

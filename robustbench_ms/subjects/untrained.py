@@ -25,7 +25,7 @@ __all__ = ["doubt", "refuse_lazy", "seeded"]
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """The global generators of torch, numpy and Python start from a seed, and go on afterwards as if nothing was."""
-    cuda = torch.cuda.is_initialized()
+    cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     here, devices = torch.get_rng_state(), torch.cuda.get_rng_state_all() if cuda else []
     numpys, pythons = np.random.get_state(), random.getstate()  # noqa: NPY002 - a factory may draw from it
     # Not torch.manual_seed, which keeps a seed for CUDA devices that are not in use yet.
