@@ -13,7 +13,7 @@ from robustbench_ms.statistics.seeds import t_needed
 
 __all__ = ["page", "suites_markdown", "to_markdown"]
 
-FEW = 3
+_FEW = 3
 """So few seeds are said to rank almost nothing."""
 
 
@@ -106,8 +106,8 @@ def _footnotes(table: Table) -> list[str]:
 def _few_seeds(table: Table) -> list[str]:
     """What two or three seeds would have to show, at the least of them and for the first of all pairs."""
     ranked = [row for row in table.rows if row.ranks]
-    seeds = min((row.seeds for row in ranked if row.seeds > 1), default=FEW + 1)
-    if seeds > FEW:
+    seeds = min((row.seeds for row in ranked if row.seeds > 1), default=_FEW + 1)
+    if seeds > _FEW:
         return []
     pairs = len(ranked) * (len(ranked) - 1) // 2
     over = "one pair" if pairs == 1 else f"the first of {pairs} pairs"

@@ -62,13 +62,15 @@ def doubt(module: nn.Module, build: Callable[[], nn.Module]) -> tuple[bool, str 
         return False, None
     try:
         with lost_devices(), seeded(1):
-            other = build()
+            name = _first_apart(module, build())
     except DeviceLost:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a function does that expects to be called once
         why = f"{type(error).__name__}: {error}".splitlines()[0]
-        return False, f"nobody knows whether it is trained: it could not be built a second time ({why})"
-    name = _first_apart(module, other)
+        return (
+            False,
+            f"nobody knows whether it is trained: it could not be built a second time and compared ({why})",
+        )
     if name is None:
         return False, None
     return True, f"untrained: it has no weights, and its {name} is another with each seed it is built under"
