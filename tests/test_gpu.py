@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import robustbench_ms as rbms
+from robustbench_ms.subjects.untrained import seeded
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,6 +45,19 @@ def test_cuda_and_cpu_ask_the_same_question_and_nearly_agree(run):
 
 def test_inputs_on_cuda_do_not_depend_on_the_batch(run):
     assert run("cuda", batch_size=7).answers() == run("cuda", batch_size=64).answers()
+
+
+def test_the_devices_generator_goes_on_as_if_nothing_was_built():
+    torch.cuda.manual_seed_all(5)
+    expected = torch.rand(3, device="cuda")
+    torch.cuda.manual_seed_all(5)
+    drawn = []
+    for _ in range(2):
+        with seeded(1):
+            drawn.append(torch.rand(3, device="cuda"))
+
+    assert torch.equal(*drawn)
+    assert torch.equal(torch.rand(3, device="cuda"), expected)
 
 
 POISON = """

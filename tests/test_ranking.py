@@ -56,27 +56,71 @@ def test_models_that_the_images_tell_apart_have_a_rank_and_others_a_range():
     assert found[2] == found[3] == (3, 4)
 
 
-def test_between_models_of_several_seeds_the_seeds_are_the_unit():
+def seeds_of(*shares, n=4000, seed=2, **options):
+    """A record a share of right answers."""
+    random = np.random.default_rng(seed)
+    return [record(random.random((len(KEYS), n)) < share, **options) for share in shares]
+
+
+def test_models_of_several_seeds_are_apart_where_seeds_and_images_say_so():
     """Thousands of images tell each seed from each other; three seeds that vary as much as the models do not."""
-    random = np.random.default_rng(2)
-    wide = [
-        [record(random.random((len(KEYS), 4000)) < p) for p in row]
-        for row in ((0.80, 0.86, 0.92), (0.78, 0.84, 0.90))
-    ]
-    close = [
-        [record(random.random((len(KEYS), 4000)) < p) for p in row] for row in ((0.86, 0.861), (0.84, 0.841))
-    ]
+    wide = [seeds_of(0.80, 0.86, 0.92), seeds_of(0.78, 0.84, 0.90, seed=3)]
+    close = [seeds_of(0.86, 0.861), seeds_of(0.84, 0.841, seed=3)]
 
     assert ranges(wide, METRIC) == [(1, 2), (1, 2)]
     assert ranges([[row[0]] for row in wide], METRIC) == [(1, 1), (2, 2)]
     assert ranges(close, METRIC) == [(1, 1), (2, 2)]
 
 
-def test_a_model_of_one_seed_is_held_against_the_mean_of_anothers_over_the_images():
-    models = family([0.0, 0.002, 0.1])
-    found = ranges([[record(models[0]), record(models[1])], [record(models[2])]], METRIC)
+def test_seeds_of_equal_counts_are_not_apart_where_the_images_cannot_tell():
+    """Two seeds on either side, without spread: Welch's p is 0, on 40 images of which one more is right."""
+    right = np.arange(40) < np.array([30, 31])[:, None]
+    one, other = ([record(np.stack([row, row]), keys=KEYS[:2])] * 2 for row in right)
 
-    assert found == [(1, 1), (2, 2)]
+    assert ranges([one, other], "clean_accuracy") == [(1, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_one_seed_is_taken_to_spread_as_the_others_several_do(kept):
+    """By scipy's test of two samples of which one is a single value; to the images all pairs are apart."""
+    for several, one in (((0.80, 0.84, 0.88), 0.76), ((0.84, 0.841, 0.842), 0.80)):
+        models = [seeds_of(*several, kept=kept), seeds_of(one, seed=3, kept=kept)]
+        means = [
+            [np.mean([m.values["accuracy"]["mean"] for m in r.measurements[1:]]) for r in row]
+            for row in models
+        ]
+        apart = scipy_stats.ttest_ind(*means).pvalue <= 0.05
+
+        assert apart == (several[1] == 0.841)
+        assert ranges(models, METRIC) == ([(1, 1), (2, 2)] if apart else [(1, 2), (1, 2)])
+        assert ranges(models[::-1], METRIC) == ([(2, 2), (1, 1)] if apart else [(1, 2), (1, 2)])
+        assert ranges([[models[0][1]], models[1]], METRIC) == [(1, 1), (2, 2)]
+
+
+def test_without_bits_all_seeds_are_held_against_all():
+    """The first two alone are .04 apart, which 300 images do not tell; the means are .09 apart."""
+    shares = ((0.88, 0.91, 0.91, 0.91), (0.84, 0.80, 0.80, 0.80))
+    right = np.arange(300) < 300 * np.array(shares)[:, :, None, None]
+    models = [[record(one, keys=("clean",), kept=False) for one in row] for row in right]
+
+    assert ranges([row[:1] for row in models], "clean_accuracy") == [(1, 2), (1, 2)]
+    assert ranges(models, "clean_accuracy") == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("metric", ["relative_drop", "mean_corruption_nll"])
+def test_numbers_that_are_no_share_of_answers_rank_by_the_images_too(metric):
+    """Two seeds a model without spread: the images decide."""
+    nll = np.random.default_rng(3).gamma(1.0, 0.5, 600)
+    little = 0.01 + 0.2 * np.sin(np.arange(600))
+    models = family([0.0, 0.0005, 0.1])
+    models[2][0] = models[0][0]  # it loses nothing clean
+    first, close, far = (
+        [record(answers, scores={"nll": nll + shift})] * 2
+        for answers, shift in zip(models, (0.0, little, 0.3), strict=True)
+    )
+
+    assert ranges([first, close], metric) == [(1, 2), (1, 2)]
+    assert ranges([first, far], metric) == [(1, 1), (2, 2)]
 
 
 def test_a_metric_that_should_be_low_ranks_the_other_way():

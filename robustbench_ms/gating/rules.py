@@ -19,6 +19,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.specs.axes import Axis
@@ -114,7 +115,7 @@ def parse_rule(
     return Rule(row, tolerance, relative, place, **prefixes)
 
 
-def _prefixes(words: str, where: str) -> dict[str, bool]:
+def _prefixes(words: str, where: str) -> dict[str, Any]:
     given = [word.strip() for word in words.split(":")[:-1]]
     for word in given:
         choose(word, _PREFIXES, "prefix", where)

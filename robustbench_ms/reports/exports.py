@@ -54,6 +54,7 @@ def to_json(found: Sequence[Table]) -> list[dict[str, Any]]:
             "suite": table.suite,
             "protocol_difference": table.protocol or None,
             "left_out": list(table.left_out),
+            "apart": list(table.apart),
             "rows": [
                 {
                     "rank": row.rank,

@@ -9,8 +9,12 @@ from robustbench_ms.reports.markdown import escape, grid
 from robustbench_ms.reports.tables import Table
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval
+from robustbench_ms.statistics.seeds import t_needed
 
 __all__ = ["page", "suites_markdown", "to_markdown"]
+
+_FEW = 3
+"""So few seeds are said to rank almost nothing."""
 
 
 def page(suites: Mapping[str, Sequence[Table]]) -> str:
@@ -89,8 +93,27 @@ def _footnotes(table: Table) -> list[str]:
     if any(row.ranks for row in table.rows):
         notes.append(
             f"ranks: the best and the worst that each model can have by {table.metrics[0].label}, as far as "
-            "these images (of models of several seeds: the seeds) can tell; two-sided at 0.05, Holm over all pairs."
+            "these images (of models of several seeds: the seeds and the images) can tell; two-sided at 0.05, Holm "
+            "over all pairs."
         )
+        notes += _few_seeds(table)
+    notes += [escape(line) for line in table.apart]
     notes += [f"* {escape(row.card)}: {escape(w)}" for row in table.rows for w in row.warnings]
     # Two spaces end a line in Markdown.
     return [f"{note}  " for note in notes[:-1]] + notes[-1:]
+
+
+def _few_seeds(table: Table) -> list[str]:
+    """What two or three seeds would have to show, at the least of them and for the first of all pairs."""
+    ranked = [row for row in table.rows if row.ranks]
+    seeds = min((row.seeds for row in ranked if row.seeds > 1), default=_FEW + 1)
+    if seeds > _FEW:
+        return []
+    pairs = len(ranked) * (len(ranked) - 1) // 2
+    over = "one pair" if pairs == 1 else f"the first of {pairs} pairs"
+    degrees = "1 degree" if seeds == 2 else "2 degrees"
+    told = (
+        f"{'Two' if seeds == 2 else 'Three'} seeds rank almost nothing: to tell {over} apart, Holm needs |t| of "
+        f"{t_needed(pairs, seeds):.3g} at {degrees} of freedom, the least that they give."
+    )
+    return [told]

@@ -12,6 +12,7 @@ import numpy as np
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.records.ranking import ranges
 from robustbench_ms.records.record import Record
+from robustbench_ms.records.replicates import Group, grouped
 from robustbench_ms.records.summary import summarise
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.specs.metrics import Metric
@@ -29,7 +30,7 @@ class Row:
     seeds: int
     """How many replicates stand behind it; their mean is shown, and their spread is the interval."""
     rank: int | None
-    """1 is best; None for a card that is not trained, or that the first column cannot judge."""
+    """1 is best; None for a model that is not trained, or that the first column cannot judge."""
     n: int
     device: str
     warnings: tuple[str, ...]
@@ -47,11 +48,13 @@ class Table:
     protocol: str
     """How the protocol differs from the first table's; empty for the first."""
     left_out: tuple[str, ...]
-    """Records that could not be summarised, and why."""
+    """Records that could not be summarised or are another's double, and why."""
     metrics: tuple[Metric, ...] = ()
     """How each column is read."""
     means: tuple[str, ...] = ()
     """What the columns over cells are means of, one sentence for each group of cells."""
+    apart: tuple[str, ...] = ()
+    """Rows of one name that are no seeds of one card, and in what they differ."""
 
 
 def tables(records: Iterable[Record]) -> list[Table]:
@@ -107,10 +110,8 @@ def _question(record: Record, columns: Sequence[str]) -> tuple[tuple[str, str], 
 
 def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) -> Table:
     columns = tuple(records[0].suite["summary"])
-    cards: dict[str, list[Record]] = {}
-    for record in records:
-        cards.setdefault(record.group, []).append(record)
-    made = [(_row(card, group, columns), group) for card, group in cards.items()]
+    found = grouped(records)
+    made = [(_row(group, columns), group) for group in found.groups]
     terms = Terms.of(records[0])
     metrics = tuple(terms.rows[column] for column in columns)
     made.sort(
@@ -120,10 +121,10 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
             m[0].card,
         )
     )
-    judged = [group for row, group in made if row.rank is not None]
-    found = ranges(judged, columns[0]) if len(judged) > 1 else None
+    judged = [group.records for row, group in made if row.rank is not None]
+    ranked = ranges(judged, columns[0]) if len(judged) > 1 else None
     rows = [
-        row if row.rank is None else replace(row, rank=i + 1, ranks=None if found is None else found[i])
+        row if row.rank is None else replace(row, rank=i + 1, ranks=None if ranked is None else ranked[i])
         for i, (row, _) in enumerate(made)
     ]
     return Table(
@@ -131,9 +132,10 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
         columns,
         tuple(rows),
         protocol,
-        tuple(left_out),
+        (*left_out, *found.repeated),
         metrics,
         _means(terms, columns),
+        found.apart,
     )
 
 
@@ -153,19 +155,18 @@ def _means(terms: Terms, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _row(card: str, records: Sequence[Record], columns: tuple[str, ...]) -> Row:
+def _row(group: Group, columns: tuple[str, ...]) -> Row:
+    records = group.records
     summaries = [summarise(record, columns) for record in records]
     values = summaries[0]
     if len(summaries) > 1:
         values = {c: mean_interval(np.array([s[c].mean for s in summaries])) for c in columns}
     warnings = sorted({str(w) for record in records for w in record.health.get("warnings", ())})
-    untrained = any(record.card.get("untrained") for record in records)
-    name = card if len(records) > 1 else records[0].name
     return Row(
-        card=f"{name} (untrained)" if untrained else name,
+        card=f"{group.name} (untrained)" if group.untrained else group.name,
         values=values,
         seeds=len(records),
-        rank=None if untrained or math.isnan(values[columns[0]].mean) else 0,
+        rank=None if group.untrained or math.isnan(values[columns[0]].mean) else 0,
         n=min(m.n for record in records for m in record.measurements if m.error is None),
         device=", ".join(sorted({one.device for record in records for one in record.environments})),
         warnings=tuple(warnings),

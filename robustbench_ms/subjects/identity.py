@@ -99,7 +99,7 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
         raise Unwell(f"it raises {type(error).__name__} on the probe: {error}") from error
     if not first.finite:
         raise Unwell("it answers NaN or infinity on the probe")
-    found = task.health(first, facts)
+    found = [*model.warnings, *task.health(first, facts)]
     if first.differ(halves):
         found.append("its answer to a sample depends on the batch")
     if stuck := model.parts_in_train_mode():

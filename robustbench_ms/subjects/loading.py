@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from robustbench_ms.catalog.registry import load
 from robustbench_ms.datasets.protocol import Index
-from robustbench_ms.errors import BadFile, UserError, suggest
+from robustbench_ms.errors import BadFile, DeviceLost, UserError, suggest
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.devices import lost_devices
 from robustbench_ms.subjects.inputs import Preprocess
+from robustbench_ms.subjects.untrained import doubt, refuse_lazy, seeded
 from robustbench_ms.subjects.weights import file_digest, find_weights, load_into
 from robustbench_ms.tasks.protocol import Geometry
 
@@ -28,7 +30,7 @@ class Model:
     """A model ready to answer uint8 canvases."""
 
     card: Card
-    """With its input completed from what the library knows."""
+    """With its input completed from what the library knows, and untrained where that was found."""
     module: Callable[[Tensor], Any]
     preprocess: Preprocess
     device: torch.device
@@ -36,6 +38,8 @@ class Model:
     """Of the file it was loaded from."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """What its task found for it before the probe; {} for most tasks."""
+    warnings: tuple[str, ...] = ()
+    """What was found while it was built."""
 
     def prepare(self, samples: Tensor) -> tuple[Tensor, Geometry]:
         """What its input makes of uint8 samples (N, C, H, W) on its device, and how that came about."""
@@ -63,10 +67,14 @@ class Model:
 
 
 def load_model(card: Card, index: Index, *, device: torch.device, places: Places) -> Model:
-    """Build a card's model for the data, load its one set of weights, and put it on the device in eval mode."""
+    """Build a card's model for the data, load its one set of weights, and put it on the device in eval mode.
+
+    It is built under a fixed seed, so that two runs of an untrained one answer alike; the caller's generators go on as
+    they were. Without weights a function is called a second time, see `untrained`.
+    """
     weights = card.weights[0] if card.weights else None
     with blame(card):
-        module, card = build_module(card, index.classes)
+        module, card, warnings = _built(card, index.classes)
         sha256 = None
         if weights is not None:
             path = find_weights(weights, card, places)
@@ -80,7 +88,8 @@ def load_model(card: Card, index: Index, *, device: torch.device, places: Places
             module = module.to(device).eval()
             if card.memory_format == "channels_last":
                 module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return Model(card, module, Preprocess(card.input, index.layout.channels, device), device, sha256)
+        shown = Preprocess(card.input, index.layout.channels, device)
+        return Model(card, module, shown, device, sha256, warnings=warnings)
 
 
 @contextlib.contextmanager
@@ -90,6 +99,25 @@ def blame(card: Card) -> Iterator[None]:
         yield
     except UserError as error:
         raise type(error)(f"model {card.name}: {error}") from error
+
+
+def _built(card: Card, classes: int) -> tuple[Any, Card, tuple[str, ...]]:
+    """What a card's target makes under seed 0, the card completed, and what there is to say of it."""
+    try:
+        with lost_devices(), seeded(0):
+            module, known = build_module(card, classes)
+    except (UserError, DeviceLost):
+        raise
+    except Exception as error:
+        raise UserError(f"{card.build} raises {type(error).__name__}: {error}".splitlines()[0]) from error
+    if not isinstance(module, nn.Module):
+        return module, known, ()
+    refuse_lazy(module)
+    given = isinstance(card.build, nn.Module) or str(card.build).startswith(("timm:", "torchvision:"))
+    if given or card.weights or card.untrained:
+        return module, known, ()
+    untrained, told = doubt(module, lambda: build_module(card, classes)[0])
+    return module, replace(known, untrained=untrained), () if told is None else (told,)
 
 
 def build_module(card: Card, classes: int) -> tuple[Any, Card]:
