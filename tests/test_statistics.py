@@ -33,7 +33,7 @@ from robustbench_ms.statistics.intervals import (
     t_quantile,
     t_tail,
 )
-from robustbench_ms.tasks.scores import ece
+from robustbench_ms.tasks.calibration import bin_sums, ece
 
 
 def normal(seed, n, mean=0.0):
@@ -308,7 +308,9 @@ def test_bootstrap_of_a_calibration_error_follows_its_definition():
     draws = np.abs(bootstrap_means(rows, resamples=300)).sum(axis=1)
 
     index = np.random.default_rng(7)
-    theirs = [ece(confidence[i], correct[i]) for i in (index.integers(0, 500, 500) for _ in range(300))]
+    theirs = [
+        ece(bin_sums(confidence[i], correct[i])) for i in (index.integers(0, 500, 500) for _ in range(300))
+    ]
     assert draws.mean() == pytest.approx(np.mean(theirs), rel=0.05)
     assert draws.std() == pytest.approx(np.std(theirs), rel=0.2)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,11 @@ from robustbench_ms.statistics.intervals import (
 )
 
 if TYPE_CHECKING:
-    from robustbench_ms.tasks.measure import Scorer
+    from robustbench_ms.tasks.measure import OfSums, Scorer
 
 __all__ = [
-    "Incomplete", "interval_of", "mce", "refuse_absent", "relative_mce", "sample_means", "summarise", "value_of",
-    "weights_of",
+    "Incomplete", "by_chance", "interval_of", "mce", "refuse_absent", "relative_mce", "sample_means", "summarise",
+    "value_of", "weights_of",
 ]  # fmt: skip
 
 Cells = Mapping[str, Mapping[str, float]]
@@ -122,7 +122,8 @@ def interval_of(
 ) -> Interval:
     """The number with its 95 % interval, nan wide where nothing tells it: of its measure's values in each cell.
 
-    `n` samples are in each cell, and `samples` is what was kept of them.
+    `n` samples are in each cell, and `samples` is what was kept of them. The interval of a calibration error may lie
+    below the number, which chance adds to.
     """
     means = {key: cells[key]["mean"] for key in quantity.cells}
     value = value_of(quantity, means)
@@ -147,9 +148,9 @@ def _before_interval(
     """The same before it is taken from 1."""
     first = cells[quantity.keys[0]]
     alone = quantity.how != "drop"
-    own = getattr(scorer, "interval", None)
-    if alone and own is not None:
-        return Interval(before, *own([cells[key] for key in quantity.keys]))
+    if scorer.kept == "sums":
+        sums = _sums(quantity, scorer, samples) if alone else None
+        return _around(before, math.nan) if sums is None else Interval(before, *sums[0].interval(sums[1]))
     if alone and len(quantity.keys) == 1:
         if scorer.answers:
             return proportion_interval(round(first["mean"] * n), n)
@@ -161,6 +162,34 @@ def _before_interval(
         return _around(before, mean_interval(rows).half_width)
     clean = sample_means(samples, scorer, "clean", quantity.beside)
     return _around(before, math.nan if clean is None else ratio_interval(rows, clean).half_width)
+
+
+def _sums(
+    quantity: Quantity, scorer: Scorer, samples: Samples | None
+) -> tuple[OfSums, NDArray[np.float64]] | None:
+    """A scorer that keeps sums, and those of a number's cells.
+
+    None where not all are kept, and where samples stand or fall together: the sums take each as one of its own.
+    """
+    if scorer.kept != "sums" or samples is None or samples.groups is not None:
+        return None
+    sums = samples.sums(quantity.of, quantity.keys)
+    return None if sums is None else (cast("OfSums", scorer), sums)
+
+
+def by_chance(record: Record, names: Sequence[str]) -> dict[str, float]:
+    """What a model without any such error would show, of those of the named summaries that an error adds up in (ECE).
+
+    All must have been summarised; left out is what does not say it, or whose sums were not kept.
+    """
+    samples, terms = record.samples(), Terms.of(record)
+    found = {}
+    for name in names:
+        quantity = terms.quantity(name)
+        sums = _sums(quantity, terms.scorers[quantity.of], samples) if quantity.how == "mean" else None
+        if sums is not None:
+            found[name] = sums[0].by_chance(sums[1])
+    return found
 
 
 def sample_means(

@@ -15,16 +15,20 @@ _COMMON = ("common",)
 ROWS = Rows(
     measured=(
         Metric(
-            "accuracy", "top-1", "%", "higher", 2, "share of samples whose largest logit is the label's", share=True
+            "accuracy", "top-1", "%", "higher", 2,
+            "share of samples whose largest logit is the label's; of equal logits that of the lower class index counts",
+            share=True,
         ),
         Metric(
             "top5_accuracy", "top-5", "%", "higher", 2,
-            "share of samples whose label is among the five largest logits", share=True,
+            "share of samples whose label is among the five largest logits, ties as in top-1", share=True,
         ),
         Metric("nll", "NLL", "nats", "lower", 3, "mean negative log-likelihood of the label"),
         Metric("brier", "Brier", "", "lower", 3, "mean sum over classes of (probability - one-hot)^2, 0..2"),
         Metric(
-            "ece", "ECE", "%", "lower", 2, "expected calibration error, 15 equal-width bins, top label, l1", share=True
+            "ece", "ECE", "%", "lower", 2,
+            "expected calibration error of the top label (Guo et al. 2017): 15 equal-width bins (low, high], mean "
+            "absolute gap; torchmetrics takes [low, high) and can give another number", share=True,
         ),
     ),
     summaries=(
