@@ -33,14 +33,9 @@ def bin_sums(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> Fl
     sure, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     if sure.size == 0:
         raise ValueError("the calibration error of no values")
-    bins = bin_of(sure)
+    bins = np.clip(np.searchsorted(_EDGES, sure, side="left") - 1, 0, BINS - 1)  # 0 falls into the first
     columns = (np.ones_like(sure), sure, right, np.square(right - sure), sure * (1 - sure))
     return np.stack([np.bincount(bins, weights=column, minlength=BINS) for column in columns])
-
-
-def bin_of(confidence: Floats) -> NDArray[np.intp]:
-    """The bin of each confidence (n,); one of 0 falls into the first."""
-    return np.clip(np.searchsorted(_EDGES, confidence, side="left") - 1, 0, BINS - 1)
 
 
 def ece(sums: Floats) -> float:
@@ -74,6 +69,10 @@ def ece_interval(sums: Floats) -> tuple[float, float]:
     with sd sqrt(sum (right - c)^2) / n, and for t = 0, a calibrated model, sqrt(sum c(1 - c)) / n. An end is 0 where
     even t = 0 gives so much often enough. The probabilities are those of 4,000 fixed draws, the same for every t and
     in every cell, as if all cells erred together.
+
+    Simulated (tests/calibrated.py), it covers a calibrated model in .97 to .98, and then ends below the number in .12
+    to .19 of the samples; true errors of 1 to 11 % in .91 to .97 at n of 597 to 10,000; a mean over 20 cells in 1.00.
+    It covers less where hardly any answer is wrong: .84 with all confidence at .999, n = 597 and .2 % too few right.
     """
     return _interval(np.asarray(sums, dtype=np.float64).tobytes(), len(sums))
 
@@ -90,26 +89,31 @@ def _interval(told: bytes, cells: int) -> tuple[float, float]:
         return float((_shown(t * gaps, spreads) >= seen).mean())
 
     none = float((_shown(0 * gaps, np.sqrt(sums[:, 4]) / _counts(sums)) >= seen).mean())
-    ends = []
-    for level in (_LEVEL, 1 - _LEVEL):
+
+    def end(level: float) -> float:
         low, high = 0.0, 1.0
-        while none < level and share(high) < level:
+        if none >= level:
+            return 0.0
+        while share(high) < level and seen * high < 1:
             low, high = high, 2 * high
-        for _ in range(_HALVINGS if none < level else 0):
+        for _ in range(_HALVINGS):
             middle = (low + high) / 2
             low, high = (middle, high) if share(middle) < level else (low, middle)
-        ends.append(0.0 if none >= level else min(1.0, seen * (low + high) / 2))
-    return ends[0], ends[1]
+        return min(1.0, seen * (low + high) / 2)
+
+    return end(_LEVEL), end(1 - _LEVEL)
 
 
 def _counts(sums: Floats) -> Floats:
     """The samples of each cell, (cells, 1)."""
-    return np.asarray(sums[..., 0, :].sum(axis=-1, keepdims=True), dtype=np.float64)
+    counts: Floats = sums[..., 0, :].sum(axis=-1, keepdims=True)
+    return counts
 
 
 def _gaps(sums: Floats) -> Floats:
     """(n_b / n) (accuracy_b - confidence_b), (..., 15), of sums (..., 5, 15)."""
-    return np.asarray((sums[..., 2, :] - sums[..., 1, :]) / _counts(sums), dtype=np.float64)
+    gaps: Floats = (sums[..., 2, :] - sums[..., 1, :]) / _counts(sums)
+    return gaps
 
 
 def _shown(gaps: Floats, spreads: Floats) -> Floats:
@@ -120,14 +124,12 @@ def _shown(gaps: Floats, spreads: Floats) -> Floats:
     """
     drawn, ordered, places = _draws()
     if len(gaps) == 1:
-        return np.asarray(
-            np.abs(gaps[0, :, None] + spreads[0, :, None] * drawn).sum(axis=0), dtype=np.float64
-        )
+        shown: Floats = np.abs(gaps[0, :, None] + spreads[0, :, None] * drawn).sum(axis=0)
+        return shown
     slopes, offsets = np.zeros((BINS, _DRAWS + 1)), np.zeros((BINS, _DRAWS + 1))
     for b in range(BINS):
-        told = (
-            spreads[:, b] > 0
-        )  # without a spread there is no gap: the bin is empty, or every answer was certain
+        # Without a spread there is no gap: the bin is empty, or its answers were certain and right.
+        told = spreads[:, b] > 0
         gap, spread = gaps[told, b], spreads[told, b]
         below = np.searchsorted(ordered[b], -gap / spread)
         slopes[b] = 2 * np.bincount(below, weights=spread, minlength=_DRAWS + 1)
@@ -135,7 +137,8 @@ def _shown(gaps: Floats, spreads: Floats) -> Floats:
         slopes[b, 0] -= spread.sum()
         offsets[b, 0] -= gap.sum()
     lines = np.cumsum(slopes, axis=1)[:, :-1] * ordered + np.cumsum(offsets, axis=1)[:, :-1]
-    return np.asarray(np.take_along_axis(lines, places, axis=1).sum(axis=0) / len(gaps), dtype=np.float64)
+    total: Floats = np.take_along_axis(lines, places, axis=1).sum(axis=0)
+    return total / len(gaps)
 
 
 @cache
