@@ -53,7 +53,7 @@ HEAVY_ROOMS = {"api", "corruptions", "evaluation", "models", "subjects", "tasks"
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
     "corruptions", "corruptions.table", "models", "tasks", "tasks.classification", "tasks.outcomes", "tasks.protocol",
-    "tasks.scores", "tasks.measure", "tasks.classification.rows", "tasks.classification.measures",
+    "tasks.scores", "tasks.measure", "tasks.calibration", "tasks.classification.rows", "tasks.classification.measures",
     "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.checking", "evaluation.claims",
     "evaluation.events",
 }  # fmt: skip

@@ -35,11 +35,12 @@ def test_values_of_a_measure_whose_number_was_raised_are_made_again_without_a_fo
     before, folder = snapshot(places.results), places.cache / "cells"
     for path in folder.glob("*.npz"):
         cell = read_cell(path)
-        assert cell.measures == dict.fromkeys(cell.values, 1)
+        assert cell.measures == {**dict.fromkeys(cell.values, 1), "ece": 2}
+        assert list(cell.kept) == ["ece/sums"]
+        # As before there were sums, which are made of what it keeps too.
         older = {**cell.values, "ece": {"mean": 0.5, "stderr": 0.0}}
-        save_cell(
-            folder, *path.stem.split("-"), replace(cell, values=older, measures={**cell.measures, "ece": 0})
-        )
+        cell = replace(cell, values=older, kept={}, measures={**cell.measures, "ece": 1})
+        save_cell(folder, *path.stem.split("-"), cell)
     cells = snapshot(folder)
 
     events = events_of(tiny, places)

@@ -64,7 +64,7 @@ class FinishedCell:
     absent: Mapping[str, str] = field(default_factory=dict)
     """{measure: why it has no value here}."""
     kept: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """What the record will keep beside its bits, as "ap/replicates"; and "groups" (n,), where samples have some."""
+    """What the record will keep beside its bits ("ap/replicates", "ece/sums"); "groups" (n,) where there are some."""
     question: Mapping[str, Any] = field(default_factory=dict)
     """The readable fields that the protocol is the digest of."""
     weights: str | None = None

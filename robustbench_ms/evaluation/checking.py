@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,7 +19,15 @@ from robustbench_ms.evaluation.cells import FinishedCell, is_old, load_truth, re
 from robustbench_ms.records.record import Measurement, Record, read_record
 from robustbench_ms.records.samples import Samples, samples_path
 from robustbench_ms.records.terms import Terms
-from robustbench_ms.tasks.measure import Mean, Whole, cell_values, numbers_of, replicate_stderr
+from robustbench_ms.tasks.measure import (
+    Mean,
+    OfSums,
+    Scorer,
+    Whole,
+    cell_values,
+    numbers_of,
+    replicate_stderr,
+)
 from robustbench_ms.tasks.outcomes import Absent
 from robustbench_ms.tasks.scores import mean_with_stderr
 
@@ -112,7 +120,11 @@ def _of_arrays(record: Record, samples: Samples) -> Iterator[str]:
         yield "the arrays beside it are of other cells"
         return
     for scorer in measures_of(record.task):
-        if not isinstance(scorer, Mean) or record.measures.get(scorer.name, scorer.number) != scorer.number:
+        if any(record.measures.get(name, scorer.number) != scorer.number for name in scorer.names):
+            continue
+        if scorer.kept == "sums":
+            yield from _of_sums(done, samples, scorer)
+        if not isinstance(scorer, Mean):
             continue
         bits = samples.bits(scorer.array("bits"), keys) if scorer.kept == "bits" else None
         for m, row in zip(done, () if bits is None else bits, strict=bits is not None):
@@ -124,6 +136,19 @@ def _of_arrays(record: Record, samples: Samples) -> Iterator[str]:
                 yield from _apart(m.key, "bits", told, {scorer.name: {"mean": mean, "stderr": stderr}})
         for group in ("clean", *Terms.of(record).groups):
             yield from _of_scores(record, samples, scorer, group)
+
+
+def _of_sums(done: Sequence[Measurement], samples: Samples, scorer: Scorer) -> Iterator[str]:
+    """Whether a measure's sums give what the cells say."""
+    (name,) = scorer.names
+    for m in done:
+        sums = samples.sums(name, [m.key])
+        if sums is not None and name in m.values:
+            found = cast("OfSums", scorer).of_sums(sums[0])
+            # Of samples that stand or fall together the sums do not know the error.
+            stderr = math.nan if samples.groups is not None else found.stderr
+            told = {name: m.values[name]}
+            yield from _apart(m.key, "sums", told, {name: {"mean": found.mean, "stderr": stderr}})
 
 
 def _of_scores(record: Record, samples: Samples, scorer: Mean, group: str) -> Iterator[str]:

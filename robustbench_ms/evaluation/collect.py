@@ -181,7 +181,7 @@ def _plain(value: Any) -> Any:
 
 
 def _samples(shown: Conditions, rows: Rows) -> Samples:
-    """What the task's measures keep: bits a sample and cell, scores clean and averaged over cells, replicates."""
+    """What the task's measures keep: bits a sample and cell, scores clean and over cells, replicates, sums."""
     done = [(condition, cell) for condition, _, cell in rows if cell is not None]
     if not done:
         return Samples((), np.zeros((0, 0), dtype=bool), {})
@@ -190,7 +190,9 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
     scores: dict[str, NDArray[np.float16]] = {}
     tables: dict[str, NDArray[Any]] = {}
     for scorer in scorers:
-        if isinstance(scorer, Mean) and scorer.kept == "bits":
+        # A cell of before a measure's number was raised may lack what the measure is of now.
+        whole = isinstance(scorer, Mean) and all(scorer.column in cell.outcomes.samples for _, cell in done)
+        if isinstance(scorer, Mean) and scorer.kept == "bits" and whole:
             name = scorer.array("bits")
             bits = np.stack([cell.outcomes.samples[scorer.column].astype(bool) for _, cell in done])
             if name == "correct":
@@ -209,7 +211,7 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
                     total += cell.outcomes.samples[scorer.column]
                 scores[scorer.array(group)] = (total / len(cells)).astype(np.float16)
     return Samples(
-        tuple(key(condition) for condition, _ in done), correct, scores, tables | _replicates(shown, done),
+        tuple(key(condition) for condition, _ in done), correct, scores, tables | _of_cells(shown, done),
         shown.data(shown.conditions[0]).facts.groups,
     )  # fmt: skip
 
@@ -220,18 +222,15 @@ def _asked(shown: Conditions, measure: str, group: str) -> bool:
     return any(row.of == measure and group in row.over for row in rows)
 
 
-def _replicates(
-    shown: Conditions, done: Sequence[tuple[Condition, FinishedCell]]
-) -> dict[str, NDArray[np.float32]]:
-    """{"<measure>/replicates": (cells, R)} of the measures that keep some; a row of NaN where a cell has none."""
+def _of_cells(shown: Conditions, done: Sequence[tuple[Condition, FinishedCell]]) -> dict[str, NDArray[Any]]:
+    """{"<measure>/replicates": (cells, R)} and {"<measure>/sums": (cells, ...)}; NaN where a cell has none."""
     names = [
-        f"{name}/replicates"
+        f"{name}/{scorer.kept}"
         for scorer in measures_of(shown.suite.task)
-        if scorer.kept == "replicates"
+        if scorer.kept in {"replicates", "sums"}
         for name in scorer.names
     ]
-    sizes = {name: cell.kept[name].size for _, cell in done for name in names if name in cell.kept}
-    return {
-        name: np.stack([cell.kept.get(name, np.full(size, np.nan, np.float32)) for _, cell in done])
-        for name, size in sizes.items()
+    none = {
+        name: np.full_like(cell.kept[name], np.nan) for _, cell in done for name in names if name in cell.kept
     }
+    return {name: np.stack([cell.kept.get(name, nan) for _, cell in done]) for name, nan in none.items()}

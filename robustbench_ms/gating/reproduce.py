@@ -26,7 +26,7 @@ from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.statistics.intervals import Interval
+from robustbench_ms.statistics.intervals import Interval, Z
 
 __all__ = ["Number", "Reproduction", "compare_published", "compare_records", "describe", "reproduce"]
 
@@ -160,7 +160,11 @@ def _cell(then: Measurement, pair: Comparison) -> list[Number]:
             numbers.append(Number(then.key, metric, before, None, None, "missing", "no such metric"))
             continue
         quantity = pair.reference.terms.quantity(metric, [then.key])
-        interval = interval_of(quantity, scorer, {then.key: value}, then.n, pair.reference.samples)
+        if scorer.kept == "sums":  # its interval is of the model's own error, and these are the same images
+            half = Z * value["stderr"]
+            interval = Interval(before, before - half, before + half)
+        else:
+            interval = interval_of(quantity, scorer, {then.key: value}, then.n, pair.reference.samples)
         numbers.append(_number(then.key, metric, before, now.values[metric]["mean"], interval))
     return numbers
 

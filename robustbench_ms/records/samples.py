@@ -27,8 +27,9 @@ class Samples:
     """Per-sample scores (n,), of the clean cell and averaged over the cells of a group: nll_clean, nll_corrupted,
     brier_clean, brier_corrupted; of other tasks "<measure>/clean" and "<measure>/<group>"."""
     tables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """Of other tasks "<measure>/bits", bool (cells, n); "<measure>/replicates", float32 (cells, R), a row of nan where
-    the measure has none in a cell."""
+    """Bits of other names, as top5_accuracy/bits, bool (cells, n); "<measure>/replicates", float32 (cells, R), and
+    "<measure>/sums", as ece/sums, float64 (cells, 5, 15): nan where the measure has none in a cell. Older records lack
+    those that came later."""
     groups: NDArray[np.int64] | None = None
     """What stands or falls together (n,); None where each sample is one of its own."""
 
@@ -43,7 +44,14 @@ class Samples:
 
     def replicates(self, measure: str, keys: Sequence[str]) -> NDArray[np.float64] | None:
         """The replicates of a measure in some cells, (cells, R); None where not all cells have them."""
-        rows = self._rows(self.tables.get(f"{measure}/replicates"), keys)
+        return self._numbers(f"{measure}/replicates", keys)
+
+    def sums(self, measure: str, keys: Sequence[str]) -> NDArray[np.float64] | None:
+        """The sums of a measure in some cells, (cells, ...); None where not all cells have them."""
+        return self._numbers(f"{measure}/sums", keys)
+
+    def _numbers(self, name: str, keys: Sequence[str]) -> NDArray[np.float64] | None:
+        rows = self._rows(self.tables.get(name), keys)
         return None if rows is None or not np.isfinite(rows).all() else rows.astype(np.float64)
 
     def _rows(self, table: NDArray[Any] | None, keys: Sequence[str]) -> NDArray[Any] | None:
@@ -92,7 +100,7 @@ def read_samples(path: Path) -> Samples | None:
             arrays = {name: file[name] for name in file.files}
         keys, packed = arrays.pop("keys"), arrays.pop("correct")
         groups = arrays.pop("groups", None)
-        tables = {name: array for name, array in arrays.items() if array.ndim == 2}
+        tables = {name: array for name, array in arrays.items() if array.ndim >= 2}
         return Samples(
             tuple(str(k) for k in keys),
             _unpacked(packed, n if packed.shape[1] else 0),

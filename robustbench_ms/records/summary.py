@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,11 @@ from robustbench_ms.statistics.intervals import (
 )
 
 if TYPE_CHECKING:
-    from robustbench_ms.tasks.measure import Scorer
+    from robustbench_ms.tasks.measure import OfSums, Scorer
 
 __all__ = [
-    "Goodness", "Incomplete", "goodness", "interval_of", "mce", "refuse_absent", "relative_mce", "sample_means",
-    "shortfall", "summarise", "value_of", "weights_of",
+    "Goodness", "Incomplete", "by_chance", "goodness", "interval_of", "mce", "refuse_absent", "relative_mce",
+    "sample_means", "shortfall", "summarise", "value_of", "weights_of",
 ]  # fmt: skip
 
 Cells = Mapping[str, Mapping[str, float]]
@@ -123,7 +123,8 @@ def interval_of(
 ) -> Interval:
     """The number with its 95 % interval, nan wide where nothing tells it: of its measure's values in each cell.
 
-    `n` samples are in each cell, and `samples` is what was kept of them.
+    `n` samples are in each cell, and `samples` is what was kept of them. The interval of a calibration error may lie
+    below the number, which chance adds to.
     """
     means = {key: cells[key]["mean"] for key in quantity.cells}
     value = value_of(quantity, means)
@@ -134,9 +135,9 @@ def interval_of(
         if replicates is not None:
             draws = value_of(quantity, dict(zip(quantity.cells, replicates, strict=True)))
             return replicates_interval(value, draws, jackknife=getattr(scorer, "rule", "") == "jackknife")
-    own = getattr(scorer, "interval", None)
-    if own is not None and quantity.how == "mean":
-        return Interval(value, *own([cells[key] for key in quantity.keys]))
+    if scorer.kept == "sums":
+        sums = _sums(quantity, scorer, samples) if quantity.how == "mean" else None
+        return _around(value, math.nan) if sums is None else Interval(value, *sums[0].interval(sums[1]))
     if quantity.how == "drop":
         return _drop_interval(quantity, scorer, samples, value)
     good = _good(quantity, scorer, cells, n, samples)
@@ -238,6 +239,34 @@ def goodness(quantity: Quantity, scorer: Scorer, samples: Samples | None) -> Goo
         return None
     sign = 1.0 if each.sum() > 0 else -1.0
     return Goodness(sign * row, *sorted(sign * end for end in quantity.ends))
+
+
+def _sums(
+    quantity: Quantity, scorer: Scorer, samples: Samples | None
+) -> tuple[OfSums, NDArray[np.float64]] | None:
+    """A scorer that keeps sums, and those of a number's cells.
+
+    None where not all are kept, and where samples stand or fall together: the sums take each as one of its own.
+    """
+    if scorer.kept != "sums" or samples is None or samples.groups is not None:
+        return None
+    sums = samples.sums(quantity.of, quantity.keys)
+    return None if sums is None else (cast("OfSums", scorer), sums)
+
+
+def by_chance(record: Record, names: Sequence[str]) -> dict[str, float]:
+    """What a model without any such error would show, of those of the named summaries that an error adds up in (ECE).
+
+    All must have been summarised; left out is what does not say it, or whose sums were not kept.
+    """
+    samples, terms = record.samples(), Terms.of(record)
+    found = {}
+    for name in names:
+        quantity = terms.quantity(name)
+        sums = _sums(quantity, terms.scorers[quantity.of], samples) if quantity.how == "mean" else None
+        if sums is not None:
+            found[name] = sums[0].by_chance(sums[1])
+    return found
 
 
 def sample_means(

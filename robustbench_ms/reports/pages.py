@@ -57,7 +57,10 @@ def _cells(table: Table) -> list[list[str]]:
         if ranks:
             cells.append("" if row.ranks is None else "-".join(map(str, sorted(set(row.ranks)))))
         cells.append(escape(row.card) + ("*" if row.warnings else ""))
-        cells += [_number(m, row.values[m.name]) for m in table.metrics]
+        cells += [
+            _number(m, row.values[m.name], ends=row.seeds == 1 and m.name in row.by_chance)
+            for m in table.metrics
+        ]
         body.append(cells + ([str(row.seeds)] if seeds else []))
     return [head + (["seeds"] if seeds else []), *body]
 
@@ -72,10 +75,15 @@ def _heading(metric: Metric) -> str:
     return f"{metric.label}{f', {metric.unit}' if metric.unit else ''} {arrow}"
 
 
-def _number(metric: Metric, value: Interval) -> str:
-    scale, digits = metric.scale, metric.digits
-    text = f"{value.mean * scale:.{digits}f}"
-    return text if math.isnan(value.half_width) else f"{text} ± {value.half_width * scale:.{digits}f}"
+def _number(metric: Metric, value: Interval, *, ends: bool) -> str:
+    """As "91.73 ± 0.54", or with the interval's ends, which may both be below the number: "3.57 (0.04-3.46)"."""
+    text, half, low, high = (
+        f"{number * metric.scale:.{metric.digits}f}"
+        for number in (value.mean, value.half_width, value.low, value.high)
+    )
+    if math.isnan(value.half_width):
+        return text
+    return f"{text} ({low}-{high})" if ends else f"{text} ± {half}"
 
 
 def _footnotes(table: Table) -> list[str]:
@@ -90,6 +98,15 @@ def _footnotes(table: Table) -> list[str]:
         notes.append(
             "Of several seeds the mean is shown, and ± is half a 95 % interval over the seeds (Student's t)."
         )
+    for metric in table.metrics:
+        chance = sorted(row.by_chance[metric.name] for row in table.rows if metric.name in row.by_chance)
+        if chance:
+            ends = dict.fromkeys(f"{end * metric.scale:.{metric.digits}f}" for end in (chance[0], chance[-1]))
+            told = " to ".join(ends)
+            notes.append(
+                f"{metric.label}: a model that is as sure and calibrated shows {told} {metric.unit}".rstrip()
+                + " at this n; (low-high) is a 95 % interval of the model's own error and may end below the number."
+            )
     if any(row.ranks for row in table.rows):
         notes.append(
             f"ranks: the best and the worst that each model can have by {table.metrics[0].label}, as far as "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.records.ranking import ranges
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.replicates import Group, grouped
-from robustbench_ms.records.summary import summarise
+from robustbench_ms.records.summary import by_chance, summarise
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval, mean_interval
@@ -27,6 +28,7 @@ class Row:
 
     card: str
     values: dict[str, Interval]
+    """Of one seed an interval may lie below its number (ECE's)."""
     seeds: int
     """How many replicates stand behind it; their mean is shown, and their spread is the interval."""
     rank: int | None
@@ -34,6 +36,8 @@ class Row:
     n: int
     device: str
     warnings: tuple[str, ...]
+    by_chance: Mapping[str, float] = field(default_factory=dict)
+    """What a model without any such error would show in a column (ECE), as far as that is known."""
     ranks: tuple[int, int] | None = None
     """From the best to the worst rank that it can have, as far as images and seeds can tell; None where unranked."""
 
@@ -161,6 +165,7 @@ def _row(group: Group, columns: tuple[str, ...]) -> Row:
     values = summaries[0]
     if len(summaries) > 1:
         values = {c: mean_interval(np.array([s[c].mean for s in summaries])) for c in columns}
+    chance = [by_chance(record, columns) for record in records]
     warnings = sorted({str(w) for record in records for w in record.health.get("warnings", ())})
     return Row(
         card=f"{group.name} (untrained)" if group.untrained else group.name,
@@ -170,4 +175,5 @@ def _row(group: Group, columns: tuple[str, ...]) -> Row:
         n=min(m.n for record in records for m in record.measurements if m.error is None),
         device=", ".join(sorted({one.device for record in records for one in record.environments})),
         warnings=tuple(warnings),
+        by_chance={c: fmean(one[c] for one in chance) for c in columns if all(c in one for one in chance)},
     )

@@ -15,8 +15,8 @@ from robustbench_ms.tasks.outcomes import Absent, Outcomes
 from robustbench_ms.tasks.scores import mean_with_stderr, poisson_counts
 
 __all__ = [
-    "Mean", "Measured", "Scorer", "Whole", "cell_values", "jackknife_weights", "numbers_of", "poisson_weights",
-    "replicate_stderr",
+    "Mean", "Measured", "OfSums", "Scorer", "Whole", "cell_values", "jackknife_weights", "numbers_of",
+    "poisson_weights", "replicate_stderr",
 ]  # fmt: skip
 
 Rows = NDArray[np.int64]
@@ -33,6 +33,8 @@ class Measured:
     """nan where one sample, or too few groups, say nothing of it."""
     replicates: NDArray[np.float64] | None = None
     """(R,): the value under each weighting of the samples; None where the measure has none."""
+    sums: NDArray[np.float64] | None = None
+    """What the value and its interval are made of again; None where the measure keeps no sums."""
 
 
 class Scorer(Protocol):
@@ -47,8 +49,8 @@ class Scorer(Protocol):
         """A mean of per-sample values, or a function of all samples."""
 
     @property
-    def kept(self) -> Literal["bits", "scores", "replicates", "nothing"]:
-        """What a record keeps beside it."""
+    def kept(self) -> Literal["bits", "scores", "replicates", "sums", "nothing"]:
+        """What a record keeps beside it. A scorer that keeps sums has the three functions of `OfSums`."""
 
     @property
     def tested(self) -> bool:
@@ -70,6 +72,19 @@ class Scorer(Protocol):
         self, outcomes: Outcomes, truth: Outcomes | None, ids: Rows, groups: Rows | None
     ) -> dict[str, Measured | Absent]:
         """The values of a cell, by name; `ids` and `groups` (n,) name samples and what stands or falls together."""
+
+
+class OfSums(Protocol):
+    """What a scorer that keeps sums makes of them; it gives one metric."""
+
+    def of_sums(self, sums: NDArray[np.float64]) -> Measured:
+        """The value of a cell, of its sums, and its error where each sample stands alone."""
+
+    def interval(self, sums: NDArray[np.float64]) -> tuple[float, float]:
+        """The 95 % interval (low, high) of the mean over cells, of sums (cells, ...); it may not hold that mean."""
+
+    def by_chance(self, sums: NDArray[np.float64]) -> float:
+        """What a model without any such error shows on average over the cells."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +150,6 @@ class Whole:
     kept: Literal["replicates", "nothing"] = "replicates"
     untested: str = ""
     number: int = 1
-    interval: Callable[[Sequence[Mapping[str, float]]], tuple[float, float]] | None = None
-    """Its own 95 % interval of the mean over several cells' {mean, stderr}; None: by the replicates."""
 
     answers: bool = field(default=False, init=False)
 
@@ -174,12 +187,15 @@ def replicate_stderr(replicates: NDArray[np.floating], rule: Rule) -> float:
 
 def cell_values(
     scorers: Sequence[Scorer], outcomes: Outcomes, truth: Outcomes | None, ids: Rows, groups: Rows | None
-) -> tuple[dict[str, dict[str, float]], dict[str, str], dict[str, NDArray[np.float32]]]:
+) -> tuple[dict[str, dict[str, float]], dict[str, str], dict[str, NDArray[np.floating]]]:
     """A cell's {metric: {mean, stderr}}, why others have no value {metric: reason}, and what is kept beside it.
 
-    The last is {"<metric>/replicates": (R,) float32} of those that keep replicates and have some.
+    The last is {"<metric>/replicates": (R,) float32} of those that keep replicates and have some, and
+    {"<metric>/sums": float64} of those that keep sums.
     """
-    values, absent, kept = {}, {}, {}
+    values: dict[str, dict[str, float]] = {}
+    absent: dict[str, str] = {}
+    kept: dict[str, NDArray[np.floating]] = {}
     for scorer in scorers:
         for name, found in scorer.measure(outcomes, truth, ids, groups).items():
             if isinstance(found, Absent):
@@ -188,6 +204,8 @@ def cell_values(
             values[name] = {"mean": found.mean, "stderr": found.stderr}
             if scorer.kept == "replicates" and found.replicates is not None:
                 kept[f"{name}/replicates"] = found.replicates.astype(np.float32)
+            if scorer.kept == "sums" and found.sums is not None:
+                kept[f"{name}/sums"] = found.sums
     return values, absent, kept
 
 

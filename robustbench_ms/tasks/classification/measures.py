@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+import math
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.statistics.intervals import Z
+from robustbench_ms.tasks.calibration import bin_sums, calibrated_ece, ece, ece_interval, ece_stderr
 from robustbench_ms.tasks.measure import Mean, Measured, Scorer
 from robustbench_ms.tasks.outcomes import Absent, Outcomes
-from robustbench_ms.tasks.scores import ece_with_stderr
 
 __all__ = ["SCORERS"]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """ECE with its own order of draws; another order gives another standard error."""
+    """ECE, of sums over bins of confidence."""
 
     names: ClassVar = ("ece",)
     kind: ClassVar[Literal["set"]] = "set"
-    kept: ClassVar[Literal["nothing"]] = "nothing"
+    kept: ClassVar[Literal["sums"]] = "sums"
     untested: ClassVar = "calibration errors have no test"
     tested: ClassVar = False
-    number: ClassVar = 1
+    number: ClassVar = 2
     answers: ClassVar = False
 
     def measure(
@@ -37,16 +35,22 @@ class Calibration:
         ids: NDArray[np.int64],
         groups: NDArray[np.int64] | None,
     ) -> dict[str, Measured | Absent]:
-        """ECE and its bootstrap error over samples."""
-        del truth, ids, groups
-        return {
-            "ece": Measured(*ece_with_stderr(outcomes.samples["confidence"], outcomes.samples["correct"]))
-        }
+        """ECE with its sums; without an error where samples stand or fall together, which the sums do not know."""
+        del truth, ids
+        found = self.of_sums(bin_sums(outcomes.samples["confidence"], outcomes.samples["correct"]))
+        return {"ece": found if groups is None else replace(found, stderr=math.nan)}
 
-    def interval(self, cells: Sequence[Mapping[str, float]]) -> tuple[float, float]:
-        """The cells share their images; errors that are taken to move together give the widest interval."""
-        mean, half = fmean(cell["mean"] for cell in cells), Z * fmean(cell["stderr"] for cell in cells)
-        return mean - half, mean + half
+    def of_sums(self, sums: NDArray[np.float64]) -> Measured:
+        """Of a cell's sums, see `calibration.SUMS`."""
+        return Measured(ece(sums), ece_stderr(sums), sums=sums)
+
+    def interval(self, sums: NDArray[np.float64]) -> tuple[float, float]:
+        """By inversion, see `ece_interval`."""
+        return ece_interval(sums)
+
+    def by_chance(self, sums: NDArray[np.float64]) -> float:
+        """That of a calibrated model."""
+        return calibrated_ece(sums)
 
 
 def _scores(name: str) -> Mean:
@@ -55,7 +59,7 @@ def _scores(name: str) -> Mean:
 
 SCORERS: tuple[Scorer, ...] = (
     Mean("accuracy", "correct", kept="bits", answers=True, arrays={"bits": "correct"}),
-    Mean("top5_accuracy", "top5", answers=True),
+    Mean("top5_accuracy", "top5", kept="bits", answers=True),
     _scores("nll"),
     _scores("brier"),
     Calibration(),

@@ -15,12 +15,13 @@ _COMMON = ("common",)
 ROWS = Rows(
     measured=(
         Metric(
-            "accuracy", "top-1", "%", "higher", 2, "share of samples whose largest logit is the label's", share=True,
-            low=0.0, high=1.0,
+            "accuracy", "top-1", "%", "higher", 2,
+            "share of samples whose largest logit is the label's; of equal logits that of the lower class index counts",
+            share=True, low=0.0, high=1.0,
         ),
         Metric(
             "top5_accuracy", "top-5", "%", "higher", 2,
-            "share of samples whose label is among the five largest logits", share=True,
+            "share of samples whose label is among the five largest logits, ties as in top-1", share=True,
             low=0.0, high=1.0,
         ),
         Metric("nll", "NLL", "nats", "lower", 3, "mean negative log-likelihood of the label", low=0.0),
@@ -29,7 +30,9 @@ ROWS = Rows(
             low=0.0, high=2.0,
         ),
         Metric(
-            "ece", "ECE", "%", "lower", 2, "expected calibration error, 15 equal-width bins, top label, l1", share=True,
+            "ece", "ECE", "%", "lower", 2,
+            "expected calibration error of the top label (Guo et al. 2017): 15 equal-width bins (low, high], mean "
+            "absolute gap; torchmetrics takes [low, high) and can give another number", share=True,
             low=0.0, high=1.0,
         ),
     ),

@@ -21,7 +21,11 @@ __all__ = ["Classification"]
 
 
 class Classification:
-    """Of logits (n, classes): whether the label is first or among five, its probability, and how sure the answer is."""
+    """Of logits (n, classes): whether the label is first or among five, its probability, and how sure the answer is.
+
+    Classes are ranked by logit and, where logits are equal, by class index, the lower first: on every device alike, and
+    whatever is first is among the first five.
+    """
 
     number = 1
     layouts = (Images, RaggedImages)
@@ -38,19 +42,23 @@ class Classification:
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
         """prediction, confidence, correct, top5, nll and brier, each (k,)."""
-        targets = batch.targets
-        logs = answers.tensor.double().log_softmax(dim=1)
+        targets, logits = batch.targets, answers.tensor
+        count = logits.shape[1]
+        classes = torch.arange(count, device=logits.device)
+        own = logits.gather(1, targets[:, None])
+        before = (logits > own) | ((logits == own) & (classes < targets[:, None]))
+        rank = before.sum(dim=1)
+        # max and topk promise no order of equal logits, and the CPU and CUDA have others.
+        prediction = classes.where(logits == logits.amax(dim=1, keepdim=True), count).amin(dim=1)
+        logs = logits.double().log_softmax(dim=1)
         probabilities = logs.exp()
-        confidence, prediction = probabilities.max(dim=1)
         of_label = logs.gather(1, targets[:, None]).squeeze(1)
-        # Ties count for the label's rivals, so that a constant answer has no top-5 luck.
-        rivals = (logs >= of_label[:, None]).sum(dim=1)
         right = of_label.exp()
         columns: dict[str, Any] = {
             "prediction": prediction.to(torch.int32),
-            "confidence": confidence.float(),
-            "correct": prediction == targets,
-            "top5": rivals <= 5,
+            "confidence": probabilities.amax(dim=1).float(),
+            "correct": rank == 0,
+            "top5": rank < 5,
             "nll": (-of_label).float(),
             "brier": (probabilities.square().sum(dim=1) - 2 * right + 1).float(),
         }
