@@ -16,9 +16,9 @@ import numpy as np
 from robustbench_ms.catalog.registry import measures_of
 from robustbench_ms.errors import BadFile, UnknownName, UserError, suggest
 from robustbench_ms.evaluation.cells import FinishedCell, is_old, load_truth, read_cell
+from robustbench_ms.records.faults import array_faults
 from robustbench_ms.records.record import Measurement, Record, read_record
 from robustbench_ms.records.samples import Samples, samples_path
-from robustbench_ms.records.terms import Terms
 from robustbench_ms.tasks.measure import Mean, Whole, cell_values, numbers_of, replicate_stderr
 from robustbench_ms.tasks.outcomes import Absent
 from robustbench_ms.tasks.scores import mean_with_stderr
@@ -75,7 +75,7 @@ def _record(path: Path) -> Checked:
             notes.append(
                 f"{path}: carries no digest, as a record of format 1: damage that no value shows is not found"
             )
-        samples = record.samples()
+        samples = record.arrays_beside()
         faults += [f"{path}: {m.key}: {fault}" for m in record.measurements for fault in _protocol(record, m)]
         if samples is not None:
             faults += [f"{path}: {fault}" for fault in _of_arrays(record, samples)]
@@ -105,42 +105,19 @@ def _digest_of(question: Mapping[str, Any], protocol: str) -> Iterator[str]:
 
 
 def _of_arrays(record: Record, samples: Samples) -> Iterator[str]:
-    """What the arrays beside a record say otherwise than it does."""
-    done = [m for m in record.measurements if m.error is None]
-    keys = tuple(m.key for m in done)
-    if keys != samples.keys:
-        yield "the arrays beside it are of other cells"
-        return
+    """What the arrays beside a record say otherwise than it does: means, and the standard errors of bits."""
+    faults = list(array_faults(record, samples))
+    yield from faults
+    cells = {m.key: m for m in record.measurements}
     for scorer in measures_of(record.task):
-        if not isinstance(scorer, Mean) or record.measures.get(scorer.name, scorer.number) != scorer.number:
+        if not isinstance(scorer, Mean) or scorer.kept != "bits" or faults:
             continue
-        bits = samples.bits(scorer.array("bits"), keys) if scorer.kept == "bits" else None
-        for m, row in zip(done, () if bits is None else bits, strict=bits is not None):
-            if m.n != row.size:
-                yield f"{m.key}: n is {m.n}, and there are {row.size} bits"
-            elif scorer.name in m.values:
+        bits = samples.bits(scorer.array("bits"), samples.keys)
+        for key, row in () if bits is None else zip(samples.keys, bits, strict=True):
+            if scorer.name in cells[key].values and record.measures.get(scorer.name) in {None, scorer.number}:
                 mean, stderr = mean_with_stderr(row, samples.groups)
-                told = {scorer.name: m.values[scorer.name]}
-                yield from _apart(m.key, "bits", told, {scorer.name: {"mean": mean, "stderr": stderr}})
-        for group in ("clean", *Terms.of(record).groups):
-            yield from _of_scores(record, samples, scorer, group)
-
-
-def _of_scores(record: Record, samples: Samples, scorer: Mean, group: str) -> Iterator[str]:
-    """Whether the samples' scores have the mean that a group's cells say."""
-    cells = [record.cell(key) for key in Terms.of(record).keys(group)]
-    told = [cell.values[scorer.name]["mean"] for cell in cells if cell and scorer.name in cell.values]
-    scores = samples.scores.get(scorer.array(group))
-    row = np.asarray([] if scores is None else scores, dtype=np.float64)
-    if not told or not row.size or not np.isfinite(row).all():
-        return
-    # Each was rounded to float16's 11 digits, or below its smallest normal number to a multiple of 2**-24.
-    room = float(np.maximum(np.abs(row) * 2.0**-11, 2.0**-25).mean()) + _SAME
-    if not abs(float(row.mean()) - float(np.mean(told))) <= room:
-        yield (
-            f"the mean {scorer.name} of its {group} cells is {np.mean(told):.6g}, and the scores beside it say "
-            f"{row.mean():.6g}"
-        )
+                again = {scorer.name: {"mean": mean, "stderr": stderr}}
+                yield from _apart(key, "bits", {scorer.name: cells[key].values[scorer.name]}, again)
 
 
 def _folder(folder: Path) -> Checked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,6 +26,10 @@ class Metric:
     about: str
     share: bool = False
     """A part of 1, of which no more than 100 percentage points can be lost."""
+    low: float = -math.inf
+    """The least value that a cell can have, as stored."""
+    high: float = math.inf
+    """The largest."""
 
     @property
     def scale(self) -> float:

@@ -15,16 +15,21 @@ _COMMON = ("common",)
 ROWS = Rows(
     measured=(
         Metric(
-            "accuracy", "top-1", "%", "higher", 2, "share of samples whose largest logit is the label's", share=True
+            "accuracy", "top-1", "%", "higher", 2, "share of samples whose largest logit is the label's",
+            share=True, low=0, high=1,
         ),
         Metric(
             "top5_accuracy", "top-5", "%", "higher", 2,
-            "share of samples whose label is among the five largest logits", share=True,
+            "share of samples whose label is among the five largest logits", share=True, low=0, high=1,
         ),
-        Metric("nll", "NLL", "nats", "lower", 3, "mean negative log-likelihood of the label"),
-        Metric("brier", "Brier", "", "lower", 3, "mean sum over classes of (probability - one-hot)^2, 0..2"),
+        Metric("nll", "NLL", "nats", "lower", 3, "mean negative log-likelihood of the label", low=0),
         Metric(
-            "ece", "ECE", "%", "lower", 2, "expected calibration error, 15 equal-width bins, top label, l1", share=True
+            "brier", "Brier", "", "lower", 3, "mean sum over classes of (probability - one-hot)^2, 0..2",
+            low=0, high=2,
+        ),
+        Metric(
+            "ece", "ECE", "%", "lower", 2, "expected calibration error, 15 equal-width bins, top label, l1",
+            share=True, low=0, high=1,
         ),
     ),
     summaries=(
