@@ -16,6 +16,7 @@ from typing import Literal
 
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.errors import UserError
+from robustbench_ms.gating.references import relation
 from robustbench_ms.gating.rules import Rule
 from robustbench_ms.records.comparison import CellLoss, Comparison, Loss, Side
 from robustbench_ms.records.record import Record
@@ -81,6 +82,8 @@ class Judgement:
     notes: tuple[str, ...]
     first: Metric | None = None
     """What the cells are told by; None where nothing was compared."""
+    relation: tuple[str, ...] = ()
+    """Who the reference is, where it is this very model or another card: said before all else."""
 
     @property
     def state(self) -> State:
@@ -137,7 +140,8 @@ def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.
         verdicts = tuple(f if isinstance(f, Verdict) else _decide(f, alpha, *level_of[id(f)]) for f in row)
         against = "nothing" if case.reference is None else case.against
         first = rows_of(case.candidate.task).first
-        judged.append(Judgement(case.candidate.name, against, alpha, verdicts, cells, notes, first))
+        who = () if case.reference is None else relation(case.candidate, case.reference)
+        judged.append(Judgement(case.candidate.name, against, alpha, verdicts, cells, notes, first, who))
     return judged
 
 

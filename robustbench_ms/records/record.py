@@ -37,7 +37,6 @@ __all__ = [
     "Record",
     "read_record",
     "records_in",
-    "subject_at",
     "write_record",
 ]
 
@@ -200,14 +199,6 @@ def write_record(record: Record, samples: Samples, path: Path) -> bool:
     with replacing(path) as part:
         part.write_text(_dumps(told), encoding="utf-8")
     return True
-
-
-def subject_at(path: Path) -> str | None:
-    """The digest of who answered in the record that stands in a file; None where there is none that can be read."""
-    try:
-        return str(read_record(path).subject["digest"])
-    except BadFile:
-        return None
 
 
 def read_record(path: Path) -> Record:

@@ -21,7 +21,9 @@ def annotation_lines(judged: Sequence[Judgement], *, lenient: bool) -> list[str]
                     f"::{'warning' if mild else 'error'} title={title}::{_data(f'{one.name}: {v.reason}')}"
                 )
         if one.state == "pass":
-            told = f"{one.name}: {len(one.verdicts)} rules hold against {one.against}"
+            told = "; ".join(
+                [f"{one.name}: {len(one.verdicts)} rules hold against {one.against}", *one.relation]
+            )
             lines.append(f"::notice title=rbms gate::{_data(told)}")
     return lines
 
