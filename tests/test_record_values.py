@@ -1,4 +1,4 @@
-"""Records are data: a value that no cell can have and a mean that its arrays do not have are refused in one sentence."""
+"""Records are data: a value that no cell can have, or a mean that its arrays lack, is refused in one sentence."""
 
 from __future__ import annotations
 

@@ -109,6 +109,8 @@ def read_samples(path: Path) -> Samples | None:
 
 
 def _unpacked(bits: NDArray[np.uint8], n: int) -> NDArray[np.bool_]:
+    if -(-n // 8) != bits.shape[1]:  # unpackbits would make up what is missing, however much
+        raise ValueError(f"{bits.shape[1]} bytes a cell hold no {n} bits")
     return np.unpackbits(bits, axis=1, count=n).astype(bool)
 
 
