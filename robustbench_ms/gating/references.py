@@ -307,13 +307,18 @@ def accept(path: Path, results: Path, *, restart: bool = False) -> Accepted:
         change = Comparison(side, Side.of(read_record(target))) if target.exists() else None
     except BadFile:
         change = None
-    if entry["first"]:
-        _copy(path, bits, folder / "first" / path.name)
-    _copy(path, bits, target)
-    history.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(history) as part:
-        told = {"format": HISTORY_FORMAT, "references": [*entries, entry]}
-        part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    try:
+        if entry["first"]:
+            _copy(path, bits, folder / "first" / path.name)
+        _copy(path, bits, target)
+        history.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(history) as part:
+            told = {"format": HISTORY_FORMAT, "references": [*entries, entry]}
+            part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror}); give another with --results or RBMS_RESULTS"
+        ) from error
     return Accepted(target, change, entry["first"], changed=True)
 
 

@@ -1,8 +1,8 @@
 """What outside trials do to the harness, as a driver that anyone can run: kills, flipped bits, edits, TOML, lines.
 
-    python -m tests.trials                      all of them, some minutes
-    python -m tests.trials --flips 50 --seed 3  fewer, and others
-    python -m tests.trials --write              also results/trials.md
+python -m tests.trials                      all of them, some minutes
+python -m tests.trials --flips 50 --seed 3  fewer, and others
+python -m tests.trials --write              also results/trials.md
 """
 
 from __future__ import annotations

@@ -136,8 +136,8 @@ def _value(told: dict[str, Any], draw: random.Random) -> None:
     value = draw.choice(list(_cell(told, draw)["values"].values()))
     part = draw.choice(["mean", "stderr"])
     value[part] = draw.choice([
-        value[part] + draw.choice([-1, 1]) * 0.025, value[part] * 100, round(value[part], 3) + 1e-4, 1 - value[part] / 2,
-        None, -1.0, str(value[part]),
+        value[part] + draw.choice([-1, 1]) * 0.025, value[part] * 100, round(value[part], 3) + 1e-4,
+        1 - value[part] / 2, None, -1.0, str(value[part]),
     ])  # fmt: skip
 
 
@@ -208,9 +208,15 @@ OF_ARRAYS: list[tuple[str, Change]] = [
     ("the arrays' n", lambda arrays, draw: arrays.update(n=np.int64(draw.choice([8, 39, 41, 10**12])))),
     ("the arrays' cells in another order", lambda arrays, draw: arrays.update(keys=arrays["keys"][::-1])),
     ("a cell of the arrays less", lambda arrays, draw: arrays.update(correct=arrays["correct"][1:])),
-    ("the arrays' bits in another order", lambda arrays, draw: arrays.update(correct=arrays["correct"][::-1])),
+    (
+        "the arrays' bits in another order",
+        lambda arrays, draw: arrays.update(correct=arrays["correct"][::-1]),
+    ),
     ("a score less", lambda arrays, draw: arrays.pop("nll_clean")),
-    ("scores in another dtype", lambda arrays, draw: arrays.update(nll_clean=arrays["nll_clean"].astype(float))),
+    (
+        "scores in another dtype",
+        lambda arrays, draw: arrays.update(nll_clean=arrays["nll_clean"].astype(float)),
+    ),
     ("an array more", lambda arrays, draw: arrays.update(extra=np.zeros(40, np.float16))),
     ("no bits", lambda arrays, draw: arrays.pop("correct")),
 ]

@@ -16,18 +16,29 @@ from tests.trials.desk import call, fresh
 __all__ = ["lines"]
 
 WRONG = (
-    "", " ", "0", "-1", "1.5", "nan", "1e999", "9" * 30, "ü", "\udcff", "fog", "--", "@", "a:b", "a.b:c", "timm:", "x@0",
-    "torchvision:nothing", "tests.fakes:absent", "tests.nowhere:build", "missing", "missing/folder/x", "missing.toml",
-    "missing.json", "empty", "suites", "picture.png", "picture.png/inside", "broken.toml", "broken.json", "x" * 300,
-    "/dev/null", "results/tiny/net.correct.npz", "git:", "git:HEAD", "git:x:y.json", "git:--all", "--nothing", "[b]",
+    "", " ", "0", "-1", "1.5", "nan", "1e999", "9" * 30, "ü", "\udcff", "fog", "--", "@", "a:b", "a.b:c", "timm:",
+    "x@0", "torchvision:nothing", "tests.fakes:absent", "tests.nowhere:build", "missing", "missing/folder/x",
+    "missing.toml", "missing.json", "empty", "suites", "picture.png", "picture.png/inside", "broken.toml",
+    "broken.json", "x" * 300, "/dev/null", "results/tiny/net.correct.npz", "git:", "git:HEAD", "git:x:y.json",
+    "git:--all", "--nothing", "[b]",
 )  # fmt: skip
 SUITES = ("suites/tiny.toml", "quikc", "cards/net.toml")
-CARDS = ("cards/net.toml", "tests.fakes:build", "tests.fakes:breaks", "tests.fakes:returns_text", "digits-resnet9")
+CARDS = (
+    "cards/net.toml",
+    "tests.fakes:build",
+    "tests.fakes:breaks",
+    "tests.fakes:returns_text",
+    "digits-resnet9",
+)
 RECORDS = ("results/tiny/net.json", "results/tiny/other.json", "results/tiny/nett.json")
 NUMBERS = ("0", "1", "3", "-2", "three", "1.5")
 PLACES = ("results", "empty", "new", "picture.png", "missing/new")
 FILES = ("new.md", "new/new.md", "empty", "picture.png/x.md")
-MODEL = {"-m": CARDS, "--weights": ("cards/net.safetensors", "picture.png"), "--name": ("mine", "a/b", ".", "")}
+MODEL = {
+    "-m": CARDS,
+    "--weights": ("cards/net.safetensors", "picture.png"),
+    "--name": ("mine", "a/b", ".", ""),
+}
 SHOWN = {"--mean": ("0.5", "0.5,0.5", "a"), "--std": ("0.2", "0", "1,1,1"), "--size": ("32", "0", "-3", "x")}
 WORK = {
     "--device": ("cpu", "cuda:9", "gpu"), "--batch-size": NUMBERS, "--limit": NUMBERS, "--seed": NUMBERS,
@@ -47,7 +58,7 @@ VERBS: dict[str, tuple[tuple[tuple[str, ...], ...], dict[str, tuple[str, ...]]]]
         ((*RECORDS, *SUITES),),
         {
             **MODEL, **WORK, "--against": (*RECORDS, *PLACES), "--alpha": ("0.05", "0", "1", "a"), "--lenient": (),
-            "--rule": ("clean_accuracy=4pp", "clean_acuracy=4pp", "accuracy[corruption=fgo]=1pp", "nll=1pp", "a=b", "="),
+            "--rule": ("clean_accuracy=4pp", "clean_acuracy=4pp", "accuracy[corruption=fgo]=1pp", "nll=1pp", "a=b"),
             "--markdown": FILES, "--annotate": (), **JSON,
         },
     ),

@@ -76,9 +76,9 @@ source = "nowhere"
 epochs = 1
 """
 ODD: tuple[Any, ...] = (
-    "", "a", "ümläut", "💥", "\x7f", "a\nb", "x" * 20_000, "../up", "/root", "C:\\x", "nan", "0", "clean", "[b]bold[/b]",
-    0, 1, -1, 2**63 - 1, -(2**63), 10**40, 0.0, 1.5, -0.5, 1e300, float("nan"), float("inf"), True, False,
-    [], [[]], ["a"], [1, "a"], [{}], {}, {"a": 1}, {"a": {"b": {"c": []}}}, {"": ""}, ["fog"] * 3,
+    "", "a", "ümläut", "💥", "\x7f", "a\nb", "x" * 20_000, "../up", "/up", "C:\\x", "nan", "0", "clean",
+    "[b]bold[/b]", 0, 1, -1, 2**63 - 1, -(2**63), 10**40, 0.0, 1.5, -0.5, 1e300, float("nan"), float("inf"),
+    True, False, [], [[]], ["a"], [1, "a"], [{}], {}, {"a": 1}, {"a": {"b": {"c": []}}}, {"": ""}, ["fog"] * 3,
 )  # fmt: skip
 
 
@@ -122,7 +122,9 @@ def _changed(text: str, draw: random.Random) -> tuple[bytes, str]:
     if how == "dropped":
         del holder[key]
     elif how == "retyped":
-        holder[key] = [value] if draw.random() < 0.5 else {"value": value} if draw.random() < 0.5 else str(value)
+        holder[key] = (
+            [value] if draw.random() < 0.5 else {"value": value} if draw.random() < 0.5 else str(value)
+        )
     elif how == "renamed" and isinstance(holder, dict):
         del holder[key]
         odd = draw.choice([key[1:] or "k", key + "s", key.upper(), "ü" + key, "", " ", key * 500])
