@@ -30,7 +30,7 @@ KEPT = Path(__file__).parent / "data" / "records"
 """One record of each format that was ever written: these files are never changed."""
 
 TEXT = (KEPT / "format-2.json").read_text()
-NAMES_OF = ("top5_accuracy", "nll", "brier", "ece")
+OTHER_MEASURES = ("top5_accuracy", "nll", "brier", "ece")
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,10 @@ def changed(kept, **change):
     [
         {"n": 51},
         {"protocol": "0" * 16},
-        {"values": {"accuracy": {"mean": 1.0, "stderr": 0.1}}, "absent": dict.fromkeys(NAMES_OF, "not now")},
+        {
+            "values": {"accuracy": {"mean": 1.0, "stderr": 0.1}},
+            "absent": dict.fromkeys(OTHER_MEASURES, "not now"),
+        },
         {"error": "no"},
     ],
 )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from robustbench_ms.catalog.registry import TASKS, measures_of, rows_of
+from robustbench_ms.catalog.registry import measures_of, rows_of
+from robustbench_ms.errors import UnknownName
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.specs.metrics import Metric
 
@@ -30,11 +31,11 @@ def value_faults(record: Record) -> Iterator[str]:
 
     Of a task that is not known here, the ranges are not either. Numbers are finite, or nan where null stood.
     """
-    known = record.task in TASKS
-    rows = rows_of(record.task).measured if known else {}
-    yes_or_no = (
-        {name for one in measures_of(record.task) if one.answers for name in one.names} if known else set()
-    )
+    try:
+        rows, scorers = rows_of(record.task).measured, measures_of(record.task)
+    except UnknownName:
+        rows, scorers = {}, ()
+    yes_or_no = {name for one in scorers if one.answers for name in one.names}
     for cell in record.measurements:
         if cell.error is not None:
             continue
@@ -81,7 +82,7 @@ def array_faults(record: Record, samples: Samples) -> Iterator[str]:
             continue
         if scorer.kept == "bits":
             yield from _of_bits(done, samples, scorer)
-        elif scorer.kept == "scores":
+        elif scorer.kept == "scores" and samples.scores:
             if groups is None:
                 terms = Terms.of(record)
                 groups = {group: terms.keys(group) for group in ("clean", *terms.groups)}
