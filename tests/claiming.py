@@ -13,7 +13,7 @@ import numpy as np
 
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.files import replacing
-from robustbench_ms.records.record import read_record, subject_at, write_record
+from robustbench_ms.records.record import read_record, write_record
 
 KEPT = Path(__file__).parent / "data" / "records"
 
@@ -83,7 +83,7 @@ def write(folder, path, number, rounds):
         with claims.holding(path):
             write_record(mine, samples, path)
             found = read_record(path)
-            if subject_at(path) != str(number) or not np.array_equal(
+            if found.subject["digest"] != str(number) or not np.array_equal(
                 found.samples().correct, samples.correct
             ):
                 raise SystemExit(1)

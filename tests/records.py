@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -72,10 +73,17 @@ def record_of(
 
 
 def written(record, folder, correct, **scores):
-    """The same record in a file, with the bits of its samples (cells, n) beside it."""
-    from dataclasses import replace
-
+    """The same record in a file, with the bits of its samples (cells, n) and scores beside it, whose means it has."""
     path = folder / f"{record.name}.json"
     half = {name: np.asarray(row, np.float16) for name, row in scores.items()}
+    measurements = []
+    for m in record.measurements:
+        values = {name: dict(value) for name, value in m.values.items()}
+        for name, row in half.items():
+            measure, _, over = name.partition("_")
+            if (over == "clean") == (m.key == "clean"):
+                values[measure]["mean"] = float(np.mean(row, dtype=np.float64))
+        measurements.append(replace(m, values=values))
+    record = replace(record, measurements=tuple(measurements))
     write_record(record, Samples(tuple(m.key for m in record.measurements), correct, half), path)
     return replace(record, path=path)

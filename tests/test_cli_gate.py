@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from robustbench_ms.records.record import read_record
 from robustbench_ms.reports.markdown import code, escape
 from tests.simulated import answers, kept, pair, record, turned_wrong
 
@@ -205,7 +206,41 @@ def test_a_record_is_not_compared_with_itself(rbms, tmp_path, same):
     assert alone.code == 2
     assert "cannot be its own reference" in alone.err
     assert folder.code == 2
-    assert "nothing to compare with" in folder.out
+    shown = same.parent
+    assert (
+        escape(f"there is nothing to compare with: {shown / 'mine.json'} is the record being judged")
+        in folder.out
+    )
+    accepted = rbms("accept", same, "--results", same.parent).out.strip().splitlines()[-1].partition(" (")[0]
+    judged = rbms("gate", accepted, "--results", same.parent, *RULES)
+    assert escape(f"{accepted} is the record being judged; rbms accept makes") in judged.out
+
+
+def test_a_reference_that_is_this_very_model_or_another_card_is_told_first(rbms, tmp_path, same, before):
+    def first(*words):
+        done = rbms("gate", *words, *RULES)
+        told = rbms("gate", *words, *RULES, "--json").json()["candidates"][0]["notes"][0]
+        assert escape(told) == done.out.splitlines()[1].removeprefix(
+            "- "
+        )  # below the verdict, above the table
+        return told
+
+    subject = read_record(before).subject["digest"]
+    assert first(same, "--against", before) == (
+        f"the reference is this very model (subject {subject}): nothing changed since that record, or it was written "
+        "after the change"
+    )
+    other = kept(tmp_path / "other", record(answers()), "resnet32")
+    assert "this very model under another name, resnet32" in first(same, "--against", other)
+    other = kept(tmp_path / "other", record(turned_wrong(answers(), 1)), "resnet32")
+    assert (
+        first(same, "--against", other)
+        == "the reference is another card, resnet32, and the candidate is mine"
+    )
+    assert (
+        "the reference is this very model"
+        in rbms("gate", same, "--against", before, *RULES, "--annotate").out
+    )
 
 
 def test_a_commit_is_a_reference(rbms, repository):

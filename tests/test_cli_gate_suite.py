@@ -26,6 +26,8 @@ def test_a_model_is_measured_against_its_record_and_nothing_is_written(rbms, tin
     assert (same.code, other.code) == (0, 0)
     assert "5 of 5 cells are finished already" in same.err
     assert "the same weights give the same raw answers" in same.out
+    assert same.out.splitlines()[1].startswith("- the reference is this very model (subject ")
+    assert "this very model" not in other.out
     # Another forward with the same weights is another subject: measured, not taken from the cache.
     assert "finished already" not in other.err
     assert "the same weights give" not in other.out

@@ -11,7 +11,7 @@ import pytest
 
 from robustbench_ms.errors import BadFile
 from robustbench_ms.records.canonical import arrays_digest, content_digest
-from robustbench_ms.records.record import read_record, subject_at, write_record
+from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.records.samples import Samples, packed
 
 KEPT = Path(__file__).parent / "data" / "records"
@@ -94,15 +94,6 @@ def test_the_arrays_of_another_run_are_found(tmp_path, kept):
     assert np.array_equal(read_record(path).samples().correct, samples.correct)
     (tmp_path / "net.correct.npz").unlink()
     assert read_record(path).samples() is None
-
-
-def test_who_stands_in_a_file(tmp_path, kept):
-    path = tmp_path / "net.json"
-    assert subject_at(path) is None
-    write_record(kept, kept.samples(), path)
-    assert subject_at(path) == kept.subject["digest"]
-    path.write_text(path.read_text()[:-100])
-    assert subject_at(path) is None
 
 
 def test_one_number_has_one_digest():

@@ -126,10 +126,26 @@ def test_an_edited_forward_with_the_same_weights_is_a_new_subject(tiny, places):
     assert first.subject["weights"] == second.subject["weights"]
     assert first.subject["digest"] != second.subject["digest"]
     assert only(events, RecordDone)[0].written
-    stood = first.subject["digest"]
-    assert (
-        f"the record of another subject ({stood}) stood here, and was replaced"
-        in only(events, Note)[-1].message
+    path, stood = places.results / "tiny" / "net.json", first.subject["digest"]
+    assert only(events, Note)[-1].message == (
+        f"{path}: the record of another subject stood here, and was replaced: net, started {first.started} ({stood}); "
+        "git restore brings a committed one back, rbms accept keeps one as the reference, and --name gives the new one "
+        "a file of its own"
+    )
+    again = only(measure(tiny, [card_of(fakes.edited(), "net")], places), Note)
+    assert not [note for note in again if "stood here" in note.message]
+
+
+def test_a_file_that_is_no_record_is_replaced_with_a_word(tiny, places):
+    path = places.results / "tiny" / "net.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"format": 9}')
+
+    events = measure(tiny, [card_of(fakes.build(), "net")], places)
+
+    assert only(events, Note)[-1].message == (
+        f"{path}: what stood here could not be read (a record of format 9, newer than this version reads (2); update "
+        "robustbench_ms), and was replaced"
     )
 
 

@@ -16,18 +16,10 @@ import numpy as np
 from robustbench_ms.catalog.registry import measures_of
 from robustbench_ms.errors import BadFile, UnknownName, UserError, suggest
 from robustbench_ms.evaluation.cells import FinishedCell, is_old, load_truth, read_cell
+from robustbench_ms.records.faults import array_faults
 from robustbench_ms.records.record import Measurement, Record, read_record
 from robustbench_ms.records.samples import Samples, samples_path
-from robustbench_ms.records.terms import Terms
-from robustbench_ms.tasks.measure import (
-    Mean,
-    OfSums,
-    Scorer,
-    Whole,
-    cell_values,
-    numbers_of,
-    replicate_stderr,
-)
+from robustbench_ms.tasks.measure import Mean, OfSums, Whole, cell_values, numbers_of, replicate_stderr
 from robustbench_ms.tasks.outcomes import Absent
 from robustbench_ms.tasks.scores import mean_with_stderr
 
@@ -83,7 +75,7 @@ def _record(path: Path) -> Checked:
             notes.append(
                 f"{path}: carries no digest, as a record of format 1: damage that no value shows is not found"
             )
-        samples = record.samples()
+        samples = record.arrays_beside()
         faults += [f"{path}: {m.key}: {fault}" for m in record.measurements for fault in _protocol(record, m)]
         if samples is not None:
             faults += [f"{path}: {fault}" for fault in _of_arrays(record, samples)]
@@ -113,59 +105,36 @@ def _digest_of(question: Mapping[str, Any], protocol: str) -> Iterator[str]:
 
 
 def _of_arrays(record: Record, samples: Samples) -> Iterator[str]:
-    """What the arrays beside a record say otherwise than it does."""
-    done = [m for m in record.measurements if m.error is None]
-    keys = tuple(m.key for m in done)
-    if keys != samples.keys:
-        yield "the arrays beside it are of other cells"
-        return
+    """What the arrays beside a record say otherwise than it does: means, and the standard errors of bits."""
+    faults = list(array_faults(record, samples))
+    yield from faults
+    cells = {m.key: m for m in record.measurements}
     for scorer in measures_of(record.task):
-        if any(record.measures.get(name, scorer.number) != scorer.number for name in scorer.names):
+        if faults or any(record.measures.get(name, scorer.number) != scorer.number for name in scorer.names):
             continue
         if scorer.kept == "sums":
-            yield from _of_sums(done, samples, scorer)
-        if not isinstance(scorer, Mean):
+            yield from _of_sums(cells, samples, cast("OfSums", scorer))
+        if not isinstance(scorer, Mean) or scorer.kept != "bits":
             continue
-        bits = samples.bits(scorer.array("bits"), keys) if scorer.kept == "bits" else None
-        for m, row in zip(done, () if bits is None else bits, strict=bits is not None):
-            if m.n != row.size:
-                yield f"{m.key}: n is {m.n}, and there are {row.size} bits"
-            elif scorer.name in m.values:
+        bits = samples.bits(scorer.array("bits"), samples.keys)
+        for key, row in () if bits is None else zip(samples.keys, bits, strict=True):
+            if scorer.name in cells[key].values:
                 mean, stderr = mean_with_stderr(row, samples.groups)
-                told = {scorer.name: m.values[scorer.name]}
-                yield from _apart(m.key, "bits", told, {scorer.name: {"mean": mean, "stderr": stderr}})
-        for group in ("clean", *Terms.of(record).groups):
-            yield from _of_scores(record, samples, scorer, group)
+                again = {scorer.name: {"mean": mean, "stderr": stderr}}
+                yield from _apart(key, "bits", {scorer.name: cells[key].values[scorer.name]}, again)
 
 
-def _of_sums(done: Sequence[Measurement], samples: Samples, scorer: Scorer) -> Iterator[str]:
+def _of_sums(cells: Mapping[str, Measurement], samples: Samples, scorer: OfSums) -> Iterator[str]:
     """Whether a measure's sums give what the cells say."""
     (name,) = scorer.names
-    for m in done:
-        sums = samples.sums(name, [m.key])
-        if sums is not None and name in m.values:
-            found = cast("OfSums", scorer).of_sums(sums[0])
+    for key in samples.keys:
+        sums = samples.sums(name, [key])
+        if sums is not None and name in cells[key].values:
+            found = scorer.of_sums(sums[0])
             # Of samples that stand or fall together the sums do not know the error.
             stderr = math.nan if samples.groups is not None else found.stderr
-            told = {name: m.values[name]}
-            yield from _apart(m.key, "sums", told, {name: {"mean": found.mean, "stderr": stderr}})
-
-
-def _of_scores(record: Record, samples: Samples, scorer: Mean, group: str) -> Iterator[str]:
-    """Whether the samples' scores have the mean that a group's cells say."""
-    cells = [record.cell(key) for key in Terms.of(record).keys(group)]
-    told = [cell.values[scorer.name]["mean"] for cell in cells if cell and scorer.name in cell.values]
-    scores = samples.scores.get(scorer.array(group))
-    row = np.asarray([] if scores is None else scores, dtype=np.float64)
-    if not told or not row.size or not np.isfinite(row).all():
-        return
-    # Each was rounded to float16's 11 digits, or below its smallest normal number to a multiple of 2**-24.
-    room = float(np.maximum(np.abs(row) * 2.0**-11, 2.0**-25).mean()) + _SAME
-    if not abs(float(row.mean()) - float(np.mean(told))) <= room:
-        yield (
-            f"the mean {scorer.name} of its {group} cells is {np.mean(told):.6g}, and the scores beside it say "
-            f"{row.mean():.6g}"
-        )
+            told = {name: cells[key].values[name]}
+            yield from _apart(key, "sums", told, {name: {"mean": found.mean, "stderr": stderr}})
 
 
 def _folder(folder: Path) -> Checked:

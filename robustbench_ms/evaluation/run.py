@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from robustbench_ms.catalog.registry import load, task_of
+from robustbench_ms.errors import BadFile
 from robustbench_ms.evaluation.cells import load_cell, old_cells
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.evaluation.collect import collect
@@ -19,7 +21,7 @@ from robustbench_ms.evaluation.executors import EXECUTORS
 from robustbench_ms.evaluation.executors.protocol import Run
 from robustbench_ms.evaluation.jobs import Conditions, Job, refuse_twins
 from robustbench_ms.evaluation.threads import finished_with, noting
-from robustbench_ms.records.record import subject_at, write_record
+from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
@@ -76,9 +78,28 @@ def run(
         record, samples = collect(shown, report, rows, store.failed(card.name), started)
         path = paths[card.name]
         with claims.holding(path):
-            stood = subject_at(path)
+            replaced = _stood(path, report.subject)
             written = write_record(record, samples, path)
-        if written and stood not in {None, report.subject}:
-            yield Note(f"{path}: the record of another subject ({stood}) stood here, and was replaced")
+        if written and replaced:
+            yield Note(f"{path}: {replaced}")
         yield RecordDone(replace(record, path=path), path, written)
     store.close()
+
+
+def _stood(path: Path, subject: str) -> str | None:
+    """Whose record a new one takes the place of, and how to keep both; None where it is the same subject's or none."""
+    if not path.exists():
+        return None
+    try:
+        old = read_record(path)
+    except BadFile as error:
+        told = str(error).removeprefix(f"{path}: ")
+        return f"what stood here could not be read ({told}), and was replaced"
+    if old.subject["digest"] == subject:
+        return None
+    weights = (old.card["weights"] or {}).get("file")
+    return (
+        f"the record of another subject stood here, and was replaced: {old.name}"
+        f"{f' with {weights}' if weights else ''}, started {old.started} ({old.subject['digest']}); git restore brings "
+        "a committed one back, rbms accept keeps one as the reference, and --name gives the new one a file of its own"
+    )

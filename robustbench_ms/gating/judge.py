@@ -18,6 +18,7 @@ import numpy as np
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.errors import UserError
 from robustbench_ms.gating.findings import Finding, find
+from robustbench_ms.gating.references import relation
 from robustbench_ms.gating.rules import Rule
 from robustbench_ms.gating.verdict import GRAVITY, State, Verdict
 from robustbench_ms.records.comparison import CellLoss, Comparison, Side
@@ -52,6 +53,8 @@ class Judgement:
     notes: tuple[str, ...]
     first: Metric | None = None
     """What the cells are told by; None where nothing was compared."""
+    relation: tuple[str, ...] = ()
+    """Who the reference is, where it is this very model or another card: said before all else."""
 
     @property
     def state(self) -> State:
@@ -99,7 +102,8 @@ def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.
         against = "nothing" if case.reference is None else case.against
         first = rows_of(case.candidate.task).first
         told = (*notes, "nothing was gated: every rule is a warning") if not gates else notes
-        judged.append(Judgement(case.candidate.name, against, alpha, verdicts, cells, told, first))
+        who = () if case.reference is None else relation(case.candidate, case.reference)
+        judged.append(Judgement(case.candidate.name, against, alpha, verdicts, cells, told, first, who))
     return judged
 
 

@@ -25,7 +25,7 @@ from robustbench_ms.files import replacing
 from robustbench_ms.records.comparison import Comparison, Side
 from robustbench_ms.records.record import Record, read_record
 
-__all__ = ["Accepted", "Found", "References", "accept"]
+__all__ = ["Accepted", "Found", "References", "accept", "relation"]
 
 HISTORY_FORMAT = 1
 
@@ -39,6 +39,23 @@ class Found:
     """The first accepted reference; None where none was ever accepted."""
     where: str
     """For people: where it is, or where it was looked for in vain."""
+
+
+def relation(candidate: Record, reference: Record) -> tuple[str, ...]:
+    """Who the reference is, a sentence each, where it is not the candidate's card before a change."""
+    mine, theirs, subject = candidate.name, reference.name, candidate.subject["digest"]
+    told = []
+    if subject == reference.subject["digest"]:
+        name = "" if mine == theirs else f" under another name, {theirs}"
+        told.append(
+            f"the reference is this very model{name} (subject {subject}): nothing changed since that record, or it was "
+            "written after the change"
+        )
+    elif candidate.group != reference.group:
+        told.append(f"the reference is another card, {theirs}, and the candidate is {mine}")
+    elif mine != theirs:
+        told.append(f"the reference is another seed, {theirs}, and the candidate is {mine}")
+    return tuple(told)
 
 
 class _Source(Protocol):
@@ -85,7 +102,7 @@ class References:
 
     def find(self, suite: str, name: str, candidate: Path | None = None) -> Found:
         """The reference for a record of that file name; the candidate's own file is none."""
-        tried = list(self._candidates(suite, name))
+        tried, own = list(self._candidates(suite, name)), ""
         for path in tried:
             if not self._source.has(path):
                 continue
@@ -93,17 +110,22 @@ class References:
             if candidate is not None and _same_file(here, candidate):
                 if self.one_file:
                     raise UserError(f"{candidate} cannot be its own reference")
+                own = path
                 continue
             bits = path.removesuffix(".json") + ".correct.npz"
             if self._source.has(bits):
                 self._source.fetch(bits)
             record = read_record(here)
             return Found(record, self._first(path), self._source.shown(path))
-        looked = " nor ".join(self._source.shown(path) for path in tried)
+        looked = [self._source.shown(path) for path in tried if path != own]
+        told = [
+            f"neither {' nor '.join(looked)} is there" if len(looked) > 1 else f"no {one}"
+            for one in looked[:1]
+        ]
+        if own:
+            told.insert(0, f"{self._source.shown(own)} is the record being judged")
         hint = "; rbms accept makes a record the reference" if self._against is None else ""
-        return Found(
-            None, None, f"neither {looked} is there{hint}" if len(tried) > 1 else f"no {looked}{hint}"
-        )
+        return Found(None, None, ", and ".join(told) + hint)
 
     def _candidates(self, suite: str, name: str) -> Iterator[str]:
         if self._file is not None:
@@ -285,13 +307,18 @@ def accept(path: Path, results: Path, *, restart: bool = False) -> Accepted:
         change = Comparison(side, Side.of(read_record(target))) if target.exists() else None
     except BadFile:
         change = None
-    if entry["first"]:
-        _copy(path, bits, folder / "first" / path.name)
-    _copy(path, bits, target)
-    history.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(history) as part:
-        told = {"format": HISTORY_FORMAT, "references": [*entries, entry]}
-        part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    try:
+        if entry["first"]:
+            _copy(path, bits, folder / "first" / path.name)
+        _copy(path, bits, target)
+        history.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(history) as part:
+            told = {"format": HISTORY_FORMAT, "references": [*entries, entry]}
+            part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror}); give another with --results or RBMS_RESULTS"
+        ) from error
     return Accepted(target, change, entry["first"], changed=True)
 
 

@@ -15,7 +15,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.errors import BadFile
 from robustbench_ms.records.record import Measurement, Record
 from robustbench_ms.records.samples import Samples, packed, samples_path
 from robustbench_ms.records.summary import Goodness, goodness, sample_means, value_of, weights_of
@@ -42,19 +41,7 @@ class Side:
     @classmethod
     def of(cls, record: Record) -> Side:
         """Read the arrays beside a record; BadFile where they are not those of its answers."""
-        side = cls(record, record.samples(), {m.key: m for m in record.measurements}, Terms.of(record))
-        for name in side.terms.rows.measured:
-            rows = None if side.samples is None else side.bits(name, side.samples.keys)
-            for key, row in (
-                () if rows is None or side.samples is None else zip(side.samples.keys, rows, strict=True)
-            ):
-                cell = side.cells.get(key)
-                told = math.nan if cell is None or cell.error else cell.values[name]["mean"]
-                if cell is None or cell.n != row.size or abs(float(row.mean()) - told) > 1e-9:
-                    raise BadFile(
-                        f"{record.path or record.name}: the bits beside it are not those of its answers ({key})"
-                    )
-        return side
+        return cls(record, record.samples(), {m.key: m for m in record.measurements}, Terms.of(record))
 
     @property
     def named(self) -> list[str]:

@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
 from robustbench_ms.records.canonical import arrays_digest, content_digest
+from robustbench_ms.records.faults import array_faults, value_faults
 from robustbench_ms.records.samples import Samples, packed, read_samples, samples_path, write_samples
+from robustbench_ms.records.shape import read_json, refuse_shape
 from robustbench_ms.records.upgrades import UPGRADES
 
 __all__ = [
@@ -35,7 +37,6 @@ __all__ = [
     "Record",
     "read_record",
     "records_in",
-    "subject_at",
     "write_record",
 ]
 
@@ -157,7 +158,17 @@ class Record:
         return answers
 
     def samples(self) -> Samples | None:
-        """The per-sample arrays beside the record; None where the file is absent, BadFile where it is another's."""
+        """The per-sample arrays beside the record; None where the file is absent.
+
+        BadFile where it is another's, or where a mean of the record's is not that of what was kept of its samples.
+        """
+        found = self.arrays_beside()
+        for fault in () if found is None else array_faults(self, found):
+            raise BadFile(f"{self.path}: {fault}; {_again(self.command)}")
+        return found
+
+    def arrays_beside(self) -> Samples | None:
+        """The same before the record's means are held to them."""
         if self.path is None:
             return None
         beside = samples_path(self.path)
@@ -190,18 +201,10 @@ def write_record(record: Record, samples: Samples, path: Path) -> bool:
     return True
 
 
-def subject_at(path: Path) -> str | None:
-    """The digest of who answered in the record that stands in a file; None where there is none that can be read."""
-    try:
-        return str(read_record(path).subject["digest"])
-    except BadFile:
-        return None
-
-
 def read_record(path: Path) -> Record:
     """The record in a file; older formats are upgraded, newer ones refused, damaged and edited ones named."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = read_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadFile(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -223,9 +226,12 @@ def read_record(path: Path) -> Record:
             )
         while told["format"] < FORMAT:
             told = UPGRADES[told["format"]](told)
-        return _from_json(told, path)
+        found = _from_json(told, path)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BadFile(f"{path}: not a whole record: {type(error).__name__}: {error}") from error
+    for fault in value_faults(found):
+        raise BadFile(f"{path}: {fault}; {_again(found.command)}")
+    return found
 
 
 def records_in(folder: Path) -> list[Record]:
@@ -307,38 +313,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-_SHAPE: tuple[tuple[str, str, type | tuple[type, ...]], ...] = (
-    ("suite", "name", str),
-    ("suite", "summary", list),
-    ("suite", "protocol", dict),
-    ("suite", "matrix", dict),
-    ("suite", "groups", dict),
-    ("suite", "limit", (int, type(None))),
-    ("suite", "seed", int),
-    ("card", "name", str),
-    ("card", "weights", (dict, type(None))),
-    ("subject", "digest", str),
-    ("health", "warnings", list),
-)
-"""What readers rely on."""
-
-
 def _from_json(told: dict[str, Any], path: Path) -> Record:
-    for key in ("suite", "card", "subject", "health", "measures"):
-        if not isinstance(told[key], dict):
-            raise TypeError(f"{key} is no table")
-    for key, inner, kind in _SHAPE:
-        if not isinstance(told[key][inner], kind):
-            raise TypeError(f"{key}.{inner} is a {type(told[key][inner]).__name__}")
-    columns = told["suite"]["summary"]
-    if not columns or not all(isinstance(column, str) for column in columns):
-        raise TypeError("suite.summary is no list of words")
-    lists = [*told["suite"]["matrix"].values(), *(row["values"] for row in told["suite"]["groups"].values())]
-    axes = [row["axis"] for row in told["suite"]["groups"].values()]
-    if not all(isinstance(values, list) for values in lists) or not set(axes) <= set(told["suite"]["matrix"]):
-        raise TypeError("suite.matrix and suite.groups list the values of axes")
-    if not isinstance(told["task"], str) or not all(type(n) is int for n in told["measures"].values()):
-        raise TypeError("a record names its task, and a whole number for each of its measures")
+    refuse_shape(told)
     environments = tuple(Environment(**row) for row in told["environments"])
     if not environments:
         raise ValueError("it has no environment")

@@ -101,10 +101,14 @@ def read_samples(path: Path) -> Samples | None:
         keys, packed = arrays.pop("keys"), arrays.pop("correct")
         groups = arrays.pop("groups", None)
         tables = {name: array for name, array in arrays.items() if array.ndim >= 2}
+        scores = {name: array for name, array in arrays.items() if array.ndim == 1}
+        of_samples = scores if groups is None else {**scores, "groups": groups}
+        _refuse_lengths({"correct": packed, **tables}, len(keys), "cells")
+        _refuse_lengths(of_samples, n or max(map(len, of_samples.values()), default=0), "samples")
         return Samples(
             tuple(str(k) for k in keys),
             _unpacked(packed, n if packed.shape[1] else 0),
-            {name: array for name, array in arrays.items() if array.ndim == 1},
+            scores,
             {name: _unpacked(t, n) if t.dtype == np.uint8 else t for name, t in tables.items()},
             groups,
         )
@@ -113,4 +117,12 @@ def read_samples(path: Path) -> Samples | None:
 
 
 def _unpacked(bits: NDArray[np.uint8], n: int) -> NDArray[np.bool_]:
+    if -(-n // 8) != bits.shape[1]:  # unpackbits would make up what is missing, however much
+        raise ValueError(f"{bits.shape[1]} bytes a cell hold no {n} bits")
     return np.unpackbits(bits, axis=1, count=n).astype(bool)
+
+
+def _refuse_lengths(arrays: Mapping[str, NDArray[Any]], length: int, what: str) -> None:
+    for name, array in arrays.items():
+        if len(array) != length:
+            raise ValueError(f"{name} is of {len(array)} {what}, and there are {length}")

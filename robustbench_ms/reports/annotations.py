@@ -22,7 +22,7 @@ def annotation_lines(judged: Sequence[Judgement], *, lenient: bool) -> list[str]
                 )
         if one.state == "pass":
             count = sum(not v.rule.warn for v in one.verdicts)
-            told = f"{one.name}: {count} rules hold against {one.against}"
+            told = "; ".join([f"{one.name}: {count} rules hold against {one.against}", *one.relation])
             lines.append(f"::notice title=rbms gate::{_data(told)}")
     return lines
 

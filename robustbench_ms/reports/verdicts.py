@@ -23,6 +23,7 @@ def _judged(one: Judgement) -> str:
     rows = [head, *(_row(v) for v in one.verdicts)]
     lines = [
         f"**{one.state}**: {code(one.name)} against {code(one.against)}",
+        *(f"- {escape(told)}" for told in one.relation),
         "",
         *grid(rows, left={0, 7}),
         "",
@@ -78,7 +79,7 @@ def judged_json(judged: Sequence[Judgement], *, lenient: bool) -> dict[str, Any]
                 "against": one.against,
                 "state": one.state,
                 "alpha": one.alpha,
-                "notes": list(one.notes),
+                "notes": [*one.relation, *one.notes],
                 "rules": [
                     {
                         "rule": str(v.rule),

@@ -132,7 +132,14 @@ def build_module(card: Card, classes: int) -> tuple[Any, Card]:
         inspect.signature(function).bind(**card.args)
     except TypeError as error:
         raise UserError(f"{build} cannot be called with the card's args: {error}") from error
-    made = function(**card.args)
+    try:
+        made = function(**card.args)
+    except (UserError, DeviceLost):
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        given = f" with the card's args {card.args}" if card.args else ""
+        raise UserError(f"{build} could not be called{given} ({told})") from error
     if not callable(made):
         raise UserError(f"{build} returned {type(made).__name__}, which cannot be called")
     return made, _completed(card, made)

@@ -77,6 +77,10 @@ class Scorer(Protocol):
 class OfSums(Protocol):
     """What a scorer that keeps sums makes of them; it gives one metric."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its metric's."""
+
     def of_sums(self, sums: NDArray[np.float64]) -> Measured:
         """The value of a cell, of its sums, and its error where each sample stands alone."""
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from robustbench_ms.specs.metrics import Metric, Rows, Summary
 
 
+def _share(name, label, about):
+    return Metric(name, label, "%", "higher", 1, about, share=True, low=0, high=1)
+
+
 def _of(name, label):
     return [
         Summary(
@@ -26,14 +30,10 @@ def _of(name, label):
 
 ROWS = Rows(
     measured=(
-        Metric("recall", "recall", "%", "higher", 1, "share of the spots that were found", share=True),
-        Metric(
-            "precision", "precision", "%", "higher", 1, "share of what was found that is a spot", share=True
-        ),
-        Metric(
-            "small_recall", "small", "%", "higher", 1, "share of the small spots that were found", share=True
-        ),
-        Metric("energy", "energy", "%", "higher", 1, "share of the map that lies on spots", share=True),
+        _share("recall", "recall", "share of the spots that were found"),
+        _share("precision", "precision", "share of what was found that is a spot"),
+        _share("small_recall", "small", "share of the small spots that were found"),
+        _share("energy", "energy", "share of the map that lies on spots"),
     ),
     summaries=(*_of("recall", "recall"), *_of("precision", "precision"), *_of("energy", "energy")),
 )

@@ -1,0 +1,80 @@
+"""Records as plain data: JSON read strictly, and the shape that readers rely on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["read_json", "refuse_shape"]
+
+
+def read_json(text: str) -> Any:
+    """Plain data, whose numbers are all finite and whose tables have each key once; ValueError names what is not so."""
+    strange: list[float] = []
+
+    def number(word: str) -> float:
+        value = float(word)
+        if not math.isfinite(value):
+            strange.append(value)
+        return value
+
+    told = json.loads(text, parse_constant=number, parse_float=number, object_pairs_hook=_table)
+    for place in _strange(told) if strange else ():
+        raise ValueError(f"{place}, and JSON has finite numbers alone")
+    return told
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(
+            f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one table"
+        )
+    return made
+
+
+def _strange(value: Any, place: tuple[str, ...] = ()) -> Iterator[str]:
+    """For each number that is not finite: "measurements: clean: values: nll: mean is nan"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{': '.join(place)} is {value}"
+    rows = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in rows:
+        shown = inner.get("key", name) if isinstance(inner, dict) else name  # a cell by its key
+        yield from _strange(inner, (*place, str(shown)))
+
+
+_SHAPE: tuple[tuple[str, str, type | tuple[type, ...]], ...] = (
+    ("suite", "name", str),
+    ("suite", "summary", list),
+    ("suite", "protocol", dict),
+    ("suite", "matrix", dict),
+    ("suite", "groups", dict),
+    ("suite", "limit", (int, type(None))),
+    ("suite", "seed", int),
+    ("card", "name", str),
+    ("card", "weights", (dict, type(None))),
+    ("subject", "digest", str),
+    ("health", "warnings", list),
+)
+
+
+def refuse_shape(told: Mapping[str, Any]) -> None:
+    """TypeError or KeyError where a record of the present format lacks what readers rely on, but for its cells."""
+    for key in ("suite", "card", "subject", "health", "measures"):
+        if not isinstance(told[key], dict):
+            raise TypeError(f"{key} is no table")
+    for key, inner, kind in _SHAPE:
+        if not isinstance(told[key][inner], kind):
+            raise TypeError(f"{key}.{inner} is a {type(told[key][inner]).__name__}")
+    columns = told["suite"]["summary"]
+    if not columns or not all(isinstance(column, str) for column in columns):
+        raise TypeError("suite.summary is no list of words")
+    lists = [*told["suite"]["matrix"].values(), *(row["values"] for row in told["suite"]["groups"].values())]
+    axes = [row["axis"] for row in told["suite"]["groups"].values()]
+    if not all(isinstance(values, list) for values in lists) or not set(axes) <= set(told["suite"]["matrix"]):
+        raise TypeError("suite.matrix and suite.groups list the values of axes")
+    if not isinstance(told["task"], str) or not all(type(n) is int for n in told["measures"].values()):
+        raise TypeError("a record names its task, and a whole number for each of its measures")
