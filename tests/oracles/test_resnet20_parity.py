@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from robustbench_ms.corruptions.table import COMMON, PROTOCOL, SEVERITIES
+from robustbench_ms.corruptions.table import PROTOCOL
+from tests.oracles.cifar_images import COMMON, SEVERITIES
 from tests.oracles.resnet20_parity import CELL_LIMIT, CLEAN, MEAN_LIMIT, Cell, summary, table
 
 FOLDER = Path(__file__).parents[2] / "results" / "cifar10-c" / "parity"
