@@ -133,9 +133,7 @@ def pillow_pixelate(images: torch.Tensor, scale: float, back: Image.Resampling) 
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
 
 
-SCALES = sorted(
-    {Variant("pixelate", profile, severity).p for profile in PROFILES for severity in SEVERITIES}
-)
+SCALES = sorted({Variant("pixelate", profile, severity).p for profile in PROFILES for severity in SEVERITIES})
 
 
 @settings(max_examples=60, deadline=None)

@@ -143,9 +143,7 @@ LOST = {1.25: 153, 1.75: 25, 2.25: 1060, 2.5: 156, 3: 85, 4.5: 572}
 
 
 @pytest.mark.parametrize("package", [True, False])
-@pytest.mark.parametrize(
-    "factor", sorted({Variant("snow", p, s).p[2] for p in PROFILES for s in SEVERITIES})
-)
+@pytest.mark.parametrize("factor", sorted({Variant("snow", p, s).p[2] for p in PROFILES for s in SEVERITIES}))
 def test_flakes_are_enlarged_as_scipy_does(factor, package):
     """On one axis, over many sizes; at some SciPy loses the last value to rounding (`LOST`), and so do we."""
     lost = 0
