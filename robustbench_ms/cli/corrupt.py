@@ -17,7 +17,7 @@ _WITH_ALPHA = {
     "AVIF", "DDS", "GIF", "ICNS", "ICO", "IM", "JPEG2000", "PNG", "QOI", "SGI", "TGA", "TIFF", "WEBP",
 }  # fmt: skip
 """Formats in which Pillow writes alpha such that it reads it again."""
-_COLOUR_BESIDE_ALPHA = {"QOI", "SGI"}
+_COLOUR_BESIDE_ALPHA = {"GIF", "QOI", "SGI"}
 """Those that have no grey with alpha."""
 
 

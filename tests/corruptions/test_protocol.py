@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from robustbench_ms.corruptions.table import NAMES, PROFILES, PROTOCOL, SEVERITIES
+from robustbench_ms.records.record import read_record
 from tests.corruptions.protocol import BEFORE, describe, differs, stored
 
 
@@ -43,6 +43,6 @@ def test_what_is_committed_is_of_todays_numbers_but_for_those_before():
     assert all(number < PROTOCOL[name] for name, number in BEFORE.items())
     found = set()
     for path in (Path(__file__).parents[2] / "results").glob("*/*.json"):
-        conditions = [m["condition"] for m in json.loads(path.read_text(encoding="utf-8"))["measurements"]]
+        conditions = [cell.condition for cell in read_record(path).measurements]
         found |= {(c["corruption"], c["corruption_protocol"]) for c in conditions if "corruption" in c}
     assert found == {**PROTOCOL, **BEFORE}.items()
