@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,13 @@ from robustbench_ms.cli.options import Json, print_json
 from robustbench_ms.errors import BadFile, UserError, suggest
 
 __all__ = ["command"]
+
+_WITH_ALPHA = {
+    "AVIF", "DDS", "GIF", "ICNS", "ICO", "IM", "JPEG2000", "PNG", "QOI", "SGI", "TGA", "TIFF", "WEBP",
+}  # fmt: skip
+"""Formats in which Pillow writes alpha such that it reads it again."""
+_COLOUR_BESIDE_ALPHA = {"GIF", "QOI", "SGI"}
+"""Those that have no grey with alpha."""
 
 
 def command(
@@ -24,6 +32,10 @@ def command(
         str, typer.Option(help="any-size, or a published set's: imagenet, cifar, ...")
     ] = "any-size",
     seed: Annotated[int, typer.Option(help="Keys the randomness.")] = 0,
+    white: Annotated[
+        float | None,
+        typer.Option(help="The value that is white, in pictures of 16 bits or floats.", show_default=False),
+    ] = None,
     grid: Annotated[
         bool, typer.Option("--grid", help="A sheet of all corruptions x severities instead.")
     ] = False,
@@ -38,21 +50,28 @@ def command(
 
     if grid == (name is not None):
         raise UserError(f"give --name, one of {', '.join(NAMES)}, or --grid for all of them")
-    known = Image.registered_extensions()
+    known = {ending: name for ending, name in Image.registered_extensions().items() if name in Image.SAVE}
     if output.suffix.lower() not in known:
         raise UserError(
-            f"{output}: no picture format has the ending {output.suffix!r}{suggest(output.suffix, known)}"
+            f"{output}: no picture format that Pillow writes has the ending {output.suffix!r}"
+            f"{suggest(output.suffix, known)}"
         )
-    picture = _open(image)
+    picture = _open(image, white)
     if grid:
         shown = contact_sheet(picture, profile=profile, seed=seed)
     else:
         shown = Corrupt(name or "", severity, profile=profile, seed=seed)(picture)
+    written = known[output.suffix.lower()]
+    if "A" in shown.mode and written not in _WITH_ALPHA:
+        print(f"rbms: {written} has no alpha: {output} is without the picture's", file=sys.stderr)
+        shown = shown.convert(shown.mode.removesuffix("A"))
+    elif shown.mode == "LA" and written in _COLOUR_BESIDE_ALPHA:
+        shown = shown.convert("RGBA")
     try:
         with replacing(output) as part:
-            shown.save(part, format=known[output.suffix.lower()])
-    except OSError as error:
-        raise UserError(f"{output} cannot be written: {error.strerror or error}") from error
+            shown.save(part, format=written)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{output} cannot be written: {getattr(error, 'strerror', None) or error}") from error
     if as_json:
         print_json(
             {
@@ -65,14 +84,33 @@ def command(
         )
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, white: float | None) -> Any:
+    """The picture the right way up, as bytes: of an animation the first one."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    from robustbench_ms.corruptions.pictures import as_bytes, checked_white
+
+    white = checked_white(white)
     try:
         with Image.open(path) as picture:
+            deep = any(";16" in str(tile[3]) for tile in picture.tile)
             turned = ImageOps.exif_transpose(picture)
-            return turned.convert("L" if turned.mode in {"1", "L"} else "RGB")
     except UnidentifiedImageError as error:
         raise BadFile(f"{path} is no picture that Pillow reads") from error
     except OSError as error:
         raise BadFile(f"{path}: {error.strerror or error}") from error
+    except (
+        Exception
+    ) as error:  # a damaged file raises half a dozen kinds, and one that is far too large its own
+        raise BadFile(f"{path} cannot be read: {error}") from error
+    try:
+        shown = as_bytes(turned, white, option="--white ")
+    except UserError as error:
+        raise BadFile(f"{path}: {error}") from error
+    bands: Any = turned.getextrema()
+    if deep and turned.mode.startswith("RGB") and max(high for _, high in bands[:3]) < 16:
+        raise BadFile(
+            f"{path}: its values end below 4,096: 12 bits in 16? Pillow reads the upper 8 of colours alone; "
+            "spread them over 0..65535 first"
+        )
+    return shown

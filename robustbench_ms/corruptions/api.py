@@ -20,7 +20,7 @@ from .corruption import Setting
 from .dispatch import corruption_of
 from .table import NAMES, PROFILES, SEVERITIES, parameters
 
-__all__ = ["SIDES", "corrupt", "corruption_of", "jpeg_round_trip"]
+__all__ = ["SIDES", "corrupt", "corruption_of", "integer", "jpeg_round_trip", "settled"]
 
 SIDES = {"imagenet": 224, "cifar": 32, "imagenet-64": 64, "imagenet-299": 299}
 """The one size of the published sets: their parameters are pixels of it."""
@@ -54,12 +54,8 @@ def corrupt(
 
     Raises UserError for what it cannot do right.
     """
-    name = choose(name, NAMES, "corruption")
-    profile = choose(profile, PROFILES, "profile")
-    severity = _integer(severity, "severity")
-    if severity not in SEVERITIES:
-        raise UserError(f"severity must be 1, 2, 3, 4 or 5, not {severity}")
-    seed = _integer(seed, "seed")
+    name, severity, profile = settled(name, severity, profile)
+    seed = integer(seed, "seed")
     _check(images)
     _check_size(images, name, profile)
     count = len(images)
@@ -70,6 +66,15 @@ def corrupt(
     setting = Setting(profile, severity, parameters(name, profile, severity))
     drawn = corruption_of(name).draw is not None
     return dispatch.run(name, images, keyed.keys(name, severity, seed, numbers) if drawn else None, setting)
+
+
+def settled(name: str, severity: int, profile: str) -> tuple[str, int, str]:
+    """The three as they are meant; UserError for what is none of the known."""
+    name, profile = choose(name, NAMES, "corruption"), choose(profile, PROFILES, "profile")
+    severity = integer(severity, "severity")
+    if severity not in SEVERITIES:
+        raise UserError(f"severity must be 1, 2, 3, 4 or 5, not {severity}")
+    return name, severity, profile
 
 
 def jpeg_round_trip(images: Tensor, quality: int) -> Tensor:
@@ -83,7 +88,7 @@ def jpeg_round_trip(images: Tensor, quality: int) -> Tensor:
     return dispatch.run("jpeg_compression", images.contiguous(), None, Setting("any-size", 1, quality))
 
 
-def _integer(value: Any, what: str) -> int:
+def integer(value: Any, what: str) -> int:
     """A Python or numpy integer; True, 3.0 and "3" are mistakes more often than meant."""
     if not isinstance(value, bool) and not isinstance(value, Tensor) and type(value).__name__ != "bool":
         try:
@@ -95,10 +100,9 @@ def _integer(value: Any, what: str) -> int:
 
 def _check(images: Any) -> None:
     if not isinstance(images, Tensor):
-        raise UserError(
-            f"images must be a torch.uint8 tensor (N, C, H, W), not {type(images).__module__}."
-            f"{type(images).__qualname__}"
-        )
+        kind = f"{type(images).__module__}.{type(images).__qualname__}"
+        hint = "; rbms.Corrupt(name, severity) takes PIL pictures" if kind.startswith("PIL.") else ""
+        raise UserError(f"images must be a torch.uint8 tensor (N, C, H, W), not {kind}{hint}")
     shape = tuple(images.shape)
     if images.dtype != torch.uint8:
         hint = (

@@ -2,60 +2,113 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
-from robustbench_ms.errors import UserError, choose
+from robustbench_ms.errors import UserError
 
-from .api import corrupt
-from .table import NAMES, PROFILES, SEVERITIES
+from .api import SIDES, corrupt, integer, settled
+from .pictures import as_bytes, checked_white
+from .table import NAMES, SEVERITIES
 
 __all__ = ["Corrupt", "contact_sheet"]
 
 
-class Corrupt(nn.Module):
-    """Corrupt PIL images, uint8 tensors (C, H, W) or batches (N, C, H, W); the same kind comes back.
+def _is_plain(one: Any) -> bool:
+    return isinstance(one, Tensor) and not isinstance(one, tv_tensors.TVTensor)
 
-    As a step of torchvision's v2 pipelines it stands before the conversion to floats. `seed=None` takes a fresh
-    key from torch's global generator at each call: it varies, follows `torch.manual_seed`, and differs between a
-    DataLoader's workers. A whole number gives the same result at every call. The other arguments are `corrupt`'s.
+
+class Corrupt(v2.Transform):  # type: ignore[misc]
+    """Corrupt the images of a sample: a transform of torchvision's v2, to stand before the conversion to floats.
+
+    A sample is anything that those take: an image, a pair, a dict, lists in them. PIL pictures and uint8 tensors of
+    shape (..., C, H, W) are corrupted, tv_tensors.Image and Video too, and come back as what they were; of plain
+    tensors the first alone, and none beside another image. Labels, boxes, masks and keypoints pass as they are, under
+    elastic_transform as well: it moves pixels by a few, and what is annotated stays where it was.
+
+    A PIL picture comes back as L, LA, RGB or RGBA: grey stays grey, alpha stays as it is, and pictures deeper than
+    bytes are scaled as `pictures.as_bytes` says, by `white`, the value that is white in them.
+
+    `seed=None` takes a fresh key from torch's global generator at each call: it varies, follows `torch.manual_seed`,
+    and differs between a DataLoader's workers. A whole number gives the same result at every call. All images of a
+    sample are drawn for by that one key. `profile=None` is "any-size", with a hint where an image has the size of
+    CIFAR's. The other arguments are `corrupt`'s. Raises UserError for wrong arguments when it is made, and for a
+    sample without an image.
     """
 
+    _transformed_types = (_is_plain, Image.Image, tv_tensors.Image, tv_tensors.Video)
+
     def __init__(
-        self, name: str, severity: int, *, profile: str = "any-size", seed: int | None = None
+        self,
+        name: str,
+        severity: int,
+        *,
+        profile: str | None = None,
+        seed: int | None = None,
+        white: float | None = None,
     ) -> None:
         super().__init__()
-        self.name = choose(name, NAMES, "corruption")
-        self.profile = choose(profile, PROFILES, "profile")
-        if isinstance(severity, bool) or severity not in SEVERITIES:
-            raise UserError(f"severity must be 1, 2, 3, 4 or 5, not {severity!r}")
-        self.severity = severity
-        self.seed = seed
+        self._chosen = profile is not None
+        self.name, self.severity, self.profile = settled(
+            name, severity, "any-size" if profile is None else profile
+        )
+        self.seed = None if seed is None else integer(seed, "seed")
+        self.white = checked_white(white)
 
-    def forward(self, image: Any) -> Any:
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        """Refuse a sample that would come back as it was."""
+        if not v2.has_any(flat_inputs, *self._transformed_types):
+            kinds = ", ".join(sorted({type(one).__name__ for one in flat_inputs})) or "nothing"
+            raise UserError(
+                f"Corrupt takes PIL images and uint8 tensors, and found none in what it was given: {kinds}"
+            )
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:  # noqa: ARG002 - torchvision's name
+        """The seed of one call."""
+        return {"seed": int(torch.randint(2**63 - 1, ())) if self.seed is None else self.seed}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """The corrupted image, of the kind that was given."""
-        if isinstance(image, Image.Image):
-            mode = image.mode if image.mode in {"RGB", "L"} else "RGB"
-            pixels = np.array(image.convert(mode)).reshape(image.height, image.width, -1)
-            shown = self._corrupt(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
-            return Image.fromarray(shown.permute(1, 2, 0).squeeze(2).numpy())
-        if not isinstance(image, Tensor):
-            raise UserError(f"Corrupt takes a PIL image or a uint8 tensor, not {type(image).__name__}")
-        plain = image.as_subclass(Tensor)
-        shown = self._corrupt(plain) if image.ndim == 4 else self._corrupt(plain[None])[0]
+        if isinstance(inpt, Image.Image):
+            return self._picture(inpt, params["seed"])
+        plain = inpt.as_subclass(Tensor)
+        if plain.ndim < 3:
+            raise UserError(
+                f"Corrupt takes the first tensor of a sample for its image, (..., C, H, W), not one of shape "
+                f"{tuple(plain.shape)}; put the image first, or make it a tv_tensors.Image"
+            )
+        shown = self._corrupt(plain.reshape(-1, *plain.shape[-3:]), params["seed"]).reshape(plain.shape)
         # torchvision's Image stays one; another subclass keeps its class as well
-        return shown if type(image) is Tensor else shown.as_subclass(type(image))
+        return shown if type(inpt) is Tensor else shown.as_subclass(type(inpt))
 
     def extra_repr(self) -> str:
         """What the transform prints as."""
-        return f"{self.name!r}, {self.severity}, profile={self.profile!r}, seed={self.seed}"
+        white = "" if self.white is None else f", white={self.white:g}"
+        return f"{self.name!r}, {self.severity}, profile={self.profile!r}, seed={self.seed}{white}"
 
-    def _corrupt(self, batch: Tensor) -> Tensor:
-        seed = int(torch.randint(2**63 - 1, ())) if self.seed is None else self.seed
+    def _picture(self, picture: Image.Image, seed: int) -> Image.Image:
+        bands = as_bytes(picture, self.white)
+        pixels = np.array(bands).reshape(bands.height, bands.width, -1)
+        channels = pixels.shape[2] - ("A" in bands.mode)
+        shown = self._corrupt(torch.from_numpy(pixels[..., :channels]).permute(2, 0, 1)[None], seed)[0]
+        pixels[..., :channels] = shown.permute(1, 2, 0).numpy()
+        return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+
+    def _corrupt(self, batch: Tensor, seed: int) -> Tensor:
+        side = SIDES["cifar"]
+        if not self._chosen and tuple(batch.shape[2:]) == (side, side):
+            warnings.warn(
+                f"Corrupt({self.name!r}) is shown images of {side} x {side} pixels without a profile: 'any-size' is "
+                "taken, whose strengths are those for photographs; profile='cifar' is CIFAR-10-C's",
+                stacklevel=2,
+            )
         return corrupt(batch, self.name, self.severity, profile=self.profile, seed=seed)
 
 
@@ -69,10 +122,8 @@ def contact_sheet(
     """
     from PIL import ImageDraw, ImageFont, ImageOps
 
-    from .api import SIDES
-
     side = SIDES.get(profile, 224)
-    square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
+    square = ImageOps.fit(as_bytes(image).convert("RGB"), (side, side), Image.Resampling.BICUBIC)
     size = max(10, tile // 9)
     font = ImageFont.load_default(size)
     left, top = int(max(map(font.getlength, NAMES))) + 12, 2 * size

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
-
 import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter
 
 from robustbench_ms.corruptions import SIDES, corrupt, corruption_of, keyed
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.defined import defocus, gaussian_blur, glass, motion
-from robustbench_ms.corruptions.defined import zoom as zooming
-from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
+from robustbench_ms.corruptions.table import PROFILES, SEVERITIES
 from tests.oracles.agreement import compare
 from tests.oracles.motion import magick_motion_blur, package_motion_blur
+from tests.oracles.reference import Variant
 
 SETTINGS = [(profile, severity) for profile in PROFILES for severity in SEVERITIES]
 SHAPES = [
@@ -42,8 +40,8 @@ def textured(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 
 def sigmas() -> list[float]:
     """Every sigma that blurs."""
-    found = {parameters("gaussian_blur", *setting) for setting in SETTINGS}
-    return sorted(found | {parameters("glass_blur", *setting)[0] for setting in SETTINGS})
+    found = {Variant("gaussian_blur", *setting).p for setting in SETTINGS}
+    return sorted(found | {Variant("glass_blur", *setting).p[0] for setting in SETTINGS})
 
 
 @pytest.mark.parametrize("sigma", sigmas())
@@ -139,7 +137,7 @@ def test_motion_compiled_is_the_definition(profile, severity):
         images = textured(shape)
         degrees = 90 * torch.rand(shape[0], dtype=torch.float64, generator=random) - 45
         lines = motion.taps(
-            degrees, *parameters("motion_blur", profile, severity), shape[2:] if package else None
+            degrees, *Variant("motion_blur", profile, severity).p, shape[2:] if package else None
         )
         ours = motion.move_compiled(images, lines, package=package)
         assert torch.equal(ours, motion.move_by_torch(images, lines, package=package)), shape
@@ -152,7 +150,7 @@ def test_motion_compiled_is_the_definition(profile, severity):
 @example(45.0, 5, True)
 def test_motion_at_any_angle(degrees, severity, package):
     """Against the oracle, at the angles where taps merge and on an image that the line leaves."""
-    radius, sigma = parameters("motion_blur", "any-size", severity)
+    radius, sigma = Variant("motion_blur", "any-size", severity).p
     images = torch.randint(
         0, 256, (1, 3, 24, 31), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
@@ -177,38 +175,6 @@ def test_motion_weights_are_all_there():
     assert float(motion.taps(degrees, 15, 8, (12, 12))[2].sum(1).max()) < 0.97
 
 
-# Zoom
-
-
-@pytest.mark.parametrize(("profile", "severity"), [s for s in SETTINGS if s[0] in ("any-size", "cifar")])
-def test_zoom_compiled_is_the_definition(profile, severity):
-    factors = parameters("zoom_blur", profile, severity)
-    for shape in SHAPES:
-        images = textured(shape)
-        assert torch.equal(zooming.zoom_compiled(images, factors), zooming.zoom_by_torch(images, factors)), (
-            shape
-        )
-
-
-def test_lines_are_scipys():
-    """Its positions, to the last bit, and its defect where rounding carries one beyond the last pixel."""
-    factors = {f for setting in SETTINGS for f in parameters("zoom_blur", *setting)} - {1.0}
-    random, lost = np.random.default_rng(0), set()
-    for size in [*range(1, 130), 136, 150, 160, 224, 299, 480, 640]:
-        x = random.uniform(1, 2, size)
-        for factor in factors:
-            crop = math.ceil(size / factor)
-            start = (size - crop) // 2
-            expected = zoom(x[start : start + crop], factor, order=1)[:size]
-            first, before, after = zooming.line(size, factor)
-            found = x[first] * before + x[np.minimum(first + 1, size - 1)] * after
-            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12, err_msg=f"{size} {factor}")
-            if (expected == 0).any():
-                lost.add(size)
-    assert {36, 160} < lost
-    assert not lost & {32, 64, 224, 299}
-
-
 # Defocus
 
 
@@ -222,7 +188,7 @@ def opencv_disk(radius, alias):
 
 @pytest.mark.parametrize(("profile", "severity"), SETTINGS)
 def test_the_disk_is_opencvs(profile, severity):
-    radius, alias = parameters("defocus_blur", profile, severity)
+    radius, alias = Variant("defocus_blur", profile, severity).p
     disk = opencv_disk(radius, alias)
     centre = len(disk) // 2
     expected = disk[centre:, centre:]
@@ -232,7 +198,7 @@ def test_the_disk_is_opencvs(profile, severity):
 @pytest.mark.parametrize(("profile", "severity"), SETTINGS)
 def test_the_plan_is_the_disk(profile, severity):
     """A single white pixel shows the whole filter, corrections at the grid's edge included."""
-    radius, alias = parameters("defocus_blur", profile, severity)
+    radius, alias = Variant("defocus_blur", profile, severity).p
     plan = defocus.plan(radius, alias)
     side = 2 * plan.reach + 1
     quadrant = np.zeros((plan.reach + 1,) * 2)
@@ -248,7 +214,7 @@ def test_the_plan_is_the_disk(profile, severity):
 
 @pytest.mark.parametrize(("profile", "severity"), SETTINGS)
 def test_defocus_compiled_is_the_definition(profile, severity):
-    plan = defocus.plan(*parameters("defocus_blur", profile, severity))
+    plan = defocus.plan(*Variant("defocus_blur", profile, severity).p)
     for shape in SHAPES:
         images = textured(shape)
         assert torch.equal(defocus.blur_compiled(images, plan), defocus.blur_by_torch(images, plan)), shape
@@ -263,7 +229,7 @@ def test_reflected_is_numpys(size, reach):
 @pytest.mark.parametrize(("profile", "severity"), SETTINGS)
 def test_white_is_clipped_or_falls_as_in_the_source(profile, severity):
     """The source truncates, so it matters whether its weights sum to a trifle more than one or less."""
-    weights = opencv_disk(*parameters("defocus_blur", profile, severity)).astype(np.float64)
+    weights = opencv_disk(*Variant("defocus_blur", profile, severity).p).astype(np.float64)
     side = SIDES.get(profile, 64)
     white = torch.full((1, 1, side, side), 255, dtype=torch.uint8)
     found = corrupt(white, "defocus_blur", severity, profile=profile)

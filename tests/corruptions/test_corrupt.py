@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 import robustbench_ms
@@ -176,6 +177,10 @@ GOOD = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
     [
         ({"images": GOOD.numpy()}, r"torch.uint8 tensor \(N, C, H, W\), not numpy.ndarray"),
         ({"images": None}, "not builtins.NoneType"),
+        (
+            {"images": Image.new("RGB", (9, 9))},
+            r"not PIL.Image.Image; rbms.Corrupt\(name, severity\) takes PIL",
+        ),
         ({"images": GOOD.float()}, r"not torch.float32; .*\* 255\)\.round\(\)"),
         ({"images": GOOD.int()}, "uint8 in 0..255, not torch.int32$"),
         ({"images": GOOD.bool()}, "not torch.bool"),
@@ -241,9 +246,9 @@ def test_names_come_without_torch():
     code = (
         "import sys, robustbench_ms.corruptions as c;"
         "assert len(c.COMMON) == 15 and len(c.NAMES) == 19 and len(c.PROFILES) == 5;"
-        "heavy = {'torch', 'numpy', 'numba', 'cv2', 'scipy'} & set(sys.modules);"
+        "heavy = {'torch', 'torchvision', 'PIL', 'numpy', 'numba', 'cv2', 'scipy'} & set(sys.modules);"
         "assert not heavy, heavy;"
-        "c.corrupt; assert 'torch' in sys.modules"
+        "c.corrupt; assert 'torch' in sys.modules and 'torchvision' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

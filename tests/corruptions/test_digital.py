@@ -18,14 +18,15 @@ from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.cpu import smoothing
 from robustbench_ms.corruptions.cpu.fields import narrow
 from robustbench_ms.corruptions.defined import contrast, elastic, hsv, jpeg, pixelate
-from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
+from robustbench_ms.corruptions.table import PROFILES, SEVERITIES
 from robustbench_ms.errors import UserError
+from tests.oracles.reference import Variant
 
 SHAPES = ((37, 53), (16, 48), (4, 9), (61, 5))
 
 
 def setting_of(name: str, profile: str, severity: int) -> Setting:
-    return Setting(profile, severity, parameters(name, profile, severity))
+    return Setting(profile, severity, Variant(name, profile, severity).p)
 
 
 def pictures(kind: str, count: int, channels: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -132,9 +133,7 @@ def pillow_pixelate(images: torch.Tensor, scale: float, back: Image.Resampling) 
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2)
 
 
-SCALES = sorted(
-    {parameters("pixelate", profile, severity) for profile in PROFILES for severity in SEVERITIES}
-)
+SCALES = sorted({Variant("pixelate", profile, severity).p for profile in PROFILES for severity in SEVERITIES})
 
 
 @settings(max_examples=60, deadline=None)

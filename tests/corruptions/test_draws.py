@@ -19,7 +19,7 @@ from robustbench_ms.corruptions import corrupt, corruption_of
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.defined.noise import shot_table
 from robustbench_ms.corruptions.keyed import keys, words
-from robustbench_ms.corruptions.table import NAMES, PROFILES, SEVERITIES, parameters
+from robustbench_ms.corruptions.table import NAMES, PROFILES, SEVERITIES
 from tests.oracles.agreement import TOSS
 from tests.oracles.photographs import crops, imagenet
 from tests.oracles.reference import SIZES, Variant, oracles, render, truncate
@@ -115,7 +115,7 @@ def test_draws_are_the_sources_on_imagenet(name, profile):
 
 
 STRENGTHS = sorted(
-    {parameters("shot_noise", profile, severity) for profile in PROFILES for severity in SEVERITIES}
+    {Variant("shot_noise", profile, severity).p for profile in PROFILES for severity in SEVERITIES}
 )
 
 
@@ -145,7 +145,7 @@ def test_the_table_of_shot_noise_is_poisson(photons):
 def test_shot_noise_of_every_level_is_poisson(photons):
     """From key to byte: chi-square of 16,384 draws at each level, and of their sum."""
     profile, severity = next(
-        (p, s) for p in PROFILES for s in SEVERITIES if parameters("shot_noise", p, s) == photons
+        (p, s) for p in PROFILES for s in SEVERITIES if Variant("shot_noise", p, s).p == photons
     )
     setting, shot = Setting(profile, severity, photons), corruption_of("shot_noise")
     levels = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1).expand(256, 1, 128, 128).contiguous()

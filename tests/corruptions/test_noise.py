@@ -9,8 +9,9 @@ from scipy.stats import binom, chisquare, norm
 
 from robustbench_ms.corruptions import corrupt
 from robustbench_ms.corruptions.defined.noise import shot_table
-from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
+from robustbench_ms.corruptions.table import PROFILES, SEVERITIES
 from robustbench_ms.errors import UserError
+from tests.oracles.reference import Variant
 
 LEVELS = (0, 1, 77, 128, 254, 255)
 
@@ -36,7 +37,7 @@ def judge(found: np.ndarray, cumulative: np.ndarray) -> float:
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_gaussian_noise_is_normal(level, severity):
-    sigma = 255 * parameters("gaussian_noise", "any-size", severity)
+    sigma = 255 * Variant("gaussian_noise", "any-size", severity).p
     below = norm.cdf((np.arange(1, 257) - level) / sigma)  # the bytes are cut off, not rounded
     below[255] = 1
     # 16-bit words reach 4.33 sigma; the share beyond is 1.5e-5 and lies in the last levels.
@@ -53,7 +54,7 @@ def test_speckle_noise_is_normal_times_the_value(level, severity):
     if level == 0:
         assert not found.any()
         return
-    sigma = level * parameters("speckle_noise", "any-size", severity)
+    sigma = level * Variant("speckle_noise", "any-size", severity).p
     below = norm.cdf((np.arange(1, 257) - level) / sigma)
     below[255] = 1
     below[np.arange(1, 257) > level + sigma * 4.33] = 1
@@ -63,7 +64,7 @@ def test_speckle_noise_is_normal_times_the_value(level, severity):
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_impulse_noise_is_half_white_and_half_black(severity):
-    amount = parameters("impulse_noise", "any-size", severity)
+    amount = Variant("impulse_noise", "any-size", severity).p
     found = drawn("impulse_noise", 128, severity)
     assert set(np.unique(found)) == {0, 128, 255}
     for byte in (0, 255):
@@ -86,7 +87,7 @@ def test_channels_and_pixels_are_drawn_apart(name):
 def test_shot_noise_keeps_black_and_its_greys():
     assert not drawn("shot_noise", 0, 5).any()
     for severity in SEVERITIES:
-        photons = parameters("shot_noise", "any-size", severity)
+        photons = Variant("shot_noise", "any-size", severity).p
         possible = (np.minimum(np.arange(photons + 1) / photons, 1) * 255).astype(int)
         assert set(np.unique(drawn("shot_noise", 200, severity))) <= set(possible)
 
@@ -95,7 +96,7 @@ def test_every_strength_has_a_table_that_fits_its_words():
     """Bins and threshold share the 32 bits of a word, and the place in the table has 16."""
     for profile in PROFILES:
         for severity in SEVERITIES:
-            bins, table = shot_table(parameters("shot_noise", profile, severity))
+            bins, table = shot_table(Variant("shot_noise", profile, severity).p)
             assert bins <= 256
             assert bins & (bins - 1) == 0
             assert table.shape == (256, bins)

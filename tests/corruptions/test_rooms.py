@@ -25,7 +25,7 @@ UNFUSED = {
 """What runs on CUDA as it is defined."""
 
 UPWARDS = (
-    ("table", "splitmix", "corruption"), ("cpu",), ("keyed",), ("defined",), ("cuda",),
+    ("table", "splitmix", "corruption", "pictures"), ("cpu",), ("keyed",), ("defined",), ("cuda",),
     ("dispatch",), ("api",), ("transform",),
 )  # fmt: skip
 """Rooms and modules from the ground up: each may import what stands before it, and its own room."""

@@ -21,15 +21,16 @@ from robustbench_ms.corruptions.cpu.fields import fill, narrow
 from robustbench_ms.corruptions.cpu.smoothing import grouped
 from robustbench_ms.corruptions.defined import fog, frost, snow, spatter
 from robustbench_ms.corruptions.defined.gaussian_blur import gaussian_weights
-from robustbench_ms.corruptions.table import PROFILES, SEVERITIES, parameters
+from robustbench_ms.corruptions.table import PROFILES, SEVERITIES
 from robustbench_ms.errors import BadFile
+from tests.oracles.reference import Variant
 
 MODULES = {"snow": snow, "frost": frost, "fog": fog, "spatter": spatter}
 SIDES = {"cifar": 32, "imagenet-64": 64, "imagenet": 224, "imagenet-299": 299}
 
 
 def setting_of(name: str, profile: str, severity: int) -> Setting:
-    return Setting(profile, severity, parameters(name, profile, severity))
+    return Setting(profile, severity, Variant(name, profile, severity).p)
 
 
 def photograph(count: int, channels: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -142,9 +143,7 @@ LOST = {1.25: 153, 1.75: 25, 2.25: 1060, 2.5: 156, 3: 85, 4.5: 572}
 
 
 @pytest.mark.parametrize("package", [True, False])
-@pytest.mark.parametrize(
-    "factor", sorted({parameters("snow", p, s)[2] for p in PROFILES for s in SEVERITIES})
-)
+@pytest.mark.parametrize("factor", sorted({Variant("snow", p, s).p[2] for p in PROFILES for s in SEVERITIES}))
 def test_flakes_are_enlarged_as_scipy_does(factor, package):
     """On one axis, over many sizes; at some SciPy loses the last value to rounding (`LOST`), and so do we."""
     lost = 0

@@ -15,11 +15,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from tests.oracles.photographs import cifar
 from tests.oracles.reference import oracles, render
 
-__all__ = ["cell_images", "cells"]
+__all__ = ["COMMON", "SEVERITIES", "cell_images", "cells"]
+
+COMMON = (
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
+    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+)  # fmt: skip
+"""In the order of ImageNet-C's paper (arXiv 1903.12261), which the draws are seeded by."""
+SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def cells(seeds: int) -> list[tuple[str, int, int]]:

@@ -12,26 +12,19 @@ the published code); the other profiles are hendrycks/robustness, ImageNet-C/cre
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["SIZES", "Oracle", "Variant", "oracles", "render", "truncate"]
+from tests.oracles.settings import SETTINGS
 
-_TOML = Path(__file__).parents[2] / "robustbench_ms" / "corruptions" / "severities.toml"
+__all__ = ["SIZES", "Oracle", "Variant", "oracles", "render", "truncate"]
 
 SIZES = {"imagenet": 224, "cifar": 32, "imagenet-64": 64, "imagenet-299": 299}
 """The side of the square images that the published code was written for."""
-
-
-@cache
-def _tables() -> dict[str, Any]:
-    return tomllib.loads(_TOML.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -49,8 +42,8 @@ class Variant:
 
     @property
     def p(self) -> Any:
-        """The parameters: a number or a list."""
-        return _tables()[self.name][self.profile][self.severity - 1]
+        """The parameters: a number or several."""
+        return SETTINGS[self.profile][self.name][self.severity - 1]
 
 
 @dataclass(frozen=True)

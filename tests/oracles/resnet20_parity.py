@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from robustbench_ms.corruptions.table import COMMON, PROTOCOL, SEVERITIES
-from tests.oracles.cifar_images import cell_images
+from robustbench_ms.corruptions.table import PROTOCOL
+from tests.oracles.cifar_images import COMMON, SEVERITIES, cell_images
 from tests.oracles.photographs import cifar
 from tests.oracles.reference import oracles
 

@@ -12,7 +12,7 @@ from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.defined.defocus import Plan, plan
 from robustbench_ms.corruptions.defined.gaussian_blur import EDGE
 from robustbench_ms.corruptions.defined.motion import lines
-from robustbench_ms.corruptions.defined.zoom import _lines, _share
+from robustbench_ms.corruptions.defined.zoom import _lines, _share, factors_of
 
 from .launch import BLOCK, code, launch
 from .tiles import programs, tile
@@ -218,7 +218,7 @@ def _positions(size: int, factors: tuple[float, ...], device: torch.device) -> l
 
 def zoom_blur(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     """`zoom.by_torch` on CUDA."""
-    factors = setting.parameters
+    factors = factors_of(*setting.parameters)
     count, channels, height, width = images.shape
     down, across = (_positions(size, factors, images.device) for size in (height, width))
     out = torch.empty_like(images)

@@ -2,7 +2,8 @@
 
 An enlargement is scipy.ndimage.zoom (order 1: corners stay corners) of the middle of the image, cut off at the
 right and the bottom. The published code trims both sides instead, which is the same at its sizes: the surplus
-is one pixel at most.
+is one pixel at most. A layer is round(ceil(side / factor) * factor) wide: where that ends in one half, the last bit
+of the factor decides, so the factors are `numpy.arange`'s floats and not their decimals.
 """
 
 from __future__ import annotations
@@ -21,9 +22,19 @@ from robustbench_ms.corruptions.cpu.lanes import LANES, add_mixed
 
 from .gaussian_blur import EDGE
 
-__all__ = ["ZOOM", "by_loops", "by_torch", "line"]
+__all__ = ["ZOOM", "by_loops", "by_torch", "factors_of", "line"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def factors_of(end: float, step: float) -> tuple[float, ...]:
+    """The floats of numpy.arange(1, end, step), by its formula: 1.2500000000000002 where a decimal would be 1.25.
+
+    Written out, because numpy's own loop may be compiled to round once where it should twice.
+    """
+    count = math.ceil((end - 1) / step)
+    delta = (1 + step) - 1
+    return tuple(1 + i * delta for i in range(count))
 
 
 def line(size: int, factor: float) -> tuple[Array, Array, Array]:
@@ -157,11 +168,11 @@ def _bands(
 
 def by_torch(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
     """The definition, for any device."""
-    return zoom_by_torch(images, setting.parameters)
+    return zoom_by_torch(images, factors_of(*setting.parameters))
 
 
 def by_loops(images: Tensor, _: Tensor | None, setting: Setting) -> Tensor:
-    return zoom_compiled(images, setting.parameters)
+    return zoom_compiled(images, factors_of(*setting.parameters))
 
 
 ZOOM = Corruption(by_torch, loops=by_loops)
