@@ -54,6 +54,8 @@ class Table:
     """Records that could not be summarised, and why."""
     metrics: tuple[Metric, ...] = ()
     """How each column is read."""
+    faultless: Mapping[str, str] = field(default_factory=dict)
+    """The model that `Row.by_chance` is of, for people, by column."""
     means: tuple[str, ...] = ()
     """What the columns over cells are means of, one sentence for each group of cells."""
 
@@ -137,6 +139,7 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
         protocol,
         tuple(left_out),
         metrics,
+        {c: str(getattr(terms.scorers[terms.quantity(c).of], "faultless", "")) for c in columns},
         _means(terms, columns),
     )
 
