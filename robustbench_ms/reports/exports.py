@@ -27,9 +27,8 @@ def suites_json(suites: Mapping[str, Sequence[Table]]) -> str:
 def to_csv(found: Sequence[Table]) -> str:
     """One line a card and table: fractions and their interval's ends, not rounded; `protocol` tells tables apart.
 
-    A calibration error's upper end may lie below it.
-
-    A line of headings comes first, and again only where the columns change.
+    A calibration error's upper end may lie below it. A line of headings comes first, and again only where the columns
+    change.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from robustbench_ms.reports.markdown import escape, grid
-from robustbench_ms.reports.tables import Table
+from robustbench_ms.reports.tables import Row, Table
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval
 from robustbench_ms.statistics.seeds import t_needed
@@ -57,10 +57,7 @@ def _cells(table: Table) -> list[list[str]]:
         if ranks:
             cells.append("" if row.ranks is None else "-".join(map(str, sorted(set(row.ranks)))))
         cells.append(escape(row.card) + ("*" if row.warnings else ""))
-        cells += [
-            _number(m, row.values[m.name], ends=row.seeds == 1 and m.name in row.by_chance)
-            for m in table.metrics
-        ]
+        cells += [_number(m, row.values[m.name], ends=_has_ends(row, m)) for m in table.metrics]
         body.append(cells + ([str(row.seeds)] if seeds else []))
     return [head + (["seeds"] if seeds else []), *body]
 
@@ -73,6 +70,11 @@ def _grid(table: Table) -> list[str]:
 def _heading(metric: Metric) -> str:
     arrow = "↑" if metric.better == "higher" else "↓"
     return f"{metric.label}{f', {metric.unit}' if metric.unit else ''} {arrow}"
+
+
+def _has_ends(row: Row, metric: Metric) -> bool:
+    """Whether a number's interval is told by its ends: that of one model's error, to which chance adds."""
+    return row.seeds == 1 and metric.name in row.by_chance
 
 
 def _number(metric: Metric, value: Interval, *, ends: bool) -> str:
@@ -102,11 +104,11 @@ def _footnotes(table: Table) -> list[str]:
         chance = sorted(row.by_chance[metric.name] for row in table.rows if metric.name in row.by_chance)
         if chance:
             ends = dict.fromkeys(f"{end * metric.scale:.{metric.digits}f}" for end in (chance[0], chance[-1]))
-            told = " to ".join(ends)
-            notes.append(
-                f"{metric.label}: a model that is as sure and calibrated shows {told} {metric.unit}".rstrip()
-                + " at this n; (low-high) is a 95 % interval of the model's own error and may end below the number."
-            )
+            told = f"{' to '.join(ends)} {metric.unit}".rstrip()
+            note = f"{metric.label}: {table.faultless[metric.name]} shows {told} at this n"
+            if any(_has_ends(row, metric) for row in table.rows):
+                note += "; (low-high) is a 95 % interval of the true error and may end below the number"
+            notes.append(f"{note}.")
     if any(row.ranks for row in table.rows):
         notes.append(
             f"ranks: the best and the worst that each model can have by {table.metrics[0].label}, as far as "

@@ -55,6 +55,8 @@ class Table:
     """Records that could not be summarised or are another's double, and why."""
     metrics: tuple[Metric, ...] = ()
     """How each column is read."""
+    faultless: Mapping[str, str] = field(default_factory=dict)
+    """The model that `Row.by_chance` is of, for people, by column."""
     means: tuple[str, ...] = ()
     """What the columns over cells are means of, one sentence for each group of cells."""
     apart: tuple[str, ...] = ()
@@ -138,6 +140,7 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
         protocol,
         (*left_out, *found.repeated),
         metrics,
+        {c: str(getattr(terms.scorers[terms.quantity(c).of], "faultless", "")) for c in columns},
         _means(terms, columns),
         found.apart,
     )

@@ -50,7 +50,7 @@ class Scorer(Protocol):
 
     @property
     def kept(self) -> Literal["bits", "scores", "replicates", "sums", "nothing"]:
-        """What a record keeps beside it. A scorer that keeps sums has the three functions of `OfSums`."""
+        """What a record keeps beside it. A scorer that keeps sums has what `OfSums` says."""
 
     @property
     def tested(self) -> bool:
@@ -80,6 +80,10 @@ class OfSums(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """Its metric's."""
+
+    @property
+    def faultless(self) -> str:
+        """The model without any such error, for people ("a model that is as sure and calibrated")."""
 
     def of_sums(self, sums: NDArray[np.float64]) -> Measured:
         """The value of a cell, of its sums, and its error where each sample stands alone."""
