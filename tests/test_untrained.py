@@ -187,8 +187,10 @@ def test_a_function_that_can_be_called_once_is_taken_as_it_is_and_that_is_said(p
 
     assert not model.card.untrained
     assert model.warnings == (
-        "nobody knows whether it is trained: it could not be built a second time and compared "
-        "(KeyError: 'a name\\nis taken')",
+        (
+            "nobody knows whether it is trained: it could not be built a second time and compared "
+            "(KeyError: 'a name\\nis taken')"
+        ),
     )
 
 
