@@ -72,7 +72,7 @@ class Card:
     input: Input = field(default_factory=Input)
     weights: tuple[Weights, ...] = ()
     untrained: bool = False
-    """Weights are random, on purpose or as was found when it was built: costs may be shown, accuracy is never ranked."""
+    """Weights are random, on purpose or as its building showed: costs may be shown, accuracy is never ranked."""
     precision: str = "fp32"
     memory_format: str = "contiguous"
     recipe: Mapping[str, Any] = field(default_factory=dict)
