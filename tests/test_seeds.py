@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from robustbench_ms.statistics.differences import paired
+from robustbench_ms.statistics.bounded import bounded, of_counts
 from robustbench_ms.statistics.seeds import SeedsAndImages, over_seeds, t_needed
 
 N = 597
@@ -22,7 +22,7 @@ def answers(models, random, spread):
 def parts(one, other):
     """What the seeds say and what the images say of two models' answers (seeds, N)."""
     seeds = over_seeds(one.mean(axis=1), other.mean(axis=1))
-    return seeds, paired(one.mean(axis=0) - other.mean(axis=0), answers=True)
+    return seeds, bounded(one.mean(axis=0) - other.mean(axis=0), -1.0, 1.0)
 
 
 @pytest.mark.parametrize(("several", "others"), [(2, 1), (3, 1), (1, 3), (2, 2), (3, 3)])
@@ -103,7 +103,7 @@ def test_both_answer_by_the_less_sure_of_them_at_every_tolerance():
 
 
 def test_more_images_settle_nothing_that_the_seeds_leave_open():
-    images = paired(np.repeat([1.0, 0.0, -1.0], [45, 520, 32]), answers=True)  # a loss of .022, p about .07
+    images = of_counts(45, 32, 597)  # a loss of .022, p about .07
     steady, wide = (
         over_seeds(np.array([0.02178, 0.02178 + s]) - s / 2, np.array([s, -s])) for s in (1e-5, 0.1)
     )
