@@ -94,7 +94,7 @@ def _interval(told: bytes, cells: int) -> tuple[float, float]:
         low, high = 0.0, 1.0
         if none >= level:
             return 0.0
-        while share(high) < level and seen * high < 1:
+        while share(high) < level and seen * high <= 1:
             low, high = high, 2 * high
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
