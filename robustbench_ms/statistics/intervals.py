@@ -37,7 +37,7 @@ class Interval(NamedTuple):
 
     @property
     def half_width(self) -> float:
-        """Half the interval's length, for "± x"; an asymmetric interval is shown by its longer half."""
+        """Half the interval's length, for "± x"; of an interval that holds the estimate the longer half."""
         return max(self.high - self.mean, self.mean - self.low)
 
 
