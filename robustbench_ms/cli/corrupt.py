@@ -99,18 +99,16 @@ def _open(path: Path, white: float | None) -> Any:
         raise BadFile(f"{path} is no picture that Pillow reads") from error
     except OSError as error:
         raise BadFile(f"{path}: {error.strerror or error}") from error
-    except (
-        Exception
-    ) as error:  # a damaged file raises half a dozen kinds, and one that is far too large its own
+    except Exception as error:  # a damaged file raises half a dozen kinds, a huge one its own
         raise BadFile(f"{path} cannot be read: {error}") from error
     try:
         shown = as_bytes(turned, white, option="--white ")
     except UserError as error:
         raise BadFile(f"{path}: {error}") from error
-    bands: Any = turned.getextrema()
-    if deep and turned.mode.startswith("RGB") and max(high for _, high in bands[:3]) < 16:
+    bands: Any = shown.convert("RGB").getextrema()
+    if deep and not turned.mode.startswith("I") and max(high for _, high in bands) < 16:
         raise BadFile(
-            f"{path}: its values end below 4,096: 12 bits in 16? Pillow reads the upper 8 of colours alone; "
+            f"{path}: its values end below 4,096: 12 bits in 16? Pillow reads the upper 8 alone; "
             "spread them over 0..65535 first"
         )
     return shown

@@ -84,7 +84,8 @@ class Corrupt(v2.Transform):  # type: ignore[misc]
                 f"Corrupt takes the first tensor of a sample for its image, (..., C, H, W), not one of shape "
                 f"{tuple(plain.shape)}; put the image first, or make it a tv_tensors.Image"
             )
-        shown = self._corrupt(plain.reshape(-1, *plain.shape[-3:]), params["seed"]).reshape(plain.shape)
+        batch = plain[None] if plain.ndim == 3 else plain.flatten(0, -4)
+        shown = self._corrupt(batch, params["seed"]).reshape(plain.shape)
         # torchvision's Image stays one; another subclass keeps its class as well
         return shown if type(inpt) is Tensor else shown.as_subclass(type(inpt))
 

@@ -148,14 +148,15 @@ def test_motion_compiled_is_the_definition(profile, severity):
 @example(0.0, 1, True)
 @example(-45.0, 5, False)
 @example(45.0, 5, True)
+@example(1.75, 1, True)  # at the right edge, where pixels repeat, float32 decides for many values
 def test_motion_at_any_angle(degrees, severity, package):
-    """Against the oracle, at the angles where taps merge and on an image that the line leaves."""
+    """Against the oracle, at the angles where taps merge and on an image that the line leaves upwards."""
     radius, sigma = Variant("motion_blur", "any-size", severity).p
     images = torch.randint(
-        0, 256, (1, 3, 24, 31), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+        0, 256, (1, 3, 24, 200), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
     lines = motion.taps(
-        torch.tensor([degrees], dtype=torch.float64), radius, sigma, (24, 31) if package else None
+        torch.tensor([degrees], dtype=torch.float64), radius, sigma, (24, 200) if package else None
     )
     ours = motion.move_compiled(images, lines, package=package)[0].permute(1, 2, 0).numpy()
     source = package_motion_blur if package else magick_motion_blur

@@ -127,6 +127,7 @@ def test_wrong_arguments_are_said_when_it_is_made(change, kind, message):
         ({"mask": MASK, "label": 3}, "given: Mask, int"),
         ((torch.tensor(7), TENSOR), r"not one of shape \(\); put the image first"),
         (TENSOR / 255, "torch.float32"),
+        (TENSOR[:, :0], "no pixels"),
         (TENSOR.permute(1, 2, 0), "look like"),
     ],
 )
