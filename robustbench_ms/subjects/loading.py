@@ -103,13 +103,8 @@ def blame(card: Card) -> Iterator[None]:
 
 def _built(card: Card, classes: int) -> tuple[Any, Card, tuple[str, ...]]:
     """What a card's target makes under seed 0, the card completed, and what there is to say of it."""
-    try:
-        with lost_devices(), seeded(0):
-            module, known = build_module(card, classes)
-    except (UserError, DeviceLost):
-        raise
-    except Exception as error:
-        raise UserError(f"{card.build} raises {type(error).__name__}: {error}".splitlines()[0]) from error
+    with lost_devices(), seeded(0):
+        module, known = build_module(card, classes)
     if not isinstance(module, nn.Module):
         return module, known, ()
     refuse_lazy(module)
@@ -121,7 +116,21 @@ def _built(card: Card, classes: int) -> tuple[Any, Card, tuple[str, ...]]:
 
 
 def build_module(card: Card, classes: int) -> tuple[Any, Card]:
-    """What a card's build target makes, without weights, and the card with its input completed."""
+    """What a card's build target makes, without weights, and the card with its input completed.
+
+    UserError for whatever it raises.
+    """
+    try:
+        return _build(card, classes)
+    except (UserError, DeviceLost):
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        given = f" with the card's args {dict(card.args)}" if card.args else ""
+        raise UserError(f"{card.build} could not be called{given} ({told})") from error
+
+
+def _build(card: Card, classes: int) -> tuple[Any, Card]:
     build = card.build
     if isinstance(build, nn.Module):
         return build, _completed(card, build)
@@ -132,14 +141,7 @@ def build_module(card: Card, classes: int) -> tuple[Any, Card]:
         inspect.signature(function).bind(**card.args)
     except TypeError as error:
         raise UserError(f"{build} cannot be called with the card's args: {error}") from error
-    try:
-        made = function(**card.args)
-    except (UserError, DeviceLost):
-        raise
-    except Exception as error:
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        given = f" with the card's args {card.args}" if card.args else ""
-        raise UserError(f"{build} could not be called{given} ({told})") from error
+    made = function(**card.args)
     if not callable(made):
         raise UserError(f"{build} returned {type(made).__name__}, which cannot be called")
     return made, _completed(card, made)
