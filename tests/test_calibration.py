@@ -272,7 +272,14 @@ def test_tables_show_both_ends_and_what_a_calibrated_model_shows(record, tmp_pat
 
 
 def test_seeds_have_the_interval_of_their_spread_and_the_same_footnote(record):
-    seeds = [dataclasses.replace(record, card={**record.card, "name": f"net@{i}"}) for i in range(2)]
+    seeds = [
+        dataclasses.replace(
+            record,
+            card={**record.card, "name": f"net@{i}"},
+            subject={**record.subject, "digest": str(i) * 16},
+        )
+        for i in range(2)
+    ]
 
     text = to_markdown(tables(seeds))
 
@@ -315,9 +322,8 @@ def test_a_reproduced_error_is_held_to_its_own_standard_error(record):
     value = cell.values["ece"]
     for by, state in ((0, "equal"), (1.9, "within interval"), (2.1, "outside")):
         moved = {**cell.values, "ece": {**value, "mean": value["mean"] + by * value["stderr"]}}
-        now = dataclasses.replace(
-            record, measurements=(dataclasses.replace(cell, values=moved), *record.measurements[1:])
-        )
+        cells = (dataclasses.replace(cell, values=moved), *record.measurements[1:])
+        now = dataclasses.replace(record, measurements=cells, path=None)  # whose arrays say nothing of it
         numbers = compare_records(record, now).numbers
         assert [one.state for one in numbers if (one.where, one.metric) == ("clean", "ece")] == [state]
 

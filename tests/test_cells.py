@@ -110,7 +110,7 @@ def test_what_a_cell_is_of_is_known_without_its_arrays(tmp_path):
     path = tmp_path / "p-s.npz"
 
     assert cell_facts(path) == CellFacts(
-        "p", "s", {"task": "classification", "n": 40, "sizes": [1, 2]}, "ab" * 32, 40
+        "p", "s", {"task": "classification", "n": 40, "sizes": [1, 2]}, "ab" * 32, None, 40
     )
     path.write_bytes(path.read_bytes()[:100])
     assert cell_facts(path) is None

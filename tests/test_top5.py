@@ -49,7 +49,6 @@ def test_two_records_are_compared_on_the_same_images(two):
 
     loss = pair.loss(pair.quantity("top5_accuracy", ["clean"]))
 
-    assert loss.paired
     assert loss.changed == (bits[0] != bits[1]).sum() > 0
     assert loss.difference.mean == pytest.approx(bits[0].mean() - bits[1].mean())
     (verdict,) = judge(two[1], two[0], [parse_rule("top5_accuracy[corruption=contrast]=5pp")]).verdicts
@@ -66,9 +65,9 @@ def test_bits_that_are_not_those_of_its_answers_are_found(two, tmp_path):
 
     (found,) = check([path])
 
-    assert len(found.faults) == 2  # the mean, and its standard error
+    assert len(found.faults) == 1
     assert found.faults[0].startswith(f"{path}: {KEYS[1]}: top5_accuracy is ")
-    with pytest.raises(BadFile, match="are not those of its answers"):
+    with pytest.raises(BadFile, match="and its bits say"):
         Side.of(read_record(path))
 
 

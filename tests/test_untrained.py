@@ -207,7 +207,10 @@ def test_a_function_that_makes_another_thing_at_its_second_call_is_one_too(place
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (fakes.breaks, "model breaks: tests.fakes:breaks could not be called (RuntimeError: the constructor fails)"),
+        (
+            fakes.breaks,
+            "model breaks: tests.fakes:breaks could not be called (RuntimeError: the constructor fails)",
+        ),
         (lazy, "model lazy: its 1.weight has no values before its first sample"),
         (lazy_norm, "model lazy_norm: its 0.running_mean has no values before its first sample"),
     ],

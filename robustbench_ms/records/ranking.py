@@ -29,10 +29,10 @@ def ranges(models: Sequence[Sequence[Record]], metric: str) -> list[tuple[int, i
     quantity = terms.quantity(metric)
     if any(side.cells[key].n < 2 for row in sides for side in row for key in quantity.cells):
         return None
-    if any(len(row) < 2 for row in sides) and (
-        quantity.of in terms.untested
-        or any(Comparison(one, one).unkept(quantity) for row in sides for one in row)
-    ):
+    if quantity.of in terms.untested:
+        if any(len(row) < 2 for row in sides):
+            return None
+    elif any(Comparison(one, one).unkept(quantity) for row in sides for one in row):
         return None
     means = [np.array([quantity.row.sign * side.value(quantity) for side in row]) for row in sides]
     kept = [[side.goodness(quantity) for side in row] for row in sides]

@@ -111,7 +111,7 @@ def _built(card: Card, classes: int) -> tuple[Any, Card, tuple[str, ...]]:
     given = isinstance(card.build, nn.Module) or str(card.build).startswith(("timm:", "torchvision:"))
     if given or card.weights or card.untrained:
         return module, known, ()
-    untrained, told = doubt(module, lambda: build_module(card, classes)[0])
+    untrained, told = doubt(module, lambda: _build(card, classes)[0])
     return module, replace(known, untrained=untrained), () if told is None else (told,)
 
 

@@ -8,7 +8,7 @@ from robustbench_ms.tasks.classification.rows import ROWS as OURS
 ROWS = Rows(
     measured=(
         *OURS.measured.values(),
-        Metric("doubt", "doubt", "", "lower", 4, "1 - mean confidence", low=0, high=1),
+        Metric("doubt", "doubt", "", "lower", 4, "1 - mean confidence", low=0, high=2),
         Metric("odds", "odds", "", "higher", 3, "right answers to wrong ones", low=0),
     ),
     summaries=(
