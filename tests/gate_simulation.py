@@ -21,7 +21,7 @@ from tests.simulated import KEYS, bits, record
 
 PAGE = Path(__file__).parent.parent / "results" / "gate-simulation.md"
 ALPHA = 0.05
-PAIRS, CHECKED = 400, 2
+PAIRS, CHECKED = 200, 2
 """Pairs of models a row, and how many of them a test simulates again."""
 TIMES = (0.0, 0.5, 1.0, 2.0)
 """True losses, in tolerances."""

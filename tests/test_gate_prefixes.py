@@ -28,7 +28,7 @@ def test_a_cell_that_lost_all_is_found_though_the_mean_hardly_moved():
     assert verdict(record(lost), record(CORRECT), "mean_corruption_accuracy=2pp").state == "pass"
     assert (found.state, found.cell, found.failed) == ("fail", KEYS[FOG], (KEYS[FOG],))
     assert found.loss == pytest.approx(150 / 597)
-    assert "1 of 76 cells lose more" in found.reason
+    assert "; 1 of 76 cells fail" in found.reason
     assert found.interval.low > 0.1
 
 
@@ -54,7 +54,7 @@ def test_it_passes_where_every_cells_upper_bound_is_within():
     assert "none of 76 cells loses more than" in found.reason
     close = verdict(record(with_loss(CORRECT, KEYS[FOG], 55)), record(CORRECT), EVERY)
     assert close.state == "unsure"
-    assert "1 of 76 cells may lose more than is tolerated" in close.reason
+    assert "1 of 76 cells are unsure; in " in close.reason
 
 
 @pytest.mark.parametrize(("who", "state"), [("candidate", "fail"), ("reference", "missing")])
@@ -101,6 +101,7 @@ def test_floors_of_means_over_cells_and_of_scores_and_of_any_cell():
     assert verdict(one, one, "floor:any:accuracy=60pp").state == "pass"
     worst = verdict(record(with_loss(CORRECT, KEYS[FOG], 300)), one, "floor:any:accuracy=60pp")
     assert (worst.state, worst.cell) == ("fail", KEYS[FOG])
+    assert "short of the 60.00 % asked for; 1 of 76 cells fail" in worst.reason
     assert verdict(one, one, "floor:relative_drop=20pp").state == "missing"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 from robustbench_ms.errors import Incomparable
@@ -65,7 +66,7 @@ class OneLoss:
             difference.method, difference.n, self.changed, difference.detectable(level, margin),
         )  # fmt: skip
         if rejected:
-            return replace(verdict, state="fail", reason=self._lost(interval.low))
+            return replace(verdict, state="fail", reason=self.lost(interval.low))
         if self.same and difference.mean <= margin:
             return replace(verdict, reason="the same network gives the same raw answers")
         if difference.p_below(margin) <= alpha:
@@ -82,14 +83,15 @@ class OneLoss:
             else f"{difference.n:,} samples show what lies {amount(row, verdict.detectable)} beyond that, four times "
             "in five"
         )
-        reason = f"{self._between(interval)}; {shown}; {settle}"
+        reason = f"{self.between(interval)}; {shown}; {settle}"
         return replace(verdict, state="unsure", reason=reason, needed=needed)
 
-    def _lost(self, least: float) -> str:
+    def lost(self, least: float) -> str:
+        """What a failed rule says, without its cell."""
         row = self.rule.row
         if self.reference is None:
             return (
-                f"it has {row.show(self.candidate)}, at least {amount(row, least)} short of the {self._asked}"
+                f"it has {row.show(self.candidate)}, at least {amount(row, least)} short of the {self.asked}"
             )
         lost = self.difference.mean
         return f"it loses {amount(row, lost)}, at least {amount(row, least)}, and {tolerated(self.rule, self.margin)}"
@@ -97,7 +99,7 @@ class OneLoss:
     def _kept(self, most: float) -> str:
         row, found = self.rule.row, self.difference
         told = (
-            f"it has {row.show(self.candidate)}, at least {amount(row, -most)} better than the {self._asked}"
+            f"it has {row.show(self.candidate)}, at least {amount(row, -most)} better than the {self.asked}"
             if self.reference is None
             else f"it loses at most {amount(row, most)}, and {tolerated(self.rule, self.margin)}"
         )
@@ -109,18 +111,20 @@ class OneLoss:
             )
         return f"{told}, if no image loses more than {amount(row, found.high)}"
 
-    def _between(self, interval: Interval) -> str:
+    def between(self, interval: Interval) -> str:
+        """What an unsure one says."""
         low, high = (amount(self.rule.row, value) for value in (interval.low, interval.high))
         if self.reference is None:
             row = self.rule.row
             low, high = (
                 row.show(self.candidate - row.sign * (end - interval.mean)) for end in interval[:0:-1]
             )
-            return f"its value lies between {low} and {high}, with {self._asked}"
+            return f"its value lies between {low} and {high}, with {self.asked}"
         return f"the loss lies between {low} and {high}, and {tolerated(self.rule, self.margin)}"
 
     @property
-    def _asked(self) -> str:
+    def asked(self) -> str:
+        """What a floor asks for."""
         return f"{self.rule.row.show(self.rule.tolerance)} asked for"
 
 
@@ -135,11 +139,16 @@ class AnyLoss:
     @property
     def p_fail(self) -> float:
         """Of all cells together, by Bonferroni: each rule is one to Holm."""
-        return min(1.0, len(self.cells) * min(cell.p_fail for _, cell in self.cells))
+        return min(1.0, len(self.cells) * min(self._ps))
+
+    @cached_property
+    def _ps(self) -> list[float]:
+        """Of each cell; one that loses no more than is tolerated is not asked, as it can fail nothing."""
+        return [cell.p_fail if cell.difference.mean > cell.margin else 1.0 for _, cell in self.cells]
 
     def decide(self, alpha: float, level: float, rejected: bool) -> Verdict:
         each = level / len(self.cells)
-        ps = [cell.p_fail for _, cell in self.cells]
+        ps = self._ps
         order = sorted(range(len(ps)), key=lambda i: (ps[i], -self.cells[i][1].difference.mean))
         key, worst = self.cells[order[0]]
         most = self._most(alpha)
@@ -152,21 +161,23 @@ class AnyLoss:
             cell=key, failed=failed,
         )  # fmt: skip
         whole = f"of {len(self.cells)} cells"
-        allowed = tolerated(self.rule, worst.margin)
         if rejected:
-            one = f"{key} loses {amount(row, difference.mean)}, at least {amount(row, interval.low)}"
-            reason = f"{one}, and {allowed}; {len(failed)} {whole} lose more"
+            reason = f"in {key} {worst.lost(interval.low)}; {len(failed)} {whole} fail"
             return replace(verdict, state="fail", reason=reason)
         if self.same and difference.mean <= worst.margin:
             return replace(verdict, reason="the same network gives the same raw answers")
-        beyond = sum(cell.difference.p_below(cell.margin) > alpha for _, cell in self.cells)
-        if not beyond:
-            return replace(verdict, reason=f"none {whole} loses more than {amount(row, most)}, and {allowed}")
-        reason = (
-            f"{beyond} {whole} may lose more than is tolerated, {key} between {amount(row, interval.low)} and "
-            f"{amount(row, difference.upper(alpha))}, and {allowed}"
+        beyond = sum(
+            most > cell.margin and cell.difference.p_below(cell.margin) > alpha for _, cell in self.cells
         )
-        return replace(verdict, state="unsure", reason=reason)
+        if not beyond:
+            told = (
+                f"all {whole} are at least {amount(row, -most)} better than the {worst.asked}"
+                if self.rule.floor
+                else f"none {whole} loses more than {amount(row, most)}, and {tolerated(self.rule, worst.margin)}"
+            )
+            return replace(verdict, reason=told)
+        between = worst.between(interval._replace(high=difference.upper(alpha)))
+        return replace(verdict, state="unsure", reason=f"{beyond} {whole} are unsure; in {key} {between}")
 
     def _most(self, alpha: float) -> float:
         """The largest of the cells' upper bounds; a cell whose bound is below the largest so far need not find it."""
