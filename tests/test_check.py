@@ -15,6 +15,7 @@ from robustbench_ms.evaluation.cells import FinishedCell, read_cell, save_cell
 from robustbench_ms.evaluation.checking import check
 from robustbench_ms.records.canonical import content_digest
 from robustbench_ms.records.record import read_record, write_record
+from robustbench_ms.records.summary import summarise
 from robustbench_ms.subjects.identity import digest
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.scores import mean_with_stderr
@@ -107,15 +108,26 @@ def test_samples_that_stand_or_fall_together_are_kept_and_count_in_the_errors(
     assert stderr != pytest.approx(mean_with_stderr(bits)[1])
 
 
-def test_a_record_of_format_1_carries_no_digest_and_is_well(rbms):
-    path = KEPT / "format-1.json"
-    found = rbms("check", path)
+@pytest.mark.parametrize(
+    ("name", "cells", "clean", "corrupted"),
+    [
+        ("format-1", 96, 50, 0.859467),
+        ("format-1-cbam", 96, 590, 0.819654),
+        ("format-1-cifar10-c", 76, 9173, 0.686432),
+    ],
+)
+def test_a_record_of_format_1_carries_no_digest_and_is_well(rbms, name, cells, clean, corrupted):
+    path = KEPT / f"{name}.json"
+    found, record = rbms("check", path), read_record(path)
+    told = summarise(record, ("clean_accuracy", "mean_corruption_accuracy"))
 
     assert found.code == 0
     assert found.out.splitlines() == [
         f"{path}: carries no digest, as a record of format 1: damage that no value shows is not found",
-        f"{path}: 96 cells, all well",
+        f"{path}: {cells} cells, all well",
     ]
+    assert round(told["clean_accuracy"].mean * record.measurements[0].n) == clean
+    assert told["mean_corruption_accuracy"].mean == pytest.approx(corrupted, abs=5e-6)
 
 
 def test_a_damaged_record_is_one_sentence_and_exit_1(record, rbms):
