@@ -122,14 +122,16 @@ def pairs():
     ]
 
 
+def cells(row, draws):
+    """A line of a table."""
+    told = (f"{100 * share:.1f} %" for share in shares(row, draws))
+    return [row.about, f"{row.n:,}", f"{row.loss:.5f}", *told]
+
+
 def table(rows, draws=DRAWS):
     """A line each."""
     head = ["losses", "images", "true loss", "passes", "fails", "passes Student's t"]
-    lines = []
-    for row in rows:
-        told = (f"{100 * share:.1f} %" for share in shares(row, draws))
-        lines.append([row.about, f"{row.n:,}", f"{row.loss:.5f}", *told])
-    return "\n".join(grid([head, *lines], left={0}))
+    return "\n".join(grid([head, *(cells(row, draws) for row in rows)], left={0}))
 
 
 def tolerated(n, cells=96, changed=0.1, draws=1000):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests import gate_simulation
+from robustbench_ms.gating.limits import TOLERATED
+from tests import few_images, gate_simulation
 from tests.gate_simulation import ALPHA, PAIRS, SETTINGS, TIMES, tally
 from tests.simulated import KEYS, bits
 
@@ -18,11 +19,18 @@ QUICK = SETTINGS[0]
 def shares(page):
     """{(setting, times): five shares} of the page's tables."""
     found = {}
-    for setting, part in zip(SETTINGS, page.split("## ")[1:], strict=True):
+    for setting, part in zip(SETTINGS, page.split("## ")[1 : 1 + len(SETTINGS)], strict=True):
         rows = [line for line in part.splitlines() if re.match(r"\| [0m2]", line)]
         for times, line in zip(TIMES, rows, strict=True):
             found[setting, times] = [float(x) / 100 for x in re.findall(r"([\d.]+) %", line)]
     return found
+
+
+def rows_of(page):
+    """The cells of all lines of the page's tables."""
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +39,32 @@ def page():
 
 
 def test_the_pages_numbers_are_those_of_this_code(page):
-    """Five pairs a row are simulated again, of the smaller settings."""
+    """Two pairs a row are simulated again, of the smaller settings, and two rows of losses on few images."""
     for setting in SETTINGS[:2]:
         assert gate_simulation.checks(setting) in page.splitlines()
+    for row in (few_images.FEW[2], few_images.OUTLYING[0]):
+        assert few_images.cells(row, few_images.DRAWS) in rows_of(page)
+    for n, tolerance in list(TOLERATED.items())[:2]:
+        bound = few_images.tolerated(n)
+        assert [f"{n:,}", f"{100 * bound:.2f} pp", f"{100 * tolerance:g} pp"] in rows_of(page)
+        assert bound <= tolerance
+
+
+def test_losses_of_exactly_the_tolerance_pass_and_fail_no_more_often_than_they_may(page):
+    """By the bound, two standard errors above 5 % at most; by Student's t, many. What cannot be seen is told."""
+    rows = [row for row in rows_of(page) if len(row) == 6 and row[3].endswith("%") and row[1] != "images"]
+    rows = [row for row in rows if row[1].replace(",", "").isdigit()]
+    told = {row[0]: [float(x.removesuffix(" %")) / 100 for x in row[3:]] for row in rows if "nats" in row[0]}
+    rows = [row for row in rows if "nats" not in row[0]]
+
+    assert len(rows) == len(few_images.FEW) + len(few_images.CELLS) + len(few_images.CLEAN) + 10
+    for about, _, _, *shares_of in rows:
+        passes, fails, _ = (float(share.removesuffix(" %")) / 100 for share in shares_of)
+        draws = few_images.DRAWS if re.match(r"\d|clean", about) else few_images.DRAWS // 4
+        most = ALPHA + 2 * (ALPHA * (1 - ALPHA) / draws) ** 0.5
+        assert max(passes, fails) <= most, about
+    assert max(float(row[5].removesuffix(" %")) for row in rows) > 30
+    assert told["1 image of 10 nats"][0] > 0.2
 
 
 @pytest.mark.slow
