@@ -52,6 +52,7 @@ def test_the_scenes_never_change(split):
     assert (index.open("stored").images, index.asked) == DIGESTS[split]
     assert len(index.ids) == {"test": 300, "train": 1000, "further": 200}[split]
     assert isinstance(index.layout, RaggedImages)
+    assert index.names == NAMES
 
 
 def test_each_is_keyed_by_its_id_whatever_is_made_before():
@@ -175,6 +176,7 @@ def test_all_classes_and_grounds_are_met():
         counts = np.bincount(np.concatenate([one.labels for one in data._scenes]), minlength=10)
         assert counts.min() > 0.5 * counts.mean()
         assert {one.ground for one in data._scenes} == set(GROUNDS[split])
+    assert data.facts.names == NAMES == tuple("0123456789")
     assert len(NAMES) == DATASETS["quick-scenes"].classes == data.facts.classes
 
 

@@ -191,7 +191,7 @@ class Scenes:
         self.images = array_digest(np.stack([one.image for one in self._scenes]))
         digest = hashlib.sha256(f"{self.images} {self.asked}".encode()).hexdigest()
         layout = RaggedImages(3, np.full((n, 2), SIDE))
-        self.facts = DataFacts(n, digest, ids, None, len(NAMES), corrupted=False, layout=layout)
+        self.facts = DataFacts(n, digest, ids, None, len(NAMES), corrupted=False, layout=layout, names=NAMES)
 
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
         """Rows in their order, as many as hold `size` numbers."""
@@ -247,4 +247,4 @@ def index_scenes(source: Source, places: Places, condition: Condition) -> Index:
     check_digest(data.images, source.sha256.get("images"), "quick-scenes: images")
     check_digest(data.asked, source.sha256.get("labels"), "quick-scenes: labels")
     facts = data.facts
-    return Index(facts.ids, facts.layout, facts.classes, data.asked, lambda _: data)
+    return Index(facts.ids, facts.layout, facts.classes, data.asked, lambda _: data, names=NAMES)
