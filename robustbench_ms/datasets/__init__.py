@@ -22,6 +22,8 @@ class DatasetInfo:
     """It brings its corrupted samples; nothing is corrupted in memory."""
     normaliser: str | None = None
     """Whose errors on it normalise mCE: "alexnet" of alexnet.toml; None where nobody's are known."""
+    gives: tuple[str, ...] = ("label",)
+    """What it can say of a sample, and first what a training of it learns: "label", "boxes", "masks", "map"."""
     options: tuple[str, ...] = ()
     """Further keys that a suite may give it."""
 
@@ -39,6 +41,13 @@ DATASETS: dict[str, DatasetInfo] = {
         "scikit-learn's handwritten digits as 32 x 32 RGB, embedded",
         classes=10,
         sizes=(597, 1200),
+    ),
+    "quick-scenes": DatasetInfo(
+        f"{_HERE}.scenes:index_scenes",
+        "one to five digits on photographs of scikit-image, 128 x 128 RGB, made here",
+        classes=10,
+        sizes=(300, 1000),
+        gives=("boxes", "masks", "map"),
     ),
     "cifar10": DatasetInfo(f"{_HERE}.cifar:index_cifar", "CIFAR-10", classes=10, sizes=_CIFAR),
     "cifar100": DatasetInfo(f"{_HERE}.cifar:index_cifar", "CIFAR-100", classes=100, sizes=_CIFAR),
