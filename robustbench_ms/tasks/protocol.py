@@ -43,6 +43,14 @@ class Asked(Protocol):
         """What answers: mostly a torch module."""
 
     @property
+    def classes(self) -> int:
+        """Of the data that it is asked about."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What these are called; () where they have no names."""
+
+    @property
     def calibration(self) -> Mapping[str, Any]:
         """What `Task.calibrate` found; {} for most tasks."""
 
