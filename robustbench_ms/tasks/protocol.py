@@ -29,6 +29,8 @@ class Geometry:
     resized: tuple[int, int]
     offset: tuple[int, int]
     """Where the resized canvas begins in what is shown, in its pixels; negative where it was cropped."""
+    scale: float | None = None
+    """By which both sides grew, before they were rounded to pixels; None where each side has a scale of its own."""
 
 
 class Asked(Protocol):

@@ -203,8 +203,8 @@ def _native(boxes: Tensor, geometry: Geometry) -> Tensor:
         return boxes
     (height, width), (tall, wide), (top, left) = geometry.canvas, geometry.resized, geometry.offset
     offset = torch.tensor([left, top, left, top], dtype=boxes.dtype, device=boxes.device)
-    scale = torch.tensor([width / wide, height / tall] * 2, dtype=boxes.dtype, device=boxes.device)
-    return (boxes - offset) * scale
+    down, across = (geometry.scale,) * 2 if geometry.scale else (tall / height, wide / width)
+    return (boxes - offset) / torch.tensor([across, down] * 2, dtype=boxes.dtype, device=boxes.device)
 
 
 def _binary(masks: Tensor) -> Tensor:
