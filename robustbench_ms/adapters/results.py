@@ -124,7 +124,7 @@ def _number(value: Any) -> bool:
 
 
 def _masks(rles: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Tensor:
-    """bool (m, H, W) of COCO's compressed run lengths."""
+    """Bool (m, H, W) of COCO's compressed run lengths."""
     from hotcoco import mask
 
     for rle in rles:

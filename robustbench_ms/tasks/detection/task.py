@@ -108,7 +108,7 @@ class Detection:
         return row
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
-        """height and width (n,); detections: box float32 (m, 4), score float32, label uint16, and rle of masks."""
+        """Height and width (n,); detections: box float32 (m, 4), score float32, label uint16, and rle of masks."""
         rows = answers.raw
         assert isinstance(rows, list)
         columns: dict[str, NDArray[Any]] = {
@@ -122,7 +122,7 @@ class Detection:
         return Outcomes(_sizes(batch), {"detections": Items(owner, columns)})
 
     def truth(self, batch: Batch) -> Outcomes:
-        """height and width (n,); truths: box, label, crowd, ignore and area as annotated, and rle of masks."""
+        """Height and width (n,); truths: box, label, crowd, ignore and area as annotated, and rle of masks."""
         kinds = {"box": ("boxes", np.float32), "label": ("labels", np.uint16), "crowd": ("crowd", np.bool_),
                  "ignore": ("ignore", np.bool_), "area": ("area", np.float64)}  # fmt: skip
         columns: dict[str, NDArray[Any]] = {
@@ -208,7 +208,7 @@ def _native(boxes: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _binary(masks: Tensor) -> Tensor:
-    """bool (m, H, W) of masks that are that, or probabilities (m, 1, H, W) as torchvision has them."""
+    """Bool (m, H, W) of masks that are that, or probabilities (m, 1, H, W) as torchvision has them."""
     if masks.ndim == 4:
         masks = masks[:, 0]
     return masks if masks.dtype == torch.bool else masks >= MASK
