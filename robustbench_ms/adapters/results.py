@@ -18,17 +18,13 @@ from torch import Tensor
 from robustbench_ms.adapters import Adapted
 from robustbench_ms.errors import BadFile, suggest
 from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.conditions import file_name
 
 if TYPE_CHECKING:
     from robustbench_ms.datasets.protocol import Index
     from robustbench_ms.specs.conditions import Condition
 
-__all__ = ["Results", "cell_name", "load"]
-
-
-def cell_name(condition: Condition) -> str:
-    """The name of a cell's file or folder: "clean", "fog-3"."""
-    return "-".join(str(value) for _, value in condition) or "clean"
+__all__ = ["Results", "load"]
 
 
 def load(folder: Path, card: Card, index: Index) -> Adapted:
@@ -63,7 +59,7 @@ class Results:
         there, or says something that cannot be.
         """
         if self._read is None or self._read[0] != condition:  # a cell's batches follow each other
-            self._read = condition, self._cell(self._folder / f"{cell_name(condition)}.json")
+            self._read = condition, self._cell(self._folder / f"{file_name(condition)}.json")
         found = self._read[1]
         return [self._row(found.get(number, []), size) for number in ids.tolist()]
 

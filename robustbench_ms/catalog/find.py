@@ -57,7 +57,8 @@ def find_card(spelling: str) -> Card:
     """The card that a spelling means.
 
     A shipped or registered name, a TOML file, one seed of either ("resnet20-ema@0"), a bare function
-    ("mypkg.nets:build"), "timm:NAME", "torchvision:NAME", "onnx:FILE", "hf:FOLDER" or "results:FOLDER". Nothing is imported or opened to find it.
+    ("mypkg.nets:build"), "timm:NAME", "torchvision:NAME", "onnx:FILE", "hf:FOLDER" or "results:FOLDER". Nothing is
+    imported or opened to find it.
     """
     library = re.fullmatch(r"(timm|torchvision):([\w./-]+)", spelling)
     if library:
@@ -83,7 +84,8 @@ def find_card(spelling: str) -> Card:
     if spelling not in card_names():
         raise UnknownName(
             f"no model named {spelling!r}{suggest(spelling, card_names())} "
-            "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, results:FOLDER)"
+            "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, "
+            "results:FOLDER)"
         )
     return read_card(shipped("baselines") / f"{spelling}.toml")
 

@@ -15,20 +15,15 @@ from robustbench_ms.datasets.protocol import Batch
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.jobs import Conditions
 from robustbench_ms.files import replacing
-from robustbench_ms.specs.conditions import Condition
+from robustbench_ms.specs.conditions import file_name
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
 
-__all__ = ["ANNOTATIONS", "cell_name", "write_folders"]
+__all__ = ["write_folders"]
 
 ANNOTATIONS = "_annotations.coco.json"
 VALUES = 2**22
 """Numbers that are corrupted at once."""
-
-
-def cell_name(condition: Condition) -> str:
-    """The name of a cell's folder, and of the file of detections in it: "clean", "fog-3"."""
-    return "-".join(str(value) for _, value in condition) or "clean"
 
 
 def write_folders(suite: Suite, places: Places, folder: Path) -> Iterator[tuple[str, int]]:
@@ -45,7 +40,7 @@ def write_folders(suite: Suite, places: Places, folder: Path) -> Iterator[tuple[
     shown = Conditions(suite, task, places)
     for condition in shown.conditions:
         data, perturbation = shown.data(condition), shown.perturbation(condition)
-        cell = Places.writable(folder / cell_name(condition), "output")
+        cell = Places.writable(folder / file_name(condition), "output")
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for rows in data.batches(VALUES):

@@ -55,7 +55,7 @@ class Output:
     nms: float | None = None
     """The IoU above which the lesser of two boxes of one class is dropped; None where the model does it itself."""
     labels: str | tuple[str, ...] = "data"
-    """What it calls its classes, the first one 0: names, "" for what is none; or a word, see `tasks.detection.labels`."""
+    """What it calls its classes, the first one 0: names, "" for what is none; or a word of `tasks.detection.labels`."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Card:
 
     name: str
     build: str | Callable[..., Any]
-    """"package.module:function", "timm:NAME", "torchvision:NAME", a file as "onnx:FILE", or a callable or module here."""
+    """"package.module:function", "timm:NAME", "torchvision:NAME", "onnx:FILE", or here a callable or a module."""
     tasks: tuple[str, ...] = ("classification",)
     args: Mapping[str, Any] = field(default_factory=dict)
     input: Input = field(default_factory=Input)

@@ -33,8 +33,8 @@ def settled(card: Card, module: Any) -> Card:
         return card
     if replace(card.input, assumed=False) != Input():
         raise UserError(
-            "its own transform prepares the samples (min_size and max_size in [args]), so its [input] is range = [0, 1] "
-            f"alone, and not {card.input.describe()}"
+            "its own transform prepares the samples (min_size and max_size in [args]), so its [input] is "
+            f"range = [0, 1] alone, and not {card.input.describe()}"
         )
     part = getattr(module, "roi_heads", module)
     if card.output.score is not None:

@@ -1,9 +1,9 @@
-"""torchvision's Faster R-CNN, RetinaNet and FCOS on a pyramid; a card names one as "robustbench_ms.models.detectors:fcos".
+"""torchvision's Faster R-CNN, RetinaNet and FCOS on a pyramid; in a card "robustbench_ms.models.detectors:fcos".
 
 Each is torchvision's own class with its own transform, losses and suppression: in train mode it takes a list of images
 float (3, H, W) in 0..1 and of targets with boxes xyxy and labels from 1, in eval mode images alone, and answers with
 boxes, scores and labels of each. Class 0 is the background in all three, so that a card's [output] says
-`labels = "background+data"`. Arguments that are not listed (min_size, max_size, topk_candidates, ...) are torchvision's.
+`labels = "background+data"`. Arguments not listed (min_size, max_size, topk_candidates, ...) are torchvision's.
 """
 
 from __future__ import annotations

@@ -38,8 +38,9 @@ def network(
         raise UserError(f"backbone must be timm:NAME, torchvision:NAME or resnet_cifar, not {name!r}")
     else:
         made = backbone(name, attention=attention, position=position, model_args=model_args, **attention_args)
-    if hasattr(made, "reset_classifier"):
-        made.reset_classifier(0)
+    reset: Any = getattr(made, "reset_classifier", None)
+    if reset is not None:
+        reset(0)
     else:
         for head in HEADS:  # what answers with logits would never be trained
             if hasattr(made, head):

@@ -224,7 +224,7 @@ def _encoded(masks: Tensor) -> list[bytes]:
 
     if not len(masks):
         return []
-    made = mask.encode(np.asfortranarray(masks.cpu().numpy().transpose(1, 2, 0).astype(np.uint8)))
+    made: Any = mask.encode(np.asfortranarray(masks.cpu().numpy().transpose(1, 2, 0).astype(np.uint8)))
     return [rle["counts"] for rle in made]
 
 
