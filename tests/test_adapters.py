@@ -134,10 +134,19 @@ def test_its_files_digest_is_its_weights(tmp_path, places):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"output": Output(score=0.001, decode="yolox", labels=("red", "blue", "green"))}, "wants (n, 21, 8)"),
-        ({"output": Output(score=0.001)}, 'a tensor (1, 21, 7), not with boxes, scores and labels of each image'),
+        (
+            {"output": Output(score=0.001, decode="yolox", labels=("red", "blue", "green"))},
+            "wants (n, 21, 8)",
+        ),
+        (
+            {"output": Output(score=0.001)},
+            "a tensor (1, 21, 7), not with boxes, scores and labels of each image",
+        ),
         ({"output": Output(score=0.001, decode="detr")}, "a tensor (1, 21, 7) without logits"),
-        ({"input": Input(size=64)}, "it takes (channels, height, width) = (3, 32, 32), and its [input] shows"),
+        (
+            {"input": Input(size=64)},
+            "it takes (channels, height, width) = (3, 32, 32), and its [input] shows",
+        ),
         ({"weights": (Weights("other.onnx"),)}, "its [[weights]] speak of another file, other.onnx"),
         ({"build": "onnx:lost.onnx"}, "weights lost.onnx are not in"),
     ],
@@ -159,9 +168,16 @@ def test_what_is_no_onnx_file_is_one_sentence(tmp_path, places):
 def test_cards_of_files_are_found_read_and_written(tmp_path):
     yolox_file(tmp_path / "m.onnx", raw_of_one_box(5, (0, 0), (1, 1)), (1, 3, 32, 32))
     found = find_card(f"onnx:{tmp_path / 'm.onnx'}")
-    assert (found.name, found.build, found.tasks, found.output.score) == ("m", "onnx:m.onnx", ("detection",), 0.001)
+    assert (found.name, found.build, found.tasks, found.output.score) == (
+        "m",
+        "onnx:m.onnx",
+        ("detection",),
+        0.001,
+    )
 
-    again = read_card(write_card(replace(ONNX, output=replace(ONNX.output, labels=("a", "b"))), tmp_path / "m.toml"))
+    again = read_card(
+        write_card(replace(ONNX, output=replace(ONNX.output, labels=("a", "b"))), tmp_path / "m.toml")
+    )
     assert again.output == replace(ONNX.output, labels=("a", "b"))
     text = (tmp_path / "m.toml").read_text()
     for old, new, says in (
@@ -183,9 +199,16 @@ def average_precision(annotations, rows, index):
     from pycocotools.cocoeval import COCOeval
 
     found = [
-        {"image_id": number, "category_id": index.category_ids[label], "bbox": [x, y, right - x, low - y], "score": s}
+        {
+            "image_id": number,
+            "category_id": index.category_ids[label],
+            "bbox": [x, y, right - x, low - y],
+            "score": s,
+        }
         for number, row in rows
-        for (x, y, right, low), s, label in zip(*(row[k].tolist() for k in ("boxes", "scores", "labels")), strict=True)
+        for (x, y, right, low), s, label in zip(
+            *(row[k].tolist() for k in ("boxes", "scores", "labels")), strict=True
+        )
     ]
     truth = COCO(str(annotations))
     judged = COCOeval(truth, truth.loadRes(found), "bbox")
@@ -238,7 +261,9 @@ def test_a_hugging_face_folder_answers_by_its_own_names(yolos, places):
     assert model.card.input == Input(size=32, mean=(0.5,) * 3, std=(0.25,) * 3)
     assert model.weights_sha256 == file_digest(yolos / "model.safetensors")
     with torch.inference_mode():
-        theirs = model.module((torch.tensor([0, 90]) / 255 - 0.5).div(0.25).reshape(2, 1, 1, 1).expand(2, 3, 32, 32))
+        theirs = model.module(
+            (torch.tensor([0, 90]) / 255 - 0.5).div(0.25).reshape(2, 1, 1, 1).expand(2, 3, 32, 32)
+        )
     scores, labels = theirs.logits.softmax(-1)[..., :-1].max(-1)
     for row, own, kinds in zip(rows, scores, labels, strict=True):
         order = own[kinds > 0].argsort(descending=True)
@@ -252,7 +277,9 @@ def test_a_hugging_face_folder_without_safetensors_is_refused(tmp_path, places):
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "pytorch_model.bin").write_bytes(b"\x80")
-    with pytest.raises(BadFile, match=r"has no model\.safetensors \(a pickle, which might run code, is not read\)"):
+    with pytest.raises(
+        BadFile, match=r"has no model\.safetensors \(a pickle, which might run code, is not read\)"
+    ):
         loaded(find_card(f"hf:{folder}"), places)
 
 
@@ -377,7 +404,9 @@ def test_a_suites_cells_are_written_as_cocos_folders(tmp_path, rbms):
         wanted = [list(map(float, box)) for *box, _ in picture(i)[1]]
         assert batch.targets[0]["boxes"].tolist() == wanted
     worse = coco(home / "contrast-2" / "_annotations.coco.json", home / "contrast-2").open("stored")
-    one = rbms_api.corrupt(data.load(np.array([0]), CPU).samples, "contrast", 2, profile="any-size", ids=index.ids[:1])
+    one = rbms_api.corrupt(
+        data.load(np.array([0]), CPU).samples, "contrast", 2, profile="any-size", ids=index.ids[:1]
+    )
     assert torch.equal(worse.load(np.array([0]), CPU).samples, torch.as_tensor(one))
 
 

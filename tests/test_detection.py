@@ -73,7 +73,9 @@ def test_the_best_come_first_and_ties_in_the_models_order(scores, most):
     kept = decoding.best(row, 0.001, most)["labels"].tolist()
 
     told = np.float32(scores)
-    wanted = sorted((i for i in range(len(scores)) if told[i] > np.float32(0.001)), key=lambda i: (-told[i], i))
+    wanted = sorted(
+        (i for i in range(len(scores)) if told[i] > np.float32(0.001)), key=lambda i: (-told[i], i)
+    )
     assert kept == wanted[:most]
 
 
@@ -108,11 +110,14 @@ def test_answers_that_cannot_be_are_one_sentence(told, says, places):
 
 def test_another_shape_of_answer_is_named(places):
     for answer, says in (
-        (torch.zeros(2, 5), 'a tensor (2, 5), not with boxes, scores and labels of each image (decode = "boxes")'),
+        (
+            torch.zeros(2, 5),
+            'a tensor (2, 5), not with boxes, scores and labels of each image (decode = "boxes")',
+        ),
         ([{"boxes": torch.zeros(0, 4), "score": torch.zeros(0)}] * 2, "has no 'scores', only boxes, score"),
         ([{}], "it answers for 1 images, and was shown 2"),
     ):
-        with pytest.raises(UserError, match=".*") as error:
+        with pytest.raises(UserError) as error:
             asked(lambda _, answer=answer: answer, places)
         assert says in str(error.value)
 

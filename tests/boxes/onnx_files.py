@@ -25,14 +25,21 @@ def value_info(name, shape):
 
 def tensor(name, values):
     values = np.asarray(values, np.float32)
-    return b"".join(field(1, d) for d in values.shape) + field(2, 1) + field(8, name) + field(9, values.tobytes())
+    return (
+        b"".join(field(1, d) for d in values.shape)
+        + field(2, 1)
+        + field(8, name)
+        + field(9, values.tobytes())
+    )
 
 
 def node(kind, inputs, output, **attributes):
     made = b"".join(field(1, i) for i in inputs) + field(2, output) + field(4, kind)
     for name, value in attributes.items():
         whole = isinstance(value, int)
-        told = field(3, value) + field(20, 2) if whole else b"".join(field(8, v) for v in value) + field(20, 7)
+        told = (
+            field(3, value) + field(20, 2) if whole else b"".join(field(8, v) for v in value) + field(20, 7)
+        )
         made += field(5, field(1, name) + told)
     return made
 
@@ -50,6 +57,8 @@ def yolox_file(path, raw, shape):
     ]
     graph = b"".join(field(1, one) for one in nodes) + field(2, "g")
     graph += field(5, tensor("slope", slope)) + field(5, tensor("raw", np.asarray(raw)[None]))
-    graph += field(11, value_info("images", shape)) + field(12, value_info("output", (shape[0], count, width)))
+    graph += field(11, value_info("images", shape)) + field(
+        12, value_info("output", (shape[0], count, width))
+    )
     path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(2, 13)))
     return path

@@ -8,6 +8,7 @@ boxes, scores and labels of each. Class 0 is the background in all three, so tha
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-from robustbench_ms.errors import UserError
+from robustbench_ms.errors import UserError, choose
 from robustbench_ms.models.arguments import natural
 from robustbench_ms.models.detectors.pyramid import Pyramid, Stages, network
 
@@ -44,12 +45,11 @@ def _pyramid(
 
 def _made(kind: Any, pyramid: Pyramid, classes: int, arguments: Mapping[str, Any], **ours: Any) -> nn.Module:
     natural("classes", classes)
-    try:
-        made: nn.Module = kind(pyramid, num_classes=classes + 1, **{**ours, **arguments})
-    except TypeError as error:
-        raise UserError(
-            f"{kind.__name__} of torchvision cannot be made with these arguments: {error}"
-        ) from error
+    # torchvision hands what it does not know to its transform, which takes anything.
+    known = {*inspect.signature(kind).parameters, "size_divisible"} - {"backbone", "num_classes", "kwargs"}
+    for name in arguments:
+        choose(name, known, "argument", f"torchvision's {kind.__name__}")
+    made: nn.Module = kind(pyramid, num_classes=classes + 1, **{**ours, **arguments})
     return made
 
 
@@ -111,6 +111,10 @@ def fcos(
     **arguments: Any,
 ) -> nn.Module:
     """Tian et al., "FCOS: fully convolutional one-stage object detection" (ICCV 2019): one location a cell."""
+    if channels % 32:
+        raise UserError(
+            f"channels must be a multiple of 32, not {channels}: FCOS's head has norms of 32 groups"
+        )
     pyramid = _pyramid(
         (backbone, attention, position, attention_args, model_args), levels, channels, pooled=False
     )
