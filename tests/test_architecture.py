@@ -66,9 +66,11 @@ HEAVY = {
 HEAVY_ROOMS = {"adapters", "api", "corruptions", "evaluation", "models", "subjects", "tasks"}
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
-    "adapters", "adapters.hf", "corruptions", "corruptions.table", "models", "tasks", "tasks.classification", "tasks.outcomes", "tasks.protocol",
+    "adapters", "adapters.hf", "corruptions", "corruptions.table", "models", "tasks", "tasks.classification",
+    "tasks.outcomes", "tasks.protocol",
     "tasks.scores", "tasks.measure", "tasks.calibration", "tasks.classification.rows", "tasks.classification.measures",
-    "tasks.detection", "tasks.detection.labels", "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.checking", "evaluation.claims",
+    "tasks.detection", "tasks.detection.labels", "subjects", "evaluation", "evaluation.measured",
+    "evaluation.cells", "evaluation.checking", "evaluation.claims",
     "evaluation.events",
 }  # fmt: skip
 """Of the heavy rooms what is read without torch as well."""
