@@ -127,7 +127,13 @@ TASKS = Registry(
             task="robustbench_ms.tasks.classification.task:Classification",
             rows="robustbench_ms.tasks.classification.rows:ROWS",
             measures="robustbench_ms.tasks.classification.measures:SCORERS",
-        )
+        ),
+        "detection": TaskInfo(
+            task="robustbench_ms.tasks.detection.task:Detection",
+            rows="robustbench_ms.tasks.detection.rows:ROWS",
+            measures="robustbench_ms.tasks.detection.measures:SCORERS",
+            options=("iou",),
+        ),
     },
 )
 DATASETS = Registry("data set", "datasets", DatasetInfo, OUR_DATASETS)

@@ -152,6 +152,8 @@ class Index:
     groups: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
     """What its classes are called, where a task's models go by it; () where nobody asks."""
+    category_ids: tuple[int, ...] = ()
+    """The numbers that files of detections have for its classes, where they are not 0, 1, ..."""
 
     def open(self, canvas: str) -> Data:
         """The data on a canvas: "stored" is as the data set has them."""
