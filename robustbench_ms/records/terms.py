@@ -42,6 +42,8 @@ class Quantity:
     normaliser: str | None = None
     ends: tuple[float, float] = (-math.inf, math.inf)
     """The least and the largest value of its measure."""
+    least: float = 0.0
+    """See `Summary.least`."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -130,7 +132,7 @@ class Terms:
             raise Incomparable(why)
         *beside, over = row.over
         return Quantity(
-            row, row.of, row.how, tuple(beside), self.keys(over), over, self.normaliser, (one.low, one.high)
+            row, row.of, row.how, tuple(beside), self.keys(over), over, self.normaliser, (one.low, one.high), row.least
         )
 
     def needs(self, name: str) -> tuple[str, ...]:
