@@ -37,7 +37,10 @@ def scene(seed, *, images=12, classes=4, most=6, found=15, size=(200, 240), mask
                 label = label if random.random() < 0.9 else random.integers(classes)
             else:
                 corner = random.uniform(0, [width - 20, height - 20])
-                box, label = np.array([*corner, *(corner + random.uniform(4, 90, 2))]), random.integers(classes)
+                box, label = (
+                    np.array([*corner, *(corner + random.uniform(4, 90, 2))]),
+                    random.integers(classes),
+                )
             box = np.clip(np.round(box) if ties else box, 0, [width, height] * 2)
             if (box[2:] - box[:2] >= 1).all():
                 score = random.integers(1, 8) / 8 if ties else random.random()
@@ -100,10 +103,10 @@ def as_coco(outcomes, truth, ids):
         }
 
     data = {
-        "images": [
-            {"id": int(i), "height": h, "width": w} for i, (h, w) in zip(ids, sizes, strict=True)
+        "images": [{"id": int(i), "height": h, "width": w} for i, (h, w) in zip(ids, sizes, strict=True)],
+        "categories": [
+            {"id": k + 1, "name": str(k)} for k in range(1 + int(truths.columns["label"].max(initial=0)))
         ],
-        "categories": [{"id": k + 1, "name": str(k)} for k in range(1 + int(truths.columns["label"].max(initial=0)))],
         "annotations": [
             {
                 **one(truths, row),

@@ -73,7 +73,7 @@ class Side:
         return goodness(quantity, self.terms.scorers[quantity.of], self.samples)
 
     def drops(self, quantity: Quantity) -> NDArray[np.float64] | None:
-        """Each sample's mean under corruption and its clean value (2, n), of a drop or ratio; None where they are not kept."""
+        """Each sample's mean under corruption and its clean value (2, n), of a drop or ratio; None if not kept."""
         scorer = self.terms.scorers[quantity.of]
         rows = [
             sample_means(self.samples, scorer, over, keys)

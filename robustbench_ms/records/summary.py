@@ -118,7 +118,11 @@ def weights_of(quantity: Quantity) -> Mapping[str, float] | None:
         one = (sign if quantity.how == "mean" else -sign) / len(quantity.keys)
         return dict.fromkeys(quantity.keys, one)
     # Both are linear in the errors, so that the value of one error alone is its weight.
-    return None if quantity.how in {"drop", "ratio"} else {key: -sign * one for key, one in _linear(quantity).items()}
+    return (
+        None
+        if quantity.how in {"drop", "ratio"}
+        else {key: -sign * one for key, one in _linear(quantity).items()}
+    )
 
 
 def interval_of(

@@ -78,6 +78,8 @@ class Summary(Metric):
     first axis of the errors' sums, each over a normaliser's; the same of what the errors exceed the clean one by."""
     least: float = field(default=0.0, kw_only=True)
     """A drop or a ratio has no value where the clean one is below it, or 0."""
+    whole: bool = field(default=False, kw_only=True)
+    """It has no value where a suite's matrix lacks a part of the group, or of another axis."""
 
 
 class Rows(Mapping[str, Metric]):

@@ -231,8 +231,8 @@ def _read_runs(letters: Any, ends: Any, starts: Any) -> Any:
     """
     used = 0
     for i in range(letters.shape[0]):
-        first, at, total = used, 0, 0
-        before, last = np.int64(0), np.int64(0)
+        first, at = used, 0
+        total, before, last = np.int64(0), np.int64(0), np.int64(0)
         while at < letters.shape[1] and letters[i, at] != 0:
             value, shift, more = np.int64(0), 0, True
             while more and at < letters.shape[1]:

@@ -30,7 +30,9 @@ def _sized(kind: str, what: str) -> tuple[Metric, ...]:
 
 
 def _over(name: str, label: str, of: str, group: str, about: str) -> Summary:
-    return Summary(name, label, "%", "higher", 1, about, share=True, of=of, over=(group,))
+    return Summary(
+        name, label, "%", "higher", 1, about, share=True, of=of, over=(group,), whole=group != "clean"
+    )
 
 
 def _robustness(of: str, stem: str, end: str = "") -> tuple[Summary, Summary, Summary]:
@@ -43,7 +45,7 @@ def _robustness(of: str, stem: str, end: str = "") -> tuple[Summary, Summary, Su
         Summary(
             f"{stem}rPC{end}", f"{stem}rPC{end}", "%", "higher", 1,
             f"mean {of} over the 15 common corruptions / clean {of}", of=of, over=("clean", "common"), how="ratio",
-            least=LEAST,
+            least=LEAST, whole=True,
         ),
     )  # fmt: skip
 
@@ -62,6 +64,17 @@ _SUMMARIES = (
     *_robustness("AP", ""),
     *_robustness("AP50", "", "50")[:2],
     *(_over(f"mPC_{kind}", kind, "AP", kind, f"mean AP over the corruptions of {kind}") for kind in _KINDS),
+    Summary(
+        "corrupted_AP",
+        "corrupted AP",
+        "%",
+        "higher",
+        1,
+        "mean AP over those of the common corruptions that were shown",
+        share=True,
+        of="AP",
+        over=("common",),
+    ),
 )
 ROWS = Rows(measured=_MEASURED, summaries=_SUMMARIES)
 
