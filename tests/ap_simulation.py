@@ -230,8 +230,8 @@ def page():
             (
                 "Made by `python -m tests.ap_simulation`: sets of n images are drawn from one world, and three models "
                 "look at each: a reference, a candidate with a tenth of its detections drawn anew, and one that is "
-                "worse besides, in a clean cell and five corrupted ones (at 5,000 images two), whose mean stands for mPC. "
-                "Intervals and "
+                "worse besides, in a clean cell and five corrupted ones (at 5,000 images two), whose mean stands for "
+                "mPC. Intervals and "
                 "gates are those of the package: a delete-a-group jackknife of min(n, 200) groups of images, Student's "
                 "t. Each column has P / mPC, in points or per cent."
             ),

@@ -12,10 +12,11 @@ import numpy as np
 from robustbench_ms.tasks.outcomes import Items, Outcomes
 
 
-def scene(seed, *, images=12, classes=4, most=6, found=15, size=(200, 240), masks=False, ties=True):
+def scene(seed, *, images=12, classes=4, most=6, found=15, size=(260, 320), masks=False, ties=True, jitter=3, sure=0.0):
     """Truths and detections (Outcomes, Outcomes, ids): boxes near the truths and others, of many sizes.
 
-    Whole pixels and few scores, so that overlaps and scores are often equal; crowds; images without either.
+    Whole pixels and few scores, so that overlaps and scores are often equal; crowds; images without either. The
+    detections near truths have `sure` more in score.
     """
     random = np.random.default_rng(seed)
     ids = random.permutation(images * 3)[:images].astype(np.int64)
@@ -23,7 +24,7 @@ def scene(seed, *, images=12, classes=4, most=6, found=15, size=(200, 240), mask
     true, told = [], []
     for i in range(images):
         for _ in range(int(random.integers(0, most + 1))):
-            side = np.exp(random.uniform(np.log(6), np.log(160), 2))
+            side = np.exp(random.uniform(np.log(6), np.log(220), 2))
             corner = random.uniform(0, [width, height])
             box = np.clip([*corner, *(corner + side)], 0, [width, height] * 2)
             box = np.round(box) if ties else box
@@ -31,9 +32,10 @@ def scene(seed, *, images=12, classes=4, most=6, found=15, size=(200, 240), mask
                 true.append((i, box, random.integers(classes), random.random() < 0.15, 1.0))
         near = [t for t in true if t[0] == i]
         for _ in range(int(random.integers(0, found + 1))):
-            if near and random.random() < 0.7:
+            true_one = bool(near) and random.random() < 0.7
+            if true_one:
                 _, box, label, *_ = near[random.integers(len(near))]
-                box = box + random.normal(0, 3, 4) * (random.random() < 0.8)
+                box = box + random.normal(0, jitter, 4) * (random.random() < 0.8)
                 label = label if random.random() < 0.9 else random.integers(classes)
             else:
                 corner = random.uniform(0, [width - 20, height - 20])
@@ -44,7 +46,7 @@ def scene(seed, *, images=12, classes=4, most=6, found=15, size=(200, 240), mask
             box = np.clip(np.round(box) if ties else box, 0, [width, height] * 2)
             if (box[2:] - box[:2] >= 1).all():
                 score = random.integers(1, 8) / 8 if ties else random.random()
-                told.append((i, box, label, score))
+                told.append((i, box, label, score + sure * true_one))
     truths = _items([t[0] for t in true], [t[1] for t in true], [t[2] for t in true])
     columns = truths.columns
     sides = columns["box"][:, 2:].astype(float) - columns["box"][:, :2]
@@ -81,6 +83,24 @@ def rles(boxes, size, random):
         inside = (at <= 0.25) & (random.random((height, width)) < 0.97)
         told.append(mask.encode(np.asfortranarray(inside.astype(np.uint8)))["counts"])
     return np.array(told, dtype=np.bytes_)
+
+
+def without(case, kept):
+    """The same of some samples, by a mask or in another order."""
+    outcomes, truth, ids = case
+    rows = np.flatnonzero(kept) if kept.dtype == bool else kept
+
+    def part(of):
+        items = {}
+        for name, table in of.items.items():
+            at = np.concatenate([np.flatnonzero(table.owner == row) for row in rows])
+            owner = np.concatenate(
+                [np.full(np.count_nonzero(table.owner == row), i) for i, row in enumerate(rows)]
+            )
+            items[name] = Items(owner, {n: c[at] for n, c in table.columns.items()})
+        return Outcomes({n: c[rows] for n, c in of.samples.items()}, items)
+
+    return part(outcomes), part(truth), ids[rows]
 
 
 def as_coco(outcomes, truth, ids):

@@ -75,12 +75,25 @@ def test_its_replicates_are_its_numbers_without_an_image():
         assert [found[n].replicates[r] for n in NAMES] == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_detections_of_an_image_are_counted_over_all_classes():
-    """Of 600 in one image 500 are left, whatever their classes."""
-    case = with_regions(3, images=1, found=2500)
-    assert case[0].items["detections"].owner.size > 500
+@pytest.mark.parametrize(("before", "found"), [(499, 1), (500, 0)])
+def test_the_detections_of_an_image_are_counted_over_all_classes(before, found):
+    """One that is right, after so many of another class."""
+    box = np.tile(np.float32([10, 10, 60, 60]), (before + 1, 1))
+    label = np.repeat(np.uint16([1, 0]), [before, 1])
+    score = np.linspace(1, 0, before + 1, dtype=np.float32)
+    told = Items(np.zeros(before + 1, int), {"box": box, "score": score, "label": label})
+    one = np.zeros(1, bool)
+    true = {"box": box[:1], "label": np.uint16([0]), "crowd": one, "ignore": one, "area": np.array([2500.0])}
+    size = {"height": np.array([100]), "width": np.array([100])}
 
-    assert seven(OFFICIAL.measure(*case, None)) == pytest.approx(scores(*as_rows(*case)), abs=1e-12)
+    measured = OFFICIAL.measure(
+        Outcomes(size, {"detections": told}),
+        Outcomes(size, {"truths": Items(np.array([0]), true)}),
+        np.array([7]),
+        None,
+    )
+
+    assert [measured[f"VD_AR{most}"].mean for most in (1, 10, 100, 500)] == [0, 0, 0, found]
 
 
 def test_two_classes_of_ap_50_in_500_images_and_10_in_20_are_48_by_the_one_and_30_by_the_other():

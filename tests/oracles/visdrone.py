@@ -51,9 +51,9 @@ def drop(truths, detections, size):
     """Both without what lies by half in the union of the regions, pixel by pixel."""
     height, width = size
     covered = set()
-    for x, y, w, h, _, category in truths:
+    for *region, _, category in truths:
         if category == 0:
-            x, y, w, h = (max(1, side) for side in (x, y, w, h))
+            x, y, w, h = (max(1, side) for side in region)
             covered |= {
                 (i, j) for j in range(y, min(height, y + h) + 1) for i in range(x, min(width, x + w) + 1)
             }

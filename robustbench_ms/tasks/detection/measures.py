@@ -14,8 +14,10 @@ from robustbench_ms.tasks.outcomes import Absent, Outcomes
 if TYPE_CHECKING:
     from robustbench_ms.tasks.detection.matching import Matched
 
-__all__ = ["SCORERS", "Precision", "by_class", "in_order"]
+__all__ = ["FEWEST", "SCORERS", "Precision", "by_class", "in_order"]
 
+FEWEST = 30
+"""Images below which no gate tests an AP; of results/ap-simulation.md."""
 Numbers = dict[str, NDArray[np.float64]]
 _CUTS = (1, 10, 100)
 _SIZES = ("", "small", "medium", "large")
@@ -43,6 +45,7 @@ class Precision:
     untested: str = field(default="", init=False)
     answers: bool = field(default=False, init=False)
     number: int = 1
+    fewest: int = FEWEST
 
     def measure(
         self,

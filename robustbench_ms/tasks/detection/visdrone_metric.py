@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.tasks.detection.measures import Precision, in_order
+from robustbench_ms.tasks.detection.measures import FEWEST, Precision, in_order
 from robustbench_ms.tasks.measure import Measured, Rule, Scorer, jackknife_weights, of_replicates
 from robustbench_ms.tasks.outcomes import Absent, Items, Outcomes
 
@@ -38,6 +38,7 @@ class Official:
     untested: str = field(default="", init=False)
     answers: bool = field(default=False, init=False)
     number: int = 1
+    fewest: int = FEWEST
 
     def measure(
         self,
