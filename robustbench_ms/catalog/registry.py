@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
+from robustbench_ms.corruptions.table import COMMON, KINDS, NAMES, PROFILES, SEVERITIES
 from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose, suggest
@@ -144,7 +144,7 @@ PERTURBATIONS = Registry(
     {
         "corruptions": PerturbationInfo(
             axes=(
-                Axis("corruption", NAMES, "corruptions", {"common": COMMON, "all": NAMES}),
+                Axis("corruption", NAMES, "corruptions", {"common": COMMON, "all": NAMES}, KINDS),
                 Axis("severity", SEVERITIES, "severities"),
             ),
             profiles=PROFILES,

@@ -1,1 +1,1 @@
-"""Detection: boxes, and masks where a suite wants them, with a score and a class each."""
+"""Detection of objects: boxes, and masks where a suite asks for them."""
