@@ -26,6 +26,10 @@ class DatasetInfo:
     """What it can say of a sample, and first what a training of it learns: "label", "boxes", "masks", "map"."""
     options: tuple[str, ...] = ()
     """Further keys that a suite may give it."""
+    counts_classes: bool = False
+    """Its files say how many classes there are, so that a suite need not."""
+    counter: str | None = None
+    """"package.module:function" of a source: how many samples it chooses, or None where it takes the split."""
 
     def size(self, split: str) -> int | None:
         """Samples of a split; None where only the files can tell."""
@@ -66,6 +70,30 @@ DATASETS: dict[str, DatasetInfo] = {
         splits=("test",),
         sizes=_CIFAR[:1],
         corrupted=True,
+    ),
+    "coco": DatasetInfo(
+        f"{_HERE}.coco:index_coco",
+        "COCO 2017: boxes, masks and 80 categories, as its archives unpack",
+        classes=80,
+        splits=("val2017", "train2017"),
+        sizes=(5_000, 118_287),
+        options=("folders", "ids"),
+        counter=f"{_HERE}.coco:count_chosen",
+    ),
+    "coco-folder": DatasetInfo(
+        f"{_HERE}.coco:index_coco_folder",
+        "any folder of pictures with an annotation file in COCO's format",
+        splits=("test",),
+        options=("annotations", "pictures", "ids", "white"),
+        counts_classes=True,
+        counter=f"{_HERE}.coco:count_chosen",
+    ),
+    "visdrone": DatasetInfo(
+        f"{_HERE}.visdrone:index_visdrone",
+        "VisDrone-DET: boxes of 10 classes seen from drones, in its own annotation format",
+        classes=10,
+        splits=("val", "test-dev", "train"),
+        sizes=(548, 1_610, 6_471),
     ),
     "arrays": DatasetInfo(
         f"{_HERE}.arrays:index_arrays", "any pair of .npy files: uint8 images and whole-number labels"

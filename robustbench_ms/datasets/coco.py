@@ -1,289 +1,363 @@
-"""Pictures with annotations in COCO's format (cocodataset.org/#format-data): boxes, and masks where they are wanted.
+"""Pictures annotated in COCO's format: the official sets, and anybody's folder (cocodataset.org, "Data format").
 
-All pictures of the annotation file count, also those without an object. Annotation ids are numbered anew, from 1 in the
-file's order: pycocotools takes id 0 for "unmatched", and mixes up what has one id. Picture and category ids stay.
+Boxes stay as they are annotated, as in pycocotools: what lies outside of its picture or has no width counts as an
+object, and a note says how many. Classes are the places of the categories in the order of their ids.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from robustbench_ms.datasets.pictures import decoded, files_digest
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
+from robustbench_ms.datasets import DATASETS
+from robustbench_ms.datasets.pictures import Named, index_pictures, truths_of
+from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import BadFile, UserError, suggest
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["chosen_ids", "count_chosen", "index_coco", "index_coco_folder"]
 
-__all__ = ["Annotated", "CocoPictures", "index_coco", "read_annotations"]
-
-FOLDERS = ("coco", "coco-mini")
-"""Where in the data folder COCO may lie: whole, or a few of its pictures."""
-
-
-@dataclass(frozen=True)
-class Annotated:
-    """A picture and what is true of it."""
-
-    id: int
-    file: str
-    height: int
-    width: int
-    annotations: tuple[Mapping[str, Any], ...]
-    """As the file has them: bbox, category_id, iscrowd, area, segmentation."""
-    first: int
-    """The new id of its first annotation."""
+_GIVES = ("boxes", "masks")
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """A whole file."""
+    """An annotation file, held to its format."""
 
-    pictures: tuple[Annotated, ...]
-    """By id."""
-    categories: tuple[tuple[int, str], ...]
-    """(id, name), by id."""
-    asked: str
-    """Digest of what is asked: ids, boxes, categories and shapes."""
-    notes: tuple[str, ...]
-    """What was mended."""
-
-
-def read_annotations(path: Path) -> Annotations:
-    """An annotation file, every fault named; BadFile where it is none. Nothing is decoded."""
-    stat = path.stat() if path.is_file() else None
-    if stat is None:
-        raise BadFile(f"{path} is missing")
-    return _read(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=4)  # each condition asks for it
-def _read(path: Path, changed: int, size: int) -> Annotations:
-    del changed, size
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadFile(f"{path}: not valid JSON ({error})".splitlines()[0]) from error
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(told, dict) or not isinstance(told.get(key), list):
-            raise BadFile(f"{path}: no annotations in COCO's format: it has no list of {key}")
-    categories = sorted((_whole(c, "id", f"{path}: category"), str(c.get("name"))) for c in told["categories"])
-    _once([number for number, _ in categories], f"{path}: category")
-    known = {number for number, _ in categories}
-    images = {}
-    for one in told["images"]:
-        number = _whole(one, "id", f"{path}: image")
-        if number in images:
-            raise BadFile(f"{path}: image {number} stands in it twice")
-        images[number] = one
-    if not images or len(categories) < 1:
-        raise BadFile(f"{path}: there is no {'category' if images else 'image'} in it")
-    of: dict[int, list[Mapping[str, Any]]] = {number: [] for number in images}
-    given = [one.get("id") if isinstance(one, dict) else None for one in told["annotations"]]
-    for one, number in zip(told["annotations"], given, strict=True):
-        where = f"{path}: annotation {number}"
-        image, category = _whole(one, "image_id", where), _whole(one, "category_id", where)
-        if image not in of:
-            raise BadFile(f"{where} is of image {image}, which the file does not have")
-        if category not in known:
-            raise BadFile(f"{where} is of category {category}, which the file does not have")
-        _check_box(one, where)
-        of[image].append(one)
-    pictures, first = [], 1
-    for number, one in images.items():
-        where = f"{path}: image {number}"
-        height, width = _whole(one, "height", where), _whole(one, "width", where)
-        if height < 1 or width < 1 or not isinstance(one.get("file_name"), str):
-            raise BadFile(f"{where} has no size or no file_name")
-        pictures.append(Annotated(number, one["file_name"], height, width, tuple(of[number]), first))
-        first += len(of[number])
-    doubled = len(given) - len({*map(str, given)})
-    notes = []
-    if doubled or 0 in given:
-        what = f"{doubled} annotation ids stand twice" if doubled else "an annotation has the id 0"
-        notes.append(f"{path.name}: {what}, which pycocotools takes for unmatched; they are numbered anew from 1")
-    asked = hashlib.sha256()
-    for one in sorted(pictures, key=lambda p: p.id):
-        told_of = [[a["bbox"], a["category_id"], bool(a.get("iscrowd", 0)), a.get("area"), a.get("segmentation")]
-                   for a in one.annotations]  # fmt: skip
-        asked.update(json.dumps([one.id, one.height, one.width, told_of], sort_keys=True).encode())
-    return Annotations(
-        tuple(sorted(pictures, key=lambda p: p.id)), tuple(categories), asked.hexdigest(), tuple(notes)
-    )
-
-
-def _whole(told: Any, key: str, where: str) -> int:
-    value = told.get(key) if isinstance(told, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise BadFile(f"{where}: {key} must be a whole number, not {value!r}")
-    return value
-
-
-def _once(numbers: Sequence[int], what: str) -> None:
-    for number in numbers:
-        if numbers.count(number) > 1:
-            raise BadFile(f"{what} {number} stands in it twice")
-
-
-def _check_box(told: Mapping[str, Any], where: str) -> None:
-    """A box of four numbers, no side below 0: one of no size, or beyond the picture, counts as pycocotools has it."""
-    box = told.get("bbox")
-    good = isinstance(box, list) and len(box) == 4
-    if not good or not all(isinstance(x, (int, float)) and math.isfinite(x) for x in box or ()):
-        raise BadFile(f"{where}: bbox must be four numbers x, y, width, height, not {box!r}")
-    assert box is not None
-    if box[2] < 0 or box[3] < 0:
-        raise BadFile(f"{where}: its box has a side below 0 ({box[2]:g} x {box[3]:g})")
-    area = told.get("area", 0)
-    if not isinstance(area, (int, float)) or not math.isfinite(area) or area < 0:
-        raise BadFile(f"{where}: area must be 0 or more, not {area!r}")
-
-
-class CocoPictures:
-    """Some pictures of an annotation file, decoded as they are asked for."""
-
-    def __init__(
-        self, chosen: Sequence[Annotated], whole: Annotations, folder: Path, places: Places, wants: tuple[str, ...]
-    ) -> None:
-        self._chosen, self._folder, self._wants = tuple(chosen), folder, wants
-        self._place = {number: i for i, (number, _) in enumerate(whole.categories)}
-        ids = np.array([one.id for one in chosen], dtype=np.int64)
-        sizes = np.array([(one.height, one.width) for one in chosen], dtype=np.int64)
-        paths = [folder / one.file for one in chosen]
-        if missing := [path for path in paths if not path.is_file()]:
-            more = f", and {len(missing) - 1} more are" if len(missing) > 1 else " is"
-            raise BadFile(f"{missing[0]}{more} missing, and the annotations have it")
-        digest = hashlib.sha256(f"{files_digest(paths, places.cache)} {_asked(chosen, whole)}".encode())
-        names = tuple(name for _, name in whole.categories)
-        self.facts = DataFacts(
-            len(ids), digest.hexdigest(), ids, None, len(names), corrupted=False,
-            layout=RaggedImages(3, sizes), names=names,
-        )  # fmt: skip
-
-    def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
-        """Rows of one size of pictures after the other."""
-        return rows_of_one_shape(self.facts, size)
-
-    def load(self, rows: NDArray[np.int64], device: torch.device) -> Batch:
-        """Pictures uint8 (k, 3, H, W) on the device, and a dict of arrays each."""
-        import torch
-
-        chosen = [self._chosen[row] for row in rows]
-        stack = [decoded(self._folder / one.file, one.height, one.width) for one in chosen]
-        samples = torch.from_numpy(np.stack(stack)).permute(0, 3, 1, 2).contiguous().to(device)
-        return Batch(samples, [self._target(one) for one in chosen], self.facts.ids[rows], np.asarray(rows))
-
-    def _target(self, one: Annotated) -> dict[str, Any]:
-        told, k = one.annotations, len(one.annotations)
-        boxes = np.array([a["bbox"] for a in told], dtype=np.float64).reshape(k, 4)
-        found = {
-            "boxes": np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).astype(np.float32),
-            "labels": np.array([self._place[a["category_id"]] for a in told], dtype=np.int64),
-            "crowd": np.array([bool(a.get("iscrowd", 0)) for a in told], dtype=bool),
-            "ignore": np.zeros(k, dtype=bool),
-            "area": np.array([a.get("area", a["bbox"][2] * a["bbox"][3]) for a in told], dtype=np.float64),
-            "ids": np.arange(one.first, one.first + k),
-        }
-        if "masks" in self._wants:
-            found["rles"] = [_counts(a.get("segmentation"), one) for a in told]
-        return found
-
-
-def _counts(shape: Any, one: Annotated) -> bytes:
-    """COCO's run lengths of a shape: polygons, or run lengths as numbers or as text."""
-    from pycocotools import mask as rle
-
-    try:
-        if isinstance(shape, list):
-            made = rle.merge(rle.frPyObjects(shape, one.height, one.width))
-        elif isinstance(shape["counts"], list):
-            made = rle.frPyObjects(shape, one.height, one.width)
-        else:
-            made = shape
-        counts = made["counts"]
-    except Exception as error:  # pycocotools raises whatever its C code stumbles over
-        raise BadFile(f"image {one.id}: an annotation's segmentation is none ({error})".splitlines()[0]) from error
-    return counts if isinstance(counts, bytes) else str(counts).encode("ascii")
-
-
-def _asked(chosen: Sequence[Annotated], whole: Annotations) -> str:
-    return hashlib.sha256(f"{whole.asked} {[one.id for one in chosen]}".encode()).hexdigest()
+    images: Rows
+    """id, file_name, height, width; in the order of the file."""
+    category_ids: tuple[int, ...]
+    names: tuple[str, ...]
+    of: Mapping[int, Rows]
+    """The annotations of an image id, in the order of the file; "place" is where in the file each stands."""
 
 
 def index_coco(source: Source, places: Places, condition: Condition) -> Index:
-    """COCO's val2017 or train2017, or any folder in its format, under options of the source.
+    """A split of COCO as it is unpacked: annotations/instances_<split>.json and <split>/ in one folder.
 
-    `annotations` and `pictures` name the file and the folder, relative to the source's folder; `ids` a list of picture
-    ids beside it, one a line, of which the split is.
+    The folder is one of the suite's `folders` ("coco" unless it says others) in the data folder, or that itself.
+    `ids` names a list of image ids beside the suite: these alone are shown, and these files alone are needed.
     """
-    del condition  # the same pictures under every condition
-    if lacking := [want for want in source.wants if want not in {"boxes", "masks"}]:
-        raise UserError(f"{source.dataset} has boxes and masks, and no {lacking[0]} of a sample")
-    annotations, folder = _found(source, places)
-    whole = read_annotations(annotations)
-    chosen: Sequence[Annotated] = whole.pictures
-    if "ids" in source.options:
-        chosen = _listed(whole, source, annotations)
-    if source.classes is not None and source.classes != len(whole.categories):
+    del condition
+    name = f"instances_{source.split}.json"
+    roots = [places.data / folder for folder in source.options.get("folders", ("coco",))] + [places.data]
+    found = [root for root in roots if (root / "annotations" / name).is_file()]
+    if not found:
         raise BadFile(
-            f"{annotations} has {len(whole.categories)} categories, and the suite says {source.classes} classes"
+            f"{source.dataset}: annotations/{name} is neither in {' nor in '.join(map(str, roots))}; unpack "
+            f"annotations_trainval2017.zip and {source.split}.zip of https://cocodataset.org there"
         )
-    ids = np.array([one.id for one in chosen], dtype=np.int64)
-    sizes = np.array([(one.height, one.width) for one in chosen], dtype=np.int64)
-
-    def opened(canvas: str) -> CocoPictures:
-        del canvas  # "stored", the only one
-        return CocoPictures(chosen, whole, folder, places, source.wants)
-
-    return Index(
-        ids, RaggedImages(3, sizes), len(whole.categories), _asked(chosen, whole), opened,
-        names=tuple(name for _, name in whole.categories),
-        category_ids=tuple(number for number, _ in whole.categories), notes=whole.notes,
-    )  # fmt: skip
+    return _index(source, places, found[0] / "annotations" / name, [found[0] / source.split])
 
 
-def _listed(whole: Annotations, source: Source, annotations: Path) -> list[Annotated]:
-    """The pictures of a list of ids."""
-    path = (source.folder or Path()) / str(source.options["ids"])
-    try:
-        wanted = [int(line) for line in path.read_text(encoding="utf-8").split()]
-    except (OSError, ValueError) as error:
-        raise BadFile(f"{path} must list picture ids, one a line ({error})") from error
-    known = {one.id: one for one in whole.pictures}
-    if missing := [number for number in wanted if number not in known]:
-        raise BadFile(
-            f"{annotations} lacks {len(missing)} of the {len(wanted)} pictures in {path.name}, as {missing[0]}"
+def index_coco_folder(source: Source, places: Places, condition: Condition) -> Index:
+    """Anybody's annotation file, `annotations`, in the suite's folder or else in the data folder.
+
+    Its pictures lie in `pictures` beside it, or where they mostly do: beside the file, or for annotations/instances_X.json
+    in X, images/X or images beside that folder.
+    """
+    del condition
+    folders = [folder for folder in (source.folder, places.data) if folder is not None]
+    name = source.options.get("annotations")
+    if not isinstance(name, str):
+        raise UserError(
+            f"{source.dataset}: the key 'annotations' is missing: the annotation file in COCO's format"
         )
-    return [known[number] for number in sorted({*wanted})]
+    file = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if file is None:
+        raise BadFile(f"{source.dataset}: {name} is neither in {' nor in '.join(map(str, folders))}")
+    return _index(source, places, file, _pictures_of(file, source.options.get("pictures")))
 
 
-def _found(source: Source, places: Places) -> tuple[Path, Path]:
-    """The annotation file and the folder of its pictures."""
-    if "annotations" in source.options:
-        folder = source.folder or Path()
-        annotations = folder / str(source.options["annotations"])
-        return annotations, folder / str(source.options.get("pictures", "."))
-    split = {"test": "val2017", "train": "train2017"}.get(source.split, source.split)
-    tried = [places.data / name for name in FOLDERS]
-    for folder in tried:
-        annotations = folder / "annotations" / f"instances_{split}.json"
-        if annotations.is_file():
-            return annotations, folder / split
-    near = sorted(p.name for folder in tried if folder.is_dir() for p in folder.glob("**/*.json"))
-    raise BadFile(
-        f"{source.dataset}: annotations/instances_{split}.json is neither in {' nor in '.join(map(str, tried))}"
-        f"{suggest(f'instances_{split}.json', near)}; cocodataset.org has it"
+def _pictures_of(file: Path, told: object) -> list[Path]:
+    """The folders in which an annotation file's pictures may lie."""
+    if told is not None:
+        return [file.parent / str(told)]
+    split = file.stem.removeprefix("instances_")
+    above = file.parent.parent if file.parent.name == "annotations" else file.parent
+    return list(
+        dict.fromkeys([above / split, above / "images" / split, above / "images", above, file.parent])
     )
+
+
+def _index(source: Source, places: Places, file: Path, folders: Sequence[Path]) -> Index:
+    if lacking := [want for want in source.wants if want not in _GIVES]:
+        raise UserError(f"{source.dataset} has {' and '.join(_GIVES)}, and no {lacking[0]} of a picture")
+    stat = file.stat()
+    read = _read(file, stat.st_size, stat.st_mtime_ns)
+    if source.classes is not None and source.classes != len(read.names):
+        raise UserError(
+            f"{file} has {len(read.names)} categories, which do not fit the suite's {source.classes} classes"
+        )
+    images = _chosen(read.images, chosen_ids(source), file)
+    if not images:
+        raise BadFile(f"{file} names no image: an empty data set cannot be measured")
+    first = images[0]["file_name"]
+    folder = next((folder for folder in folders if (folder / first).is_file()), None)
+    if folder is None:
+        raise BadFile(f"{file}: {first} is missing; it is neither in {' nor in '.join(map(str, folders))}")
+    masks, number = "masks" in source.wants, 1
+    pictures, every = [], []
+    classes = {category: place for place, category in enumerate(read.category_ids)}
+    for image in images:
+        rows = read.of.get(image["id"], [])
+        truths = truths_of(
+            [_truth(row, image, classes, file, masks=masks) for row in rows], number, masks=masks
+        )
+        number += len(rows)
+        every += [(row, image) for row in rows]
+        said = [
+            image["id"], image["height"], image["width"],
+            [[classes[r["category_id"]], r["bbox"], r["area"], r["iscrowd"], r.get("segmentation")] for r in rows],
+        ]  # fmt: skip
+        pictures.append(
+            Named(
+                image["id"],
+                folder / image["file_name"],
+                image["height"],
+                image["width"],
+                truths,
+                json.dumps(said, sort_keys=True),
+            )
+        )
+    notes = [f"{file}: {note}" for note in _notes(every)]
+    size = _published(source)
+    if size is not None and size != len(images):
+        notes.append(f"{file} names {len(images):,} images, and {source.split} as published has {size:,}")
+    return index_pictures(
+        pictures, read.names, read.category_ids, file, places, tuple(notes), source.options.get("white")
+    )
+
+
+def _published(source: Source) -> int | None:
+    """How many images an official split has; None where a list chooses among them, and of anybody's folder."""
+    return None if "ids" in source.options else DATASETS[source.dataset].size(source.split)
+
+
+def chosen_ids(source: Source) -> tuple[int, ...] | None:
+    """The ids in the list that the option `ids` names, one a line; None where it names none."""
+    name = source.options.get("ids")
+    if name is None:
+        return None
+    folder = source.folder or Path()
+    path = folder / str(name)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFile(f"{path}: the list of ids cannot be read ({error})") from error
+    ids: dict[int, int] = {}
+    for number, line in enumerate(lines, 1):
+        word = line.strip()
+        if not word:
+            continue
+        if not word.isascii() or not word.isdigit():
+            raise BadFile(f"{path}: line {number} must be an image id, not {word!r}")
+        if int(word) in ids:
+            raise BadFile(f"{path}: line {number} has the id {word} of line {ids[int(word)]} again")
+        ids[int(word)] = number
+    if not ids:
+        raise BadFile(f"{path} has no image id")
+    return tuple(ids)
+
+
+def count_chosen(source: Source) -> int | None:
+    """How many images a list of ids names; None where there is none."""
+    ids = chosen_ids(source)
+    return None if ids is None else len(ids)
+
+
+def _chosen(images: Rows, ids: tuple[int, ...] | None, file: Path) -> Rows:
+    """The images of the ids, in the order of the file."""
+    if ids is None:
+        return images
+    wanted = set(ids)
+    found = [image for image in images if image["id"] in wanted]
+    if lacking := wanted - {image["id"] for image in found}:
+        raise BadFile(f"{file} has no image {min(lacking)}, one of {len(lacking)} that the suite lists")
+    return found
+
+
+@lru_cache(maxsize=2)  # a run indexes its data more than once
+def _read(file: Path, size: int, time: int) -> Annotations:
+    """The file, each fault one sentence with its place; size and time say that it is the same still."""
+    del size, time
+    try:
+        whole = json.loads(file.read_bytes(), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"{file}: not valid JSON: {error}") from error
+    if not isinstance(whole, dict):
+        raise BadFile(f"{file} must hold an object with images, annotations and categories")
+    images = [_image(row, f"{file}: images[{i}]") for i, row in enumerate(_list(whole, "images", file))]
+    _once(images, "image", file)
+    categories = [
+        _category(row, f"{file}: categories[{i}]") for i, row in enumerate(_list(whole, "categories", file))
+    ]
+    _once(categories, "category", file)
+    if not categories:
+        raise BadFile(f"{file} has no categories")
+    categories.sort(key=lambda row: int(row["id"]))
+    known, kinds = {row["id"] for row in images}, {row["id"] for row in categories}
+    of: dict[int, Rows] = {}
+    for i, row in enumerate(_list(whole, "annotations", file)):
+        told = _annotation(row, f"{file}: annotations[{i}]", known, kinds)
+        of.setdefault(told["image_id"], []).append(told)
+    return Annotations(
+        images, tuple(row["id"] for row in categories), tuple(row["name"] for row in categories), of
+    )
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number")
+
+
+def _list(whole: Mapping[str, Any], key: str, file: Path) -> list[Any]:
+    if key not in whole:
+        raise BadFile(f"{file} has no {key!r}{suggest(key, whole)}")
+    if not isinstance(whole[key], list):
+        raise BadFile(f"{file}: {key} must be a list")
+    found: list[Any] = whole[key]
+    return found
+
+
+def _once(rows: Rows, what: str, file: Path) -> None:
+    """BadFile where an id stands twice: which one an annotation means would be a guess."""
+    seen: set[int] = set()
+    for row in rows:
+        if row["id"] in seen:
+            raise BadFile(f"{file} has the {what} id {row['id']} twice")
+        seen.add(row["id"])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(row: Mapping[str, Any], key: str, place: str) -> int:
+    value = row.get(key)
+    if type(value) is not int:
+        raise BadFile(
+            f"{place}: {key} must be a whole number, not {value!r}"
+            if key in row
+            else f"{place} has no {key!r}{suggest(key, row)}"
+        )
+    return value
+
+
+def _word(row: Mapping[str, Any], key: str, place: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str) or not value:
+        raise BadFile(f"{place}: {key} must be a string with something in it, not {value!r}")
+    return value
+
+
+def _object(row: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(row, dict):
+        raise BadFile(f"{place} must be an object, not {row!r}"[:200])
+    return row
+
+
+def _image(row: object, place: str) -> dict[str, Any]:
+    told = _object(row, place)
+    name, height, width = (
+        _word(told, "file_name", place),
+        _whole(told, "height", place),
+        _whole(told, "width", place),
+    )
+    if height < 1 or width < 1:
+        raise BadFile(f"{place}: {name} would have {width} x {height} pixels")
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise BadFile(f"{place}: file_name must be a path inside the pictures' folder, not {name!r}")
+    number = _whole(told, "id", place)
+    if not 0 <= number < 2**63:
+        raise BadFile(f"{place}: id must be 0 or more, in 64 bits, not {number}")
+    return {"id": number, "file_name": name, "height": height, "width": width}
+
+
+def _category(row: object, place: str) -> dict[str, Any]:
+    told = _object(row, place)
+    return {"id": _whole(told, "id", place), "name": _word(told, "name", place)}
+
+
+def _annotation(row: object, place: str, images: set[int], categories: set[int]) -> dict[str, Any]:
+    """What is kept of an annotation; an area that is not annotated is the box's, and "told" says so."""
+    given = _object(row, place)
+    image, category = _whole(given, "image_id", place), _whole(given, "category_id", place)
+    if image not in images:
+        raise BadFile(f"{place}: no image has the id {image}")
+    if category not in categories:
+        raise BadFile(
+            f"{place}: no category has the id {category}{suggest(str(category), map(str, categories))}"
+        )
+    box = given.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        raise BadFile(f"{place}: bbox must be x, y, width and height, four numbers, not {box!r}"[:300])
+    if box[2] < 0 or box[3] < 0:
+        raise BadFile(f"{place}: bbox has a width or height below 0: {box}")
+    area, crowd = given.get("area"), given.get("iscrowd", 0)
+    if area is not None and not (_is_number(area) and area >= 0):
+        raise BadFile(f"{place}: area must be a number of 0 or more, not {area!r}")
+    if crowd not in {0, 1}:
+        raise BadFile(f"{place}: iscrowd must be 0 or 1, not {crowd!r}")
+    return {
+        "place": place,
+        "id": given.get("id"),
+        "image_id": image,
+        "category_id": category,
+        "bbox": box,
+        "area": box[2] * box[3] if area is None else area,
+        "told": area is not None,
+        "iscrowd": int(crowd),
+        "segmentation": given.get("segmentation"),
+    }
+
+
+def _truth(
+    row: Mapping[str, Any], image: Mapping[str, Any], classes: Mapping[int, int], file: Path, *, masks: bool
+) -> dict[str, Any]:
+    x, y, width, height = row["bbox"]
+    found = {
+        "box": (x, y, x + width, y + height),
+        "label": classes[row["category_id"]],
+        "crowd": row["iscrowd"],
+        "ignore": False,
+        "area": row["area"],
+    }
+    if masks:
+        from robustbench_ms.datasets.coco_masks import counts_of
+
+        found["rle"] = counts_of(row["segmentation"], image["height"], image["width"], row["place"])
+    return found
+
+
+def _notes(rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
+    """What was mended, and what stayed though it is odd."""
+    ids = [row["id"] for row, _ in rows]
+    flat = sum(not (row["bbox"][2] and row["bbox"][3]) for row, _ in rows)
+    outside = sum(
+        min(row["bbox"][:2]) < -1
+        or row["bbox"][0] + row["bbox"][2] > image["width"] + 1
+        or row["bbox"][1] + row["bbox"][3] > image["height"] + 1
+        for row, image in rows
+    )
+    without = sum(not row["told"] for row, _ in rows)
+    notes = []
+    if not all(type(i) is int and i > 0 for i in ids) or len(set(ids)) < len(ids):
+        notes.append("annotation ids are missing, doubled or below 1; they were numbered again from 1")
+    if without:
+        notes.append(f"{without} annotations have no area; width x height of the box stands for it")
+    if flat:
+        notes.append(f"{flat} boxes have no width or no height: objects that no detection can match")
+    if outside:
+        notes.append(
+            f"{outside} boxes reach out of their pictures by more than a pixel, and stay as they are"
+        )
+    return notes

@@ -89,6 +89,8 @@ class DataFacts:
     layout: Layout
     names: tuple[str, ...] = ()
     """What its classes are called, where a task's models go by it; () where nobody asks."""
+    notes: tuple[str, ...] = ()
+    """What was mended or decided in reading them, a sentence each; a run tells it."""
 
 
 @dataclass(frozen=True)
