@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.catalog.cards import read_card
+from robustbench_ms.catalog.folders import folder_suite
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UnknownName, UserError, suggest
 from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Weights
+from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
 
 __all__ = ["card_names", "find_card", "find_suite", "register", "shipped", "suite_names"]
@@ -43,12 +45,30 @@ def card_names() -> list[str]:
     return sorted({path.stem for path in shipped("baselines").glob("*.toml")} | set(_registered))
 
 
-def find_suite(spelling: str) -> Suite:
-    """The suite of that name, or in that TOML file."""
+def find_suite(
+    spelling: str,
+    *,
+    annotations: str | None = None,
+    corruptions: str | None = None,
+    places: Places | None = None,
+) -> Suite:
+    """The suite of that name, in that TOML file, or of that folder of pictures in COCO's format.
+
+    A shipped suite comes before a folder of its name ("./quick" is the folder). `annotations` and `corruptions` are a
+    folder's alone: which of its annotation files is meant, and what its pictures are shown under ("common", "all",
+    names with commas; clean alone where it is None).
+    """
+    known = spelling in suite_names()
+    if not known and Path(spelling).is_dir():
+        found = places or Places.find()
+        return folder_suite(Path(spelling), found, annotations=annotations, corruptions=corruptions)
+    for option, given in (("annotations", annotations), ("corruptions", corruptions)):
+        if given is not None:
+            raise UserError(f"--{option} is for a folder of pictures, and {spelling!r} is a suite of its own")
     if _is_file(spelling):
         return read_suite(Path(spelling))
     path = shipped("suites") / f"{spelling}.toml"
-    if spelling not in suite_names():
+    if not known:
         raise UnknownName(f"no suite named {spelling!r}{suggest(spelling, suite_names())}")
     return read_suite(path)
 

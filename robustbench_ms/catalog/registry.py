@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "axes_of", "index_of", "load",
-    "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "task_of",
+    "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of", "task_of",
 ]  # fmt: skip
 
 
@@ -224,6 +224,14 @@ def index_of(source: Source, places: Places, condition: Condition) -> Index:
 
     index: Index = load(DATASETS[source.dataset].target)(source, places, condition)
     return limited(index, source.limit)
+
+
+def size_of(source: Source) -> int | None:
+    """Samples that a source shows; None where only its data can tell."""
+    info = DATASETS[source.dataset]
+    chosen = None if info.counter is None else load(info.counter)(source)
+    size: int | None = info.size(source.split) if chosen is None else chosen
+    return min(source.limit, size) if source.limit and size else size
 
 
 def perturbation_of(suite: Suite, facts: DataFacts) -> Perturbation | None:

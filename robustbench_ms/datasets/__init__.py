@@ -77,6 +77,7 @@ DATASETS: dict[str, DatasetInfo] = {
         classes=80,
         splits=("val2017", "train2017"),
         sizes=(5_000, 118_287),
+        gives=("boxes", "masks"),
         options=("folders", "ids"),
         counter=f"{_HERE}.coco:count_chosen",
     ),
@@ -84,6 +85,7 @@ DATASETS: dict[str, DatasetInfo] = {
         f"{_HERE}.coco:index_coco_folder",
         "any folder of pictures with an annotation file in COCO's format",
         splits=("test",),
+        gives=("boxes", "masks"),
         options=("annotations", "pictures", "ids", "white"),
         counts_classes=True,
         counter=f"{_HERE}.coco:count_chosen",
@@ -94,6 +96,7 @@ DATASETS: dict[str, DatasetInfo] = {
         classes=10,
         splits=("val", "test-dev", "train"),
         sizes=(548, 1_610, 6_471),
+        gives=("boxes",),
     ),
     "arrays": DatasetInfo(
         f"{_HERE}.arrays:index_arrays", "any pair of .npy files: uint8 images and whole-number labels"

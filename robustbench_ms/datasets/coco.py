@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from robustbench_ms.datasets import DATASETS
-from robustbench_ms.datasets.pictures import Named, index_pictures, truths_of
+from robustbench_ms.datasets.pictures import Named, check_wants, index_pictures, truths_of
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import BadFile, UserError, suggest
 from robustbench_ms.specs.conditions import Condition
@@ -24,7 +24,6 @@ from robustbench_ms.specs.source import Source
 
 __all__ = ["chosen_ids", "count_chosen", "index_coco", "index_coco_folder"]
 
-_GIVES = ("boxes", "masks")
 Rows = list[dict[str, Any]]
 
 
@@ -74,7 +73,12 @@ def index_coco_folder(source: Source, places: Places, condition: Condition) -> I
     file = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if file is None:
         raise BadFile(f"{source.dataset}: {name} is neither in {' nor in '.join(map(str, folders))}")
-    return _index(source, places, file, _pictures_of(file, source.options.get("pictures")))
+    white = source.options.get("white")
+    if white is not None:
+        from robustbench_ms.corruptions.pictures import checked_white
+
+        white = checked_white(white)
+    return _index(source, places, file, _pictures_of(file, source.options.get("pictures")), white)
 
 
 def _pictures_of(file: Path, told: object) -> list[Path]:
@@ -88,9 +92,10 @@ def _pictures_of(file: Path, told: object) -> list[Path]:
     )
 
 
-def _index(source: Source, places: Places, file: Path, folders: Sequence[Path]) -> Index:
-    if lacking := [want for want in source.wants if want not in _GIVES]:
-        raise UserError(f"{source.dataset} has {' and '.join(_GIVES)}, and no {lacking[0]} of a picture")
+def _index(
+    source: Source, places: Places, file: Path, folders: Sequence[Path], white: float | None = None
+) -> Index:
+    check_wants(source)
     stat = file.stat()
     read = _read(file, stat.st_size, stat.st_mtime_ns)
     if source.classes is not None and source.classes != len(read.names):
@@ -132,9 +137,7 @@ def _index(source: Source, places: Places, file: Path, folders: Sequence[Path]) 
     size = _published(source)
     if size is not None and size != len(images):
         notes.append(f"{file} names {len(images):,} images, and {source.split} as published has {size:,}")
-    return index_pictures(
-        pictures, read.names, read.category_ids, file, places, tuple(notes), source.options.get("white")
-    )
+    return index_pictures(pictures, read.names, read.category_ids, file, places, tuple(notes), white)
 
 
 def _published(source: Source) -> int | None:

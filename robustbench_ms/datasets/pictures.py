@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_ms.datasets import DATASETS
 from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.files import replacing, sweep
 from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.source import Source
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Found", "Named", "decoded", "header", "index_pictures", "truths_of"]
+__all__ = ["Found", "Named", "check_wants", "decoded", "header", "index_pictures", "truths_of"]
 
 Truths = dict[str, Any]
 """Of one picture: boxes float32 (k, 4) xyxy in its pixels, labels int64 (k,), crowd and ignore bool (k,), area float64
@@ -57,6 +59,13 @@ class Found:
     width: int
     orientation: int
     """EXIF's, 1 to 8; 1 is upright, and what has none."""
+
+
+def check_wants(source: Source) -> None:
+    """UserError where something is wanted of a picture that the data set does not have."""
+    gives = DATASETS[source.dataset].gives
+    if lacking := [want for want in source.wants if want not in gives]:
+        raise UserError(f"{source.dataset} has {' and '.join(gives)}, and no {lacking[0]} of a picture")
 
 
 def index_pictures(

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.datasets import DATASETS
-from robustbench_ms.datasets.pictures import Named, header, index_pictures, truths_of
+from robustbench_ms.datasets.pictures import Named, check_wants, header, index_pictures, truths_of
 from robustbench_ms.datasets.protocol import Index
-from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.errors import BadFile
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
@@ -41,8 +41,7 @@ def index_visdrone(source: Source, places: Places, condition: Condition) -> Inde
     their ids are 53 bits of the SHA-256 of these. A picture's size is its file's, whatever EXIF says of it.
     """
     del condition
-    if lacking := [want for want in source.wants if want != "boxes"]:
-        raise UserError(f"{source.dataset} has boxes, and no {lacking[0]} of a picture")
+    check_wants(source)
     name = f"VisDrone2019-DET-{source.split}"
     roots = [places.data / name, places.data / "visdrone" / name]
     root = next((root for root in roots if (root / "annotations").is_dir()), None)
