@@ -25,7 +25,8 @@ ROOMS: dict[str, set[str]] = {
     "tasks": {"errors", "specs", "statistics", "corruptions", "datasets"},
     "catalog": {"errors", "files", "specs", "corruptions", "datasets", "tasks"},
     "models": {"errors"},
-    "subjects": {"errors", "files", "specs", "datasets", "tasks", "catalog", "models"},
+    "adapters": {"errors", "specs"},
+    "subjects": {"errors", "files", "specs", "datasets", "tasks", "catalog", "models", "adapters"},
     "records": {"errors", "files", "specs", "statistics", "datasets", "catalog"},
     "evaluation": {
         "errors", "files", "specs", "datasets", "tasks", "catalog", "subjects", "records",
@@ -48,13 +49,28 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 }
 """Arrows that a rule below would refuse, each with its reason."""
 
-HEAVY = {"torch", "torchvision", "timm", "numba", "cv2", "scipy", "skimage", "sklearn", "safetensors", "PIL"}
-HEAVY_ROOMS = {"api", "corruptions", "evaluation", "models", "subjects", "tasks"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "numba",
+    "cv2",
+    "scipy",
+    "skimage",
+    "sklearn",
+    "safetensors",
+    "PIL",
+    "onnxruntime",
+    "transformers",
+}
+HEAVY_ROOMS = {"adapters", "api", "corruptions", "evaluation", "models", "subjects", "tasks"}
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
-    "corruptions", "corruptions.table", "models", "tasks", "tasks.classification", "tasks.outcomes", "tasks.protocol",
+    "adapters", "adapters.hf", "corruptions", "corruptions.table", "models", "tasks", "tasks.classification",
+    "tasks.outcomes", "tasks.protocol",
     "tasks.scores", "tasks.measure", "tasks.calibration", "tasks.classification.rows", "tasks.classification.measures",
-    "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.checking", "evaluation.claims",
+    "tasks.detection", "tasks.detection.labels", "subjects", "evaluation", "evaluation.measured",
+    "evaluation.cells", "evaluation.checking", "evaluation.claims",
     "evaluation.events",
 }  # fmt: skip
 """Of the heavy rooms what is read without torch as well."""

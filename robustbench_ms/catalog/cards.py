@@ -14,7 +14,7 @@ from robustbench_ms.catalog.registry import TASKS, rows_of
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.files import replacing
-from robustbench_ms.specs.card import Card, Input, Published, Weights
+from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Published, Weights
 from robustbench_ms.specs.metrics import COSTS
 
 __all__ = ["read_card", "read_input", "write_card", "write_weights"]
@@ -23,15 +23,21 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 FITS = ("resize", "crop", "letterbox")
 PRECISIONS = ("fp32", "bf16", "fp16")
 MEMORY_FORMATS = ("contiguous", "channels_last")
+DECODES = ("boxes", "yolox", "detr")
+LABELS = ("data", "background+data", "coco-80", "coco-91")
 
 
 def read_card(path: Path) -> Card:
     """The card in a TOML file; its name is the file's name."""
     table = read_toml(path)
     build = table.take("build", str, required=True)
-    if not re.fullmatch(r"(timm|torchvision):[\w./-]+|[\w.]+:[\w.]+", build):
+    library, _, rest = build.partition(":")
+    if library in ADAPTERS:
+        inside(rest, f"{path}: build: {library}")
+    elif not re.fullmatch(r"(timm|torchvision):[\w./-]+|[\w.]+:[\w.]+", build):
         raise UserError(
-            f"{path}: build must be 'package.module:function', 'timm:NAME' or 'torchvision:NAME', not {build!r}"
+            f"{path}: build must be 'package.module:function', 'timm:NAME', 'torchvision:NAME' or a file as "
+            f"'onnx:FILE', not {build!r}"
         )
     tasks = tuple(
         choose(t, TASKS, "task", f"{path}: tasks") for t in table.strings("tasks", ("classification",))
@@ -42,6 +48,7 @@ def read_card(path: Path) -> Card:
         tasks=tasks,
         args=table.table("args").rest(),
         input=read_input(table.table("input")),
+        output=_output(table.table("output"), tasks),
         weights=_weights(table.tables("weights"), path),
         untrained=table.take("untrained", bool, default=False),
         precision=table.word("precision", PRECISIONS, "precision", default="fp32"),
@@ -85,6 +92,33 @@ def read_input(table: Table) -> Input:
         mean=mean,
         std=std,
         channels=table.word("channels", ("RGB", "BGR", "L"), "channel order", default="RGB"),
+    )
+    table.done()
+    return made
+
+
+def _output(table: Table, tasks: tuple[str, ...]) -> Output:
+    """The [output] table of a card; a detector's has its score threshold."""
+    score = table.take("score", float)
+    if score is None and "detection" in tasks:
+        raise UserError(
+            f"{table.place}: a detector's card says its score threshold, at most 0.05, and where nothing else is "
+            "meant score = 0.001"
+        )
+    table.check("score", score, lambda s: s is None or 0 <= s <= 0.05, "from 0 to 0.05")
+    maximum = table.check("maximum", table.take("maximum", int, 100), lambda m: m > 0, "positive")
+    nms = table.check("nms", table.take("nms", float), lambda n: n is None or 0 < n <= 1, "an IoU, 0 to 1")
+    labels: Any = table.anything("labels") if table.has("labels") else "data"
+    if isinstance(labels, list):
+        labels = Table({"labels": labels}, table.place).strings("labels")
+    else:
+        choose(labels, LABELS, "label map", f"{table.place}: labels")
+    made = Output(
+        score=score,
+        maximum=maximum,
+        decode=table.word("decode", DECODES, "way to decode", default="boxes"),
+        nms=nms,
+        labels=labels,
     )
     table.done()
     return made
@@ -140,6 +174,8 @@ def write_card(card: Card, path: Path) -> Path:
         tables["input"] = _changed(card.input, Input()) or {"range": card.input.range}
     else:
         tables.pop("input", None)
+    if "output" in tables:
+        tables["output"] = _changed(card.output, Output())
     try:
         text = tomli_w.dumps(_plain(tables))
         with replacing(path) as part:
@@ -163,7 +199,7 @@ def _refuse_loss(card: Card, path: Path) -> None:
         raise UserError(f"card {card.name} cannot be saved: TOML cannot hold its args as they are")
 
 
-def _changed(thing: Card | Input, default: Card | Input) -> dict[str, Any]:
+def _changed(thing: Card | Input | Output, default: Card | Input | Output) -> dict[str, Any]:
     before = asdict(default)
     return {key: value for key, value in asdict(thing).items() if value != before[key]}
 

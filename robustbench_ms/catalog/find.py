@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.catalog.cards import read_card
+from robustbench_ms.catalog.folders import folder_suite
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UnknownName, UserError, suggest
-from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Weights
+from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
 
 __all__ = ["card_names", "find_card", "find_suite", "register", "shipped", "suite_names"]
+
+DETECTED = Output(score=0.001)
+"""What is a detection where nobody said it."""
 
 _registered: dict[str, Card] = {}
 """Cards of this process only, by `register`."""
@@ -40,12 +45,30 @@ def card_names() -> list[str]:
     return sorted({path.stem for path in shipped("baselines").glob("*.toml")} | set(_registered))
 
 
-def find_suite(spelling: str) -> Suite:
-    """The suite of that name, or in that TOML file."""
+def find_suite(
+    spelling: str,
+    *,
+    annotations: str | None = None,
+    corruptions: str | None = None,
+    places: Places | None = None,
+) -> Suite:
+    """The suite of that name, in that TOML file, or of that folder of pictures in COCO's format.
+
+    A shipped suite comes before a folder of its name ("./quick" is the folder). `annotations` and `corruptions` are a
+    folder's alone: which of its annotation files is meant, and what its pictures are shown under ("common", "all",
+    names with commas; clean alone where it is None).
+    """
+    known = spelling in suite_names()
+    if not known and Path(spelling).is_dir():
+        found = places or Places.find()
+        return folder_suite(Path(spelling), found, annotations=annotations, corruptions=corruptions)
+    for option, given in (("annotations", annotations), ("corruptions", corruptions)):
+        if given is not None:
+            raise UserError(f"--{option} is for a folder of pictures, and {spelling!r} is a suite of its own")
     if _is_file(spelling):
         return read_suite(Path(spelling))
     path = shipped("suites") / f"{spelling}.toml"
-    if spelling not in suite_names():
+    if not known:
         raise UnknownName(f"no suite named {spelling!r}{suggest(spelling, suite_names())}")
     return read_suite(path)
 
@@ -54,11 +77,19 @@ def find_card(spelling: str) -> Card:
     """The card that a spelling means.
 
     A shipped or registered name, a TOML file, one seed of either ("resnet20-ema@0"), a bare function
-    ("mypkg.nets:build"), "timm:NAME" or "torchvision:NAME". Nothing is imported or opened to find it.
+    ("mypkg.nets:build"), "timm:NAME", "torchvision:NAME", "onnx:FILE", "hf:FOLDER" or "results:FOLDER". Nothing is
+    imported or opened to find it.
     """
     library = re.fullmatch(r"(timm|torchvision):([\w./-]+)", spelling)
     if library:
-        return Card(name=spelling, build=spelling, input=Input(assumed=True))
+        detects = library[1] == "torchvision" and re.match(
+            r"(faster|mask)rcnn|fcos|retinanet|ssd", library[2]
+        )
+        kind: dict[str, Any] = {"tasks": ("detection",), "output": DETECTED} if detects else {}
+        return Card(name=spelling, build=spelling, input=Input(assumed=True), **kind)
+    adapter, _, path = spelling.partition(":")
+    if adapter in ADAPTERS and path:
+        return _of_file(adapter, Path(path))
     name, at, seed = spelling.rpartition("@")
     if at and name.endswith(".toml"):
         return _one_seed(read_card(Path(name)), seed)
@@ -73,7 +104,8 @@ def find_card(spelling: str) -> Card:
     if spelling not in card_names():
         raise UnknownName(
             f"no model named {spelling!r}{suggest(spelling, card_names())} "
-            "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME)"
+            "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, "
+            "results:FOLDER)"
         )
     return read_card(shipped("baselines") / f"{spelling}.toml")
 
@@ -91,6 +123,19 @@ def register(build: Callable[..., Any] | str, *, name: str, input: Input | None 
     card = Card(name=name, build=build, input=input or Input(assumed=True), **facts)
     _registered[name] = card
     return card
+
+
+def _of_file(adapter: str, path: Path) -> Card:
+    """A card of what lies at a path: its name is the file's, and where it lies is no part of it."""
+    where = path.expanduser().resolve()
+    return Card(
+        name=where.stem if where.suffix == ".onnx" else where.name,
+        build=f"{adapter}:{where.name}",
+        tasks=("detection",),
+        input=Input(assumed=adapter != "results"),
+        output=DETECTED,
+        weights=(Weights(str(where)),),
+    )
 
 
 def _is_file(spelling: str) -> bool:

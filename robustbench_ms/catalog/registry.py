@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from robustbench_ms.corruptions.table import COMMON, NAMES, PROFILES, SEVERITIES
+from robustbench_ms.corruptions.table import COMMON, KINDS, NAMES, PROFILES, SEVERITIES
 from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose, suggest
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "axes_of", "index_of", "load",
-    "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "task_of",
+    "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of", "task_of",
 ]  # fmt: skip
 
 
@@ -127,7 +127,13 @@ TASKS = Registry(
             task="robustbench_ms.tasks.classification.task:Classification",
             rows="robustbench_ms.tasks.classification.rows:ROWS",
             measures="robustbench_ms.tasks.classification.measures:SCORERS",
-        )
+        ),
+        "detection": TaskInfo(
+            task="robustbench_ms.tasks.detection.task:Detection",
+            rows="robustbench_ms.tasks.detection.rows:ROWS",
+            measures="robustbench_ms.tasks.detection.measures:SCORERS",
+            options=("iou",),
+        ),
     },
 )
 DATASETS = Registry("data set", "datasets", DatasetInfo, OUR_DATASETS)
@@ -138,7 +144,7 @@ PERTURBATIONS = Registry(
     {
         "corruptions": PerturbationInfo(
             axes=(
-                Axis("corruption", NAMES, "corruptions", {"common": COMMON, "all": NAMES}),
+                Axis("corruption", NAMES, "corruptions", {"common": COMMON, "all": NAMES}, KINDS),
                 Axis("severity", SEVERITIES, "severities"),
             ),
             profiles=PROFILES,
@@ -218,6 +224,14 @@ def index_of(source: Source, places: Places, condition: Condition) -> Index:
 
     index: Index = load(DATASETS[source.dataset].target)(source, places, condition)
     return limited(index, source.limit)
+
+
+def size_of(source: Source) -> int | None:
+    """Samples that a source shows; None where only its data can tell."""
+    info = DATASETS[source.dataset]
+    chosen = None if info.counter is None else load(info.counter)(source)
+    size: int | None = info.size(source.split) if chosen is None else chosen
+    return min(source.limit, size) if source.limit and size else size
 
 
 def perturbation_of(suite: Suite, facts: DataFacts) -> Perturbation | None:

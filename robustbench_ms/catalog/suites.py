@@ -28,7 +28,7 @@ def read_suite(path: Path) -> Suite:
         name=path.stem,
         task=task,
         dataset=dataset,
-        split=table.word("split", info.splits, f"split of {dataset}", default="test"),
+        split=table.word("split", info.splits, f"split of {dataset}", default=info.splits[0]),
         about=table.take("about", str, ""),
         canvas=table.word("canvas", ("stored",), "canvas", default="stored"),
         profile=table.word("profile", PROFILES, "profile", default=None),
@@ -64,8 +64,9 @@ def _check_suite(suite: Suite, info: DatasetInfo, path: Path) -> None:
             f"{path}: {suite.dataset} brings its corrupted images, so the suite can have no {word}"
         )
     if suite.classes is None:
-        raise UserError(f"{path}: the key 'classes' is missing: how many classes the labels have")
-    if suite.classes < 2 or suite.classes != (info.classes or suite.classes):
+        if not info.counts_classes:
+            raise UserError(f"{path}: the key 'classes' is missing: how many classes the labels have")
+    elif suite.classes < 2 or suite.classes != (info.classes or suite.classes):
         raise UserError(f"{path}: classes must be {info.classes or '2 or more'}, not {suite.classes}")
     if not suite.summary:
         raise UserError(f"{path}: summary names no column; the first one ranks")

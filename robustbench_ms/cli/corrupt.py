@@ -1,4 +1,4 @@
-"""rbms corrupt: one image, corrupted, or a contact sheet of all corruptions."""
+"""rbms corrupt: one image, corrupted, a contact sheet of all corruptions, or all cells of a detection suite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from robustbench_ms.cli.options import Json, print_json
+from robustbench_ms.cli.options import Data, Json, Limit, print_json
 from robustbench_ms.errors import BadFile, UserError, suggest
 
 __all__ = ["command"]
@@ -22,16 +22,27 @@ _COLOUR_BESIDE_ALPHA = {"GIF", "QOI", "SGI"}
 
 
 def command(
-    image: Annotated[Path, typer.Argument(help="A picture that Pillow reads.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The picture to write; its ending says the format.")
+    image: Annotated[
+        str, typer.Argument(metavar="IMAGE|SUITE", help="A picture that Pillow reads; with --out a suite.")
     ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="The picture to write; its ending says the format.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="For a detection suite: a folder in COCO's format a cell.", show_default=False),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The corruption.")] = None,
     severity: Annotated[int, typer.Option(help="1 to 5.")] = 3,
     profile: Annotated[
         str, typer.Option(help="any-size, or a published set's: imagenet, cifar, ...")
     ] = "any-size",
-    seed: Annotated[int, typer.Option(help="Keys the randomness.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Keys the randomness; 0, or the suite's.", show_default=False)
+    ] = None,
     white: Annotated[
         float | None,
         typer.Option(help="The value that is white, in pictures of 16 bits or floats.", show_default=False),
@@ -39,9 +50,21 @@ def command(
     grid: Annotated[
         bool, typer.Option("--grid", help="A sheet of all corruptions x severities instead.")
     ] = False,
+    limit: Limit = None,
+    data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Corrupt a picture."""
+    """Corrupt a picture; or every picture of a detection suite, for a model that runs elsewhere."""
+    if out is not None:
+        if output is not None or name is not None or grid:
+            raise UserError(
+                "--out is for all cells of a suite: --output, --name and --grid are for one picture"
+            )
+        _suite(image, out, limit, seed, data, as_json=as_json)
+        return
+    if output is None:
+        raise UserError("give -o, the picture to write, or --out, the folder for the cells of a suite")
+    seed = seed or 0
     from PIL import Image
 
     from robustbench_ms.corruptions.table import NAMES
@@ -56,7 +79,7 @@ def command(
             f"{output}: no picture format that Pillow writes has the ending {output.suffix!r}"
             f"{suggest(output.suffix, known)}"
         )
-    picture = _open(image, white)
+    picture = _open(Path(image), white)
     if grid:
         shown = contact_sheet(picture, profile=profile, seed=seed)
     else:
@@ -82,6 +105,23 @@ def command(
                 "seed": seed,
             }
         )
+
+
+def _suite(
+    spelling: str, folder: Path, limit: int | None, seed: int | None, data: Path | None, *, as_json: bool
+) -> None:
+    """Write the cells; a line each as it is done."""
+    from robustbench_ms.catalog.find import find_suite
+    from robustbench_ms.evaluation.folders import write_folders
+    from robustbench_ms.specs.places import Places
+
+    done = []
+    for cell, pictures in write_folders(find_suite(spelling).limited(limit, seed), Places.find(data), folder):
+        done.append({"cell": cell, "pictures": pictures})
+        if not as_json:
+            print(f"{folder / cell}: {pictures} pictures")
+    if as_json:
+        print_json({"out": str(folder), "cells": done})
 
 
 def _open(path: Path, white: float | None) -> Any:

@@ -32,7 +32,8 @@ Models = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="A card, a TOML file, package.module:function, timm:NAME, torchvision:NAME; repeat for several.",
+        help="A card, a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, "
+        "results:FOLDER; repeat for several.",
     ),
 ]
 WeightsFile = Annotated[

@@ -23,16 +23,14 @@ def command(
 ) -> None:
     """Show the cells and images of a run, and what is measured already."""
     from robustbench_ms.catalog.find import find_card, find_suite
-    from robustbench_ms.catalog.registry import DATASETS
+    from robustbench_ms.catalog.registry import size_of
     from robustbench_ms.evaluation.measured import measured, probably_finished
     from robustbench_ms.specs.conditions import conditions, key, plan
     from robustbench_ms.specs.places import Places
 
     chosen = find_suite(suite).limited(limit, seed)
     cards = [find_card(name) for name in model or []]
-    size = DATASETS[chosen.dataset].size(chosen.split)
-    if chosen.limit and size:
-        size = min(chosen.limit, size)
+    size = size_of(chosen.source())
     keys = [key(condition) for condition in conditions(chosen)]
     places = Places.find(results=results, cache=cache)
     folder = places.results / chosen.label

@@ -30,7 +30,7 @@ __all__ = ["command"]
 
 
 def command(
-    suite: Annotated[str, typer.Argument(help="A suite, by name or file.")],
+    suite: Annotated[str, typer.Argument(help="A suite, by name or file, or a folder in COCO's format.")],
     model: Models = None,
     weights: WeightsFile = None,
     name: Annotated[str | None, typer.Option(help="The record's name, for the one model.")] = None,
@@ -44,6 +44,17 @@ def command(
     executor: Annotated[
         str | None, typer.Option(help="local or devices; devices where there are several workers.")
     ] = None,
+    annotations: Annotated[
+        str | None, typer.Option(help="Of a folder: which of its annotation files.", show_default=False)
+    ] = None,
+    corruptions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="common|all|NAME,...",
+            help="Of a folder: what its pictures are shown under, beside clean.",
+            show_default=False,
+        ),
+    ] = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -56,7 +67,9 @@ def command(
     from robustbench_ms.catalog.model_options import ModelOptions
     from robustbench_ms.specs.places import Places
 
-    chosen = find_suite(suite).limited(limit, seed)
+    places = Places.find(data, results, cache)
+    chosen = find_suite(suite, annotations=annotations, corruptions=corruptions, places=places)
+    chosen = chosen.limited(limit, seed)
     cards = ModelOptions(weights, name, mean, std, size).cards(model or [])
 
     from robustbench_ms.cli.drawing import draw
@@ -67,7 +80,6 @@ def command(
     from robustbench_ms.reports.tables import tables
     from robustbench_ms.specs.settings import Settings
 
-    places = Places.find(data, results, cache)
     records, stopped = [], []
     settings = Settings(device, batch_size, executor, workers, threads)
     for event in draw(run(chosen, cards, places, settings), title=chosen.label):

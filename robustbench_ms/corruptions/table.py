@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["COMMON", "EXTRA", "NAMES", "PROFILES", "PROTOCOL", "SEVERITIES", "parameters"]
+__all__ = ["COMMON", "EXTRA", "KINDS", "NAMES", "PROFILES", "PROTOCOL", "SEVERITIES", "parameters"]
 
 COMMON = (
     "gaussian_noise", "shot_noise", "impulse_noise",
@@ -21,6 +21,8 @@ COMMON = (
 )  # fmt: skip
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 NAMES = COMMON + EXTRA
+KINDS = {"noise": COMMON[:3], "blur": COMMON[3:7], "weather": COMMON[7:11], "digital": COMMON[11:]}
+"""ImageNet-C's four kinds of the common corruptions."""
 SEVERITIES = (1, 2, 3, 4, 5)
 
 PROFILES = ("any-size", "imagenet", "cifar", "imagenet-64", "imagenet-299")

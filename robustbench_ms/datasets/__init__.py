@@ -22,8 +22,14 @@ class DatasetInfo:
     """It brings its corrupted samples; nothing is corrupted in memory."""
     normaliser: str | None = None
     """Whose errors on it normalise mCE: "alexnet" of alexnet.toml; None where nobody's are known."""
+    gives: tuple[str, ...] = ("label",)
+    """What it can say of a sample, and first what a training of it learns: "label", "boxes", "masks", "map"."""
     options: tuple[str, ...] = ()
     """Further keys that a suite may give it."""
+    counts_classes: bool = False
+    """Its files say how many classes there are, so that a suite need not."""
+    counter: str | None = None
+    """"package.module:function" of a source: how many samples it chooses, or None where it takes the split."""
 
     def size(self, split: str) -> int | None:
         """Samples of a split; None where only the files can tell."""
@@ -39,6 +45,13 @@ DATASETS: dict[str, DatasetInfo] = {
         "scikit-learn's handwritten digits as 32 x 32 RGB, embedded",
         classes=10,
         sizes=(597, 1200),
+    ),
+    "quick-scenes": DatasetInfo(
+        f"{_HERE}.scenes:index_scenes",
+        "one to five digits on photographs of scikit-image, 128 x 128 RGB, made here",
+        classes=10,
+        sizes=(300, 1000),
+        gives=("boxes", "masks", "map"),
     ),
     "cifar10": DatasetInfo(f"{_HERE}.cifar:index_cifar", "CIFAR-10", classes=10, sizes=_CIFAR),
     "cifar100": DatasetInfo(f"{_HERE}.cifar:index_cifar", "CIFAR-100", classes=100, sizes=_CIFAR),
@@ -57,6 +70,33 @@ DATASETS: dict[str, DatasetInfo] = {
         splits=("test",),
         sizes=_CIFAR[:1],
         corrupted=True,
+    ),
+    "coco": DatasetInfo(
+        f"{_HERE}.coco:index_coco",
+        "COCO 2017: boxes, masks and 80 categories, as its archives unpack",
+        classes=80,
+        splits=("val2017", "train2017"),
+        sizes=(5_000, 118_287),
+        gives=("boxes", "masks"),
+        options=("folders", "ids"),
+        counter=f"{_HERE}.coco:count_chosen",
+    ),
+    "coco-folder": DatasetInfo(
+        f"{_HERE}.coco:index_coco_folder",
+        "any folder of pictures with an annotation file in COCO's format",
+        splits=("test",),
+        gives=("boxes", "masks"),
+        options=("annotations", "pictures", "ids", "white"),
+        counts_classes=True,
+        counter=f"{_HERE}.coco:count_chosen",
+    ),
+    "visdrone": DatasetInfo(
+        f"{_HERE}.visdrone:index_visdrone",
+        "VisDrone-DET: boxes of 10 classes seen from drones, in its own annotation format",
+        classes=10,
+        splits=("val", "test-dev", "train"),
+        sizes=(548, 1_610, 6_471),
+        gives=("boxes",),
     ),
     "arrays": DatasetInfo(
         f"{_HERE}.arrays:index_arrays", "any pair of .npy files: uint8 images and whole-number labels"

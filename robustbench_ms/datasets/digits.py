@@ -19,15 +19,14 @@ from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 
-__all__ = ["index_digits"]
+__all__ = ["digit_pictures", "digit_rows", "index_digits"]
 
 
 def index_digits(source: Source, places: Places, condition: Condition) -> Index:
     """A split of the digits; the ids are indices in the library's order."""
     del places, condition
     images, labels = _all()
-    test = np.array(json.loads(files(__package__).joinpath("digits_test.json").read_text()), dtype=np.int64)
-    ids = test if source.split == "test" else np.setdiff1d(np.arange(len(labels)), test)
+    ids = digit_rows(source.split)
     images, labels = images[ids], labels[ids]
     digest, asked = array_digest(images), array_digest(labels)
     check_digest(digest, source.sha256.get("images"), "digits: images")
@@ -36,12 +35,26 @@ def index_digits(source: Source, places: Places, condition: Condition) -> Index:
     return Index(ids, layout_of(images, channels_last=True), 10, asked, lambda _: stack)
 
 
+@lru_cache(maxsize=2)
+def digit_rows(split: str) -> NDArray[np.int64]:
+    """The indices of a split in the library's order, "test" or "train"."""
+    test = np.array(json.loads(files(__package__).joinpath("digits_test.json").read_text()), dtype=np.int64)
+    return test if split == "test" else np.setdiff1d(np.arange(len(digit_pictures()[1])), test)
+
+
 @lru_cache(maxsize=1)
-def _all() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def digit_pictures() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The library's own pictures (1797, 8, 8) in 0..16 and their labels (1797,)."""
     from sklearn.datasets import load_digits
 
     small, labels = load_digits(return_X_y=True)
-    return _enlarge(small.reshape(-1, 8, 8).astype(np.int64)), labels.astype(np.int64)
+    return small.reshape(-1, 8, 8).astype(np.int64), labels.astype(np.int64)
+
+
+@lru_cache(maxsize=1)
+def _all() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    small, labels = digit_pictures()
+    return _enlarge(small), labels
 
 
 def _enlarge(small: NDArray[np.int64]) -> NDArray[np.uint8]:

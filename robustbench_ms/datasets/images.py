@@ -144,7 +144,7 @@ def pair_digest(images: str, labels: NDArray[np.int64]) -> str:
     return hashlib.sha256(f"{images} {array_digest(labels)}".encode()).hexdigest()
 
 
-def check_digest(found: str, expected: str | None, what: str) -> None:
-    """BadFile where a published array is not the one that the suite names."""
+def check_digest(found: str, expected: str | None, what: str, said: str = "the suite says") -> None:
+    """BadFile where a published array is not the one that is meant, as the suite says or whoever else."""
     if expected is not None and found != expected:
-        raise BadFile(f"{what}: its SHA-256 is {found[:12]}..., not {expected[:12]}... as the suite says")
+        raise BadFile(f"{what}: its SHA-256 is {found[:12]}..., not {expected[:12]}... as {said}")

@@ -87,6 +87,10 @@ class DataFacts:
     corrupted: bool
     """They are corrupted already, as published."""
     layout: Layout
+    names: tuple[str, ...] = ()
+    """What its classes are called, where a task's models go by it; () where nobody asks."""
+    notes: tuple[str, ...] = ()
+    """What was mended or decided in reading them, a sentence each; a run tells it."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,10 @@ class Index:
     opener: Callable[[str], Data]
     """The data on a canvas, digested."""
     groups: NDArray[np.int64] | None = None
+    names: tuple[str, ...] = ()
+    """What its classes are called, where a task's models go by it; () where nobody asks."""
+    category_ids: tuple[int, ...] = ()
+    """The numbers that files of detections have for its classes, where they are not 0, 1, ..."""
 
     def open(self, canvas: str) -> Data:
         """The data on a canvas: "stored" is as the data set has them."""

@@ -17,7 +17,7 @@ from robustbench_ms.evaluation.jobs import Conditions
 from robustbench_ms.evaluation.store import Report
 from robustbench_ms.records.record import Environment, Measurement, Record
 from robustbench_ms.records.samples import Samples
-from robustbench_ms.specs.card import Input
+from robustbench_ms.specs.card import Input, Output
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import Model
@@ -155,6 +155,8 @@ def described_card(model: Model) -> dict[str, Any]:
         "source": card.source,
         "licence": card.licence,
     }
+    if card.output != Output():
+        told["output"] = asdict(card.output)
     plain: dict[str, Any] = _plain(told)
     return plain
 

@@ -49,6 +49,7 @@ def run(
     if not folder.is_dir():  # nothing is finished: what cannot be written is told before any work is done
         places.writable(folder, "cache")
     shown = Conditions(suite, task_of(suite), places)
+    yield from (Note(told) for told in shown.data(shown.conditions[0]).facts.notes)  # open since its check
     results = places.writable(places.results / suite.label, "results")
 
     names = tuple(card.name for card in subjects)

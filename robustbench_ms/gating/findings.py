@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from robustbench_ms.errors import Incomparable
 from robustbench_ms.gating.rules import Rule
@@ -17,6 +17,9 @@ from robustbench_ms.records.terms import Quantity
 from robustbench_ms.statistics.bounded import Bounded
 from robustbench_ms.statistics.differences import Difference
 from robustbench_ms.statistics.intervals import Interval
+
+if TYPE_CHECKING:
+    from robustbench_ms.tasks.measure import Scorer
 
 __all__ = ["Finding", "find"]
 
@@ -48,6 +51,8 @@ class OneLoss:
     changed: int | None = None
     same: bool = False
     """The same network gave the same answers."""
+    about: str = ""
+    """What a floor's value is of, where that is no mean over samples."""
 
     @property
     def margin(self) -> float:
@@ -125,7 +130,7 @@ class OneLoss:
     @property
     def asked(self) -> str:
         """What a floor asks for."""
-        return f"{self.rule.row.show(self.rule.tolerance)} asked for"
+        return f"{self.rule.row.show(self.rule.tolerance)} asked for{self.about}"
 
 
 @dataclass(frozen=True)
@@ -221,15 +226,31 @@ def _floor(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdic
             return Verdict(rule, "fail", _and_more(fault))
     value = candidate.value(quantity)
     if not math.isfinite(value):
-        return Verdict(rule, "fail", f"{rule.target} has no value where no answer is right")
+        return Verdict(rule, "fail", f"{rule.target} has no value {quantity.valueless}")
     cells = {key: candidate.cells[key].values[quantity.of] for key in quantity.cells}
     n = candidate.cells[quantity.cells[0]].n
     scorer = candidate.terms.scorers[quantity.of]
+    if few := _few(rule, scorer, n):
+        return few
     found = shortfall(quantity, scorer, cells, n, candidate.samples, rule.tolerance)
     if found is None:
         why = [told for told in pair.unkept(quantity) if "reference" not in told]
         return Verdict(rule, "missing", "; ".join(why) or "what is kept tells no interval of it")
-    return OneLoss(rule, value, found)
+    return OneLoss(
+        rule,
+        value,
+        found,
+        about=f", on average over sets of {n:,} such images" if scorer.kind == "set" else "",
+    )
+
+
+def _few(rule: Rule, scorer: Scorer, n: int) -> Verdict | None:
+    """A measure of whole sets may need more than so many samples to be tested at all."""
+    fewest = getattr(scorer, "fewest", 0)
+    if n >= fewest:
+        return None
+    told = f"{n} images say nothing certain of {scorer.names[0]}; {fewest} are the fewest that a gate takes"
+    return Verdict(rule, "missing", told)
 
 
 def _one(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdict:
@@ -246,10 +267,13 @@ def _one(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdict:
     reference, candidate = (side.value(quantity) for side in (pair.reference, pair.candidate))
     if not math.isfinite(candidate) or not math.isfinite(reference):
         alone = math.isfinite(reference)
-        told = f"{rule.target} has no value where no answer is right"
+        told = f"{rule.target} has no value {quantity.valueless}"
         return Verdict(rule, "fail" if alone else "missing", told)
-    if pair.candidate.cells[quantity.cells[0]].n < 2:
+    n = pair.candidate.cells[quantity.cells[0]].n
+    if n < 2:
         return Verdict(rule, "missing", "one sample says nothing of a difference")
+    if few := _few(rule, pair.terms.scorers[quantity.of], n):
+        return few
     if unkept := pair.unkept(quantity):
         return Verdict(rule, "missing", "; ".join(unkept))
     loss = pair.loss(quantity)

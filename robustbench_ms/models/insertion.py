@@ -30,6 +30,7 @@ __all__ = [
     "check_wish",
     "insert",
     "own_attention",
+    "stages",
     "usual_position",
 ]
 
@@ -244,8 +245,8 @@ def _places(model: nn.Module, position: str | Sequence[str], size: Sequence[int]
             )
         return found
     if isinstance(position, str) and position in {"stage", "between"}:
-        stages = _stages(model)
-        return stages[:-1] if position == "between" else stages
+        found = stages(model)
+        return found[:-1] if position == "between" else found
     if (
         not isinstance(position, str | list | tuple)
         or not position
@@ -256,7 +257,7 @@ def _places(model: nn.Module, position: str | Sequence[str], size: Sequence[int]
     return list(dict.fromkeys(name for p in patterns for name in _matching(model, p)))
 
 
-def _stages(model: nn.Module) -> list[str]:
+def stages(model: nn.Module) -> list[str]:
     """The stages by timm's own list, without the stem, or the top-level sequences of several convolutions."""
     known = getattr(model, "feature_info", None)
     if known is not None and not isinstance(known, list | tuple):
@@ -268,15 +269,15 @@ def _stages(model: nn.Module) -> list[str]:
         sequences = ((n, p) for n, p in model.named_children() if isinstance(p, nn.Sequential))
         names = (name for name, part in sequences if _convolutions(part) > 1)
     modules = dict(model.named_modules())
-    stages = [name for name in names if name in modules]
-    while stages and ("stem" in stages[0] or _convolutions(modules[stages[0]]) < 2):
-        del stages[0]
-    if len(stages) < 2:
+    found = [name for name in names if name in modules]
+    while found and ("stem" in found[0] or _convolutions(modules[found[0]]) < 2):
+        del found[0]
+    if len(found) < 2:
         raise UserError(
             f"position: the stages of {type(model).__name__} are not known; name the modules instead, "
             "such as position = ['features.4', 'features.9']"
         )
-    return stages
+    return found
 
 
 def _convolutions(module: nn.Module) -> int:

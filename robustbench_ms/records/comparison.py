@@ -73,14 +73,14 @@ class Side:
         return goodness(quantity, self.terms.scorers[quantity.of], self.samples)
 
     def drops(self, quantity: Quantity) -> NDArray[np.float64] | None:
-        """Each sample's mean under corruption and its clean value (2, n), of a drop; None where they are not kept."""
+        """Each sample's mean under corruption and its clean value (2, n), of a drop or ratio; None if not kept."""
         scorer = self.terms.scorers[quantity.of]
         rows = [
             sample_means(self.samples, scorer, over, keys)
             for over, keys in ((quantity.over, quantity.keys), ("clean", quantity.beside))
         ]
         found = [row for row in rows if row is not None]
-        return np.stack(found) if quantity.how == "drop" and len(found) == 2 else None
+        return np.stack(found) if quantity.how in {"drop", "ratio"} and len(found) == 2 else None
 
     def replicates(self, quantity: Quantity) -> NDArray[np.float64] | None:
         """The number under each weighting of the samples, (R,); None where they are not kept in all cells."""
@@ -204,7 +204,7 @@ class Comparison:
         for who, side in self._sides:
             if side.goodness(quantity) is not None or side.replicates(quantity) is not None:
                 continue
-            if quantity.how == "drop" and side.drops(quantity) is not None:
+            if quantity.how in {"drop", "ratio"} and side.drops(quantity) is not None:
                 continue
             if side.samples is None:
                 path = side.record.path

@@ -85,8 +85,8 @@ def refuse_absent(quantity: Quantity, values: Mapping[str, Mapping[str, Any]]) -
 def value_of(quantity: Quantity, values: Mapping[str, Any]) -> Any:
     """The number, of its measure's value in each cell {key: value}.
 
-    The values are floats, or arrays of one shape, which are replicates: the number is then one for each. A drop has no
-    value (nan) where nothing can be lost. Incomplete where a normaliser has other cells.
+    The values are floats, or arrays of one shape, which are replicates: the number is then one for each. A drop and a
+    ratio have no value (nan) where nothing can be lost. Incomplete where a normaliser has other cells.
     """
     if quantity.how in {"normalised", "relative"}:
         errors: dict[str, list[Any]] = {}
@@ -100,22 +100,29 @@ def value_of(quantity: Quantity, values: Mapping[str, Any]) -> Any:
 
 
 def _before(quantity: Quantity, values: Mapping[str, Any]) -> Any:
-    """The mean over the cells, or its share of the clean value, of which a complement and a drop are what is left."""
+    """The mean over the cells, or its share of the clean value; of these a complement and a drop are what is left."""
     mean = _mean([values[key] for key in quantity.keys])
-    return _over(mean, values[quantity.beside[0]]) if quantity.how == "drop" else mean
+    if quantity.how not in {"drop", "ratio"}:
+        return mean
+    clean = values[quantity.beside[0]]
+    return math.nan if isinstance(clean, (float, int)) and clean < quantity.least else _over(mean, clean)
 
 
 def weights_of(quantity: Quantity) -> Mapping[str, float] | None:
     """How much one unit of its measure in each cell {key: weight} adds to what is good about the number.
 
-    None where it is no weighted sum (a drop).
+    None where it is no weighted sum (a drop, a ratio).
     """
     sign = quantity.row.sign
     if quantity.how in {"mean", "complement"}:
         one = (sign if quantity.how == "mean" else -sign) / len(quantity.keys)
         return dict.fromkeys(quantity.keys, one)
     # Both are linear in the errors, so that the value of one error alone is its weight.
-    return None if quantity.how == "drop" else {key: -sign * one for key, one in _linear(quantity).items()}
+    return (
+        None
+        if quantity.how in {"drop", "ratio"}
+        else {key: -sign * one for key, one in _linear(quantity).items()}
+    )
 
 
 def interval_of(
@@ -138,7 +145,7 @@ def interval_of(
     if scorer.kept == "sums":
         sums = _sums(quantity, scorer, samples) if quantity.how == "mean" else None
         return _around(value, math.nan) if sums is None else Interval(value, *sums[0].interval(sums[1]))
-    if quantity.how == "drop":
+    if quantity.how in {"drop", "ratio"}:
         return _drop_interval(quantity, scorer, samples, value)
     good = _good(quantity, scorer, cells, n, samples)
     if good is None:  # the scores of one corrupted cell are not kept

@@ -42,6 +42,18 @@ class Quantity:
     normaliser: str | None = None
     ends: tuple[float, float] = (-math.inf, math.inf)
     """The least and the largest value of its measure."""
+    least: float = 0.0
+    """See `Summary.least`."""
+
+    @property
+    def valueless(self) -> str:
+        """Where it has no value, for people: "where the clean AP is below 1.0 %"."""
+        row = self.row
+        return (
+            f"where the clean {self.of} is below {row.show(self.least)}"
+            if self.least
+            else "where no answer is right"
+        )
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -73,7 +85,11 @@ class Terms:
         if axes is None:
             told = (matrix or {}).items()
             axes = tuple(Axis(name, tuple(values), f"values of {name}") for name, values in told)
-        groups = {group: (axis.name, values) for axis in axes for group, values in axis.groups.items()}
+        groups = {
+            group: (axis.name, values)
+            for axis in axes
+            for group, values in (*axis.parts.items(), *axis.groups.items())
+        }
         if matrix is None:
             matrix = {axis.name: next(iter(axis.groups.values()), axis.values) for axis in axes}
         own = record.suite.get("groups", {})
@@ -115,10 +131,30 @@ class Terms:
         counted = ((axis, len({cell[axis.name] for cell in found})) for axis in self.axes if found)
         return " x ".join(axis.count(values) for axis, values in counted)
 
+    def lacking(self, group: str) -> list[str]:
+        """What of a group, and of the other axes, the matrix lacks, as "corruption=fog"; [] where it has none of it."""
+        if not self.keys(group) or group == "clean":
+            return []
+        name, values = self.groups[group]
+        wanted = {axis.name: values if axis.name == name else axis.values for axis in self.axes}
+        return [f"{axis}={v}" for axis, known in wanted.items() for v in known if v not in self.matrix[axis]]
+
+    @property
+    def partial(self) -> dict[str, str]:
+        """Why they have no meaning here, of the summaries that need a whole matrix."""
+        found = {}
+        for name, row in self.rows.summaries.items():
+            if row.whole and (lacking := self.lacking(row.over[-1])):
+                more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+                found[name] = (
+                    f"{name} is over a whole matrix, and this one lacks {', '.join(lacking[:3])}{more}"
+                )
+        return found
+
     def quantity(self, name: str, keys: Sequence[str] = ()) -> Quantity:
         """The number under a name: a summary, or what is measured, over `keys`. UnknownName where there is none.
 
-        Incomparable where it has no meaning on the record's data (mCE off ImageNet).
+        Incomparable where it has no meaning on the record's data (mCE off ImageNet) or its part of a matrix.
         """
         if name in self.rows.measured:
             over = "clean" if tuple(keys) == ("clean",) else ""
@@ -128,9 +164,19 @@ class Terms:
         one = self.rows.measured[row.of]
         if self.normaliser is None and (why := self.rows.without_normaliser(name, self.dataset)):
             raise Incomparable(why)
+        if row.whole and (why := self.partial.get(name)):
+            raise Incomparable(why)
         *beside, over = row.over
         return Quantity(
-            row, row.of, row.how, tuple(beside), self.keys(over), over, self.normaliser, (one.low, one.high)
+            row,
+            row.of,
+            row.how,
+            tuple(beside),
+            self.keys(over),
+            over,
+            self.normaliser,
+            (one.low, one.high),
+            row.least,
         )
 
     def needs(self, name: str) -> tuple[str, ...]:

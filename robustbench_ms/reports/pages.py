@@ -83,6 +83,8 @@ def _number(metric: Metric, value: Interval, *, ends: bool) -> str:
         f"{number * metric.scale:.{metric.digits}f}"
         for number in (value.mean, value.half_width, value.low, value.high)
     )
+    if math.isnan(value.mean):
+        return "-"
     if math.isnan(value.half_width):
         return text
     return f"{text} ({low}-{high})" if ends else f"{text} ± {half}"
@@ -100,7 +102,15 @@ def _footnotes(table: Table) -> list[str]:
         notes.append(
             "Of several seeds the mean is shown, and ± is half a 95 % interval over the seeds (Student's t)."
         )
+    if table.of_sets:
+        counts = " or ".join(f"{n:,}" for n in ns)
+        notes.append(
+            f"{', '.join(table.of_sets)}: of sets of {counts} such images, intervals too (a jackknife of groups of "
+            "images); of few images AP is too high on average, and nothing is said here of larger sets."
+        )
     for metric in table.metrics:
+        if any(math.isnan(row.values[metric.name].mean) for row in table.rows):
+            notes.append(f"{metric.label}: - has no value, {table.valueless[metric.name]}.")
         chance = sorted(row.by_chance[metric.name] for row in table.rows if metric.name in row.by_chance)
         if chance:
             ends = dict.fromkeys(f"{end * metric.scale:.{metric.digits}f}" for end in (chance[0], chance[-1]))

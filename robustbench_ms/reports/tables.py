@@ -59,6 +59,10 @@ class Table:
     """The model that `Row.by_chance` is of, for people, by column."""
     means: tuple[str, ...] = ()
     """What the columns over cells are means of, one sentence for each group of cells."""
+    of_sets: tuple[str, ...] = ()
+    """The labels of the columns that are functions of the set of images, and no means over them."""
+    valueless: Mapping[str, str] = field(default_factory=dict)
+    """Where a column has no value, for people."""
     apart: tuple[str, ...] = ()
     """Rows of one name that are no seeds of one card, and in what they differ."""
 
@@ -142,8 +146,15 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
         metrics,
         {c: str(getattr(terms.scorers[terms.quantity(c).of], "faultless", "")) for c in columns},
         _means(terms, columns),
+        tuple(m.label for m, c in zip(metrics, columns, strict=True) if _of_sets(terms, c)),
+        {c: terms.quantity(c).valueless for c in columns},
         found.apart,
     )
+
+
+def _of_sets(terms: Terms, column: str) -> bool:
+    scorer = terms.scorers[terms.quantity(column).of]
+    return scorer.kind == "set" and scorer.kept == "replicates"
 
 
 def _means(terms: Terms, columns: Sequence[str]) -> tuple[str, ...]:
@@ -158,7 +169,9 @@ def _means(terms: Terms, columns: Sequence[str]) -> tuple[str, ...]:
         if group != "clean" and labels:
             *first, last = labels
             text = f"{', '.join(first)} and {last}" if first else last
-            told.append(f"{text[0].upper()}{text[1:]}: means over {terms.counted(group)}.")
+            if not text[1:2].isupper():  # mPC begins a sentence as it is
+                text = f"{text[0].upper()}{text[1:]}"
+            told.append(f"{text}: means over {terms.counted(group)}.")
     return tuple(told)
 
 

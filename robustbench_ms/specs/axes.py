@@ -19,6 +19,8 @@ class Axis:
     """Several of its values, for people: "severities"."""
     groups: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Words that stand for some of its values, over which summaries are taken; a matrix has the first by itself."""
+    parts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Further such words, which only readers know: nothing is kept of a part by itself."""
 
     def count(self, values: int) -> str:
         """So many of its values: "5 severities"."""

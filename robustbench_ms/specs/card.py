@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Card", "Input", "Published", "Weights"]
+__all__ = ["ADAPTERS", "Card", "Input", "Output", "Published", "Weights"]
+
+ADAPTERS = ("onnx", "hf", "results")
+"""First words of build targets that are files: "onnx:FILE", "hf:FOLDER", "results:FOLDER"."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,28 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Output:
+    """How the answers of a detector are read, in the samples' own pixels."""
+
+    score: float | None = None
+    """What does not score above it is no detection; a card of a detector says it."""
+    maximum: int = 100
+    """Detections an image over all classes, the best ones."""
+    decode: str = "boxes"
+    """"boxes": it answers with boxes, scores and labels; "yolox": with offsets on a grid of locations; "detr": with
+    logits and boxes of queries."""
+    nms: float | None = None
+    """The IoU above which the lesser of two boxes of one class is dropped; None where the model does it itself."""
+    labels: str | tuple[str, ...] = "data"
+    """What it calls its classes, the first one 0: names, "" for what is none; or a word of `tasks.detection.labels`."""
+
+
+@dataclass(frozen=True)
 class Weights:
     """One file of weights."""
 
     file: str
-    """Relative to the card's folder, or to weights/ in the data folder; absolute only from the command line."""
+    """Relative to the card's folder or to the data folder; absolute only from the command line."""
     sha256: str | None = None
     seed: int | None = None
     """Which replicate this is, where a card has several."""
@@ -66,10 +86,11 @@ class Card:
 
     name: str
     build: str | Callable[..., Any]
-    """"package.module:function", "timm:NAME", "torchvision:NAME", or in this process a callable or a module."""
+    """"package.module:function", "timm:NAME", "torchvision:NAME", "onnx:FILE", or here a callable or a module."""
     tasks: tuple[str, ...] = ("classification",)
     args: Mapping[str, Any] = field(default_factory=dict)
     input: Input = field(default_factory=Input)
+    output: Output = field(default_factory=Output)
     weights: tuple[Weights, ...] = ()
     untrained: bool = False
     """Weights are random, on purpose or as was found when it was built: costs may be shown, accuracy is not ranked."""

@@ -10,7 +10,7 @@ from typing import Any
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.suite import Suite
 
-__all__ = ["CLEAN", "Cell", "Condition", "conditions", "plan"]
+__all__ = ["CLEAN", "Cell", "Condition", "conditions", "file_name", "plan"]
 
 Condition = tuple[tuple[str, Any], ...]
 """Axis and value pairs in the suite's order; the empty one is the uncorrupted cell."""
@@ -35,6 +35,11 @@ class Cell:
 def key(condition: Condition) -> str:
     """The readable name of a condition."""
     return ",".join(f"{axis}={value}" for axis, value in condition) or "clean"
+
+
+def file_name(condition: Condition) -> str:
+    """What a condition's file or folder is called where people make them: "clean", "fog-3"."""
+    return "-".join(str(value) for _, value in condition) or "clean"
 
 
 def conditions(suite: Suite) -> list[Condition]:

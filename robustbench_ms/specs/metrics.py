@@ -71,9 +71,15 @@ class Summary(Metric):
     """The measured metric."""
     over: tuple[str, ...] = field(kw_only=True)
     """Which cells: "clean", or a group of the perturbation's axes ("common"), or both."""
-    how: Literal["mean", "complement", "drop", "normalised", "relative"] = field(default="mean", kw_only=True)
-    """The mean m over the cells; 1 - m; (clean - m) / clean, m over the group; the mean over the group's first axis of
-    the errors' sums, each over a normaliser's; the same of what the errors exceed the clean one by."""
+    how: Literal["mean", "complement", "drop", "ratio", "normalised", "relative"] = field(
+        default="mean", kw_only=True
+    )
+    """The mean m over the cells; 1 - m; (clean - m) / clean and m / clean, m over the group; the mean over the group's
+    first axis of the errors' sums, each over a normaliser's; the same of what the errors exceed the clean one by."""
+    least: float = field(default=0.0, kw_only=True)
+    """A drop or a ratio has no value where the clean one is below it, or 0."""
+    whole: bool = field(default=False, kw_only=True)
+    """It has no value where a suite's matrix lacks a part of the group, or of another axis."""
 
 
 class Rows(Mapping[str, Metric]):
@@ -90,7 +96,7 @@ class Rows(Mapping[str, Metric]):
             raise UserError("a task needs measured metrics, and rows of different names")
         for row in summaries:
             choose(row.of, self.measured, "measured metric", f"summary {row.name}")
-            beside = row.how in {"drop", "relative"}
+            beside = row.how in {"drop", "ratio", "relative"}
             if beside != (len(row.over) > 1 and row.over[0] == "clean"):
                 what = "clean and one group" if beside else "clean or one group"
                 raise UserError(f"summary {row.name}: its cells are {what}, not {', '.join(row.over)}")

@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from torch import nn
 
 from robustbench_ms.datasets.protocol import DataFacts
 from robustbench_ms.errors import DeviceLost, UserError
+from robustbench_ms.specs.card import Output
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.devices import lost_devices
@@ -83,9 +84,13 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
     Unwell where it raises or answers NaN: such a model is stopped. UserError where it answers another question,
     for another number of classes.
     """
-    weights = state_digest(
-        model.module
-    )  # before it is asked: a part that stays in train mode changes with each batch
+    told: dict[str, Any] = {}
+    if model.card.output != Output():
+        told["output"] = asdict(model.card.output)
+    if not model.asked:
+        return Subject({"weights": model.weights_sha256, **told}, (), nondeterministic=False)
+    # Before it is asked: a part that stays in train mode changes with each batch.
+    weights = state_digest(model.module) or model.weights_sha256
     try:
         with lost_devices(), exact_arithmetic(deterministic=True):
             probe = task.probe(facts.layout)
@@ -105,7 +110,7 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
     if stuck := model.parts_in_train_mode():
         found.append(f"parts stay in train mode after eval(): {', '.join(stuck[:3])}")
     steady = first.equals(second)
-    fields: dict[str, Any] = {"weights": weights}
+    fields: dict[str, Any] = {"weights": weights, **told}
     if model.card.precision != "fp32":
         fields["batch_size"] = batch
     if model.calibration:

@@ -62,6 +62,7 @@ class Preprocess:
         from torchvision.transforms.v2 import functional as tv
 
         size, wanted = self._input.size or 0, self._input
+        scale = None
         height, width = images.shape[-2:]
         if wanted.fit == "resize":
             goal = (size, size)
@@ -71,9 +72,11 @@ class Preprocess:
             short = min(height, width)
             goal = (height * side // short, width * side // short)
         else:
-            scale = size / max(height, width)
-            goal = (max(1, round(height * scale)), max(1, round(width * scale)))
-        shown = images.float()
+            # As YOLOX and its kin have it: whole pixels by one scale, rounded down, and bytes after the resize too.
+            longest = max(height, width)
+            scale = size / longest
+            goal = (max(1, height * size // longest), max(1, width * size // longest))
+        shown = images if wanted.fit == "letterbox" else images.float()
         if goal != (height, width):
             # Pillow's nearest takes the pixel under the centre, torch's own the one under the corner.
             name = "nearest-exact" if wanted.interpolation == "nearest" else wanted.interpolation
@@ -85,5 +88,5 @@ class Preprocess:
             # As center_crop rounds, to the left and to the top.
             offset = (-round((goal[0] - size) / 2), -round((goal[1] - size) / 2))
         elif wanted.fit == "letterbox":
-            shown = tv.pad(shown, [0, 0, size - goal[1], size - goal[0]], fill=114.0)
-        return shown, Geometry((height, width), goal, offset)
+            shown = tv.pad(shown, [0, 0, size - goal[1], size - goal[0]], fill=114)
+        return shown, Geometry((height, width), goal, offset, scale)

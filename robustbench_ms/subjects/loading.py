@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from robustbench_ms.catalog.registry import load
 from robustbench_ms.datasets.protocol import Index
-from robustbench_ms.errors import BadFile, DeviceLost, UserError, suggest
+from robustbench_ms.errors import DeviceLost, UserError, suggest
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.adapting import adapted, is_adapted
+from robustbench_ms.subjects.detectors import of_library, settled
 from robustbench_ms.subjects.devices import lost_devices
 from robustbench_ms.subjects.inputs import Preprocess
 from robustbench_ms.subjects.untrained import doubt, refuse_lazy, seeded
-from robustbench_ms.subjects.weights import file_digest, find_weights, load_into
+from robustbench_ms.subjects.weights import file_digest, find_weights, load_into, refuse_other
 from robustbench_ms.tasks.protocol import Geometry
 
 __all__ = ["Model", "blame", "build_module", "load_model"]
@@ -40,6 +42,12 @@ class Model:
     """What its task found for it before the probe; {} for most tasks."""
     warnings: tuple[str, ...] = ()
     """What was found while it was built."""
+    classes: int = 0
+    """Of the data that it is asked about."""
+    names: tuple[str, ...] = ()
+    """What these are called, where they have names."""
+    asked: bool = True
+    """It can be asked a probe; where not, the weights' digest alone is who answers."""
 
     def prepare(self, samples: Tensor) -> tuple[Tensor, Geometry]:
         """What its input makes of uint8 samples (N, C, H, W) on its device, and how that came about."""
@@ -73,23 +81,43 @@ def load_model(card: Card, index: Index, *, device: torch.device, places: Places
     they were. Without weights a function is called a second time, see `untrained`.
     """
     weights = card.weights[0] if card.weights else None
+    if is_adapted(card):
+        return _from_file(card, index, device, places)
     with blame(card):
         module, card, warnings = _built(card, index.classes)
         sha256 = None
         if weights is not None:
             path = find_weights(weights, card, places)
             sha256 = file_digest(path)
-            if weights.sha256 not in {None, sha256}:
-                raise BadFile(
-                    f"{path}: its SHA-256 is {sha256[:12]}..., not {str(weights.sha256)[:12]}... as the card says"
-                )
+            refuse_other(sha256, weights, path)
             load_into(module, path)
         if isinstance(module, nn.Module):
             module = module.to(device).eval()
             if card.memory_format == "channels_last":
                 module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if "detection" in card.tasks:
+            card = settled(card, module)
         shown = Preprocess(card.input, index.layout.channels, device)
-        return Model(card, module, shown, device, sha256, warnings=warnings)
+        return Model(
+            card, module, shown, device, sha256, warnings=warnings, classes=index.classes, names=index.names
+        )
+
+
+def _from_file(card: Card, index: Index, device: torch.device, places: Places) -> Model:
+    """A model that is a file of another kind."""
+    with blame(card):
+        made = adapted(card, index, places)
+        module = made.module.to(device).eval() if isinstance(made.module, nn.Module) else made.module
+        return Model(
+            made.card,
+            module,
+            Preprocess(made.card.input, index.layout.channels, device),
+            device,
+            made.sha256,
+            classes=index.classes,
+            names=index.names,
+            asked=made.asked,
+        )
 
 
 @contextlib.contextmanager
@@ -134,6 +162,8 @@ def _build(card: Card, classes: int) -> tuple[Any, Card]:
     build = card.build
     if isinstance(build, nn.Module):
         return build, _completed(card, build)
+    if is_adapted(card):
+        raise UserError(f"{build} is a file, and no network that is built")
     if isinstance(build, str) and build.startswith(("timm:", "torchvision:")):
         return _from_library(card, build, classes)
     function = load(build) if isinstance(build, str) else build
@@ -152,13 +182,21 @@ def _from_library(card: Card, build: str, classes: int) -> tuple[nn.Module, Card
     import timm
     from torchvision import models
 
-    # Of torchvision the classifiers alone: detectors and segmenters answer otherwise.
-    known = timm.list_models() if library == "timm" else models.list_models(module=models)
+    # Of torchvision the models of the task alone: the others answer otherwise.
+    detects = "detection" in card.tasks
+    known = (
+        timm.list_models()
+        if library == "timm"
+        else models.list_models(module=models.detection if detects else models)
+    )
     if name.partition(".")[0] not in known:
         raise UserError(f"{library} has no model named {name!r}{suggest(name.partition('.')[0], known)}")
     pretrained = not card.weights and not card.untrained
     # Weights of one's own go with the suite's number of classes; the library's keep theirs.
     arguments = {**({} if pretrained else {"num_classes": classes}), **card.args}
+    if library == "torchvision" and detects and not pretrained:
+        # Class 0 is the background, and a backbone without weights of its own is not fetched.
+        arguments = {"num_classes": classes + 1, "weights_backbone": None, **card.args}
     try:
         if library == "timm":
             module = timm.create_model(name, pretrained=pretrained, **arguments)
@@ -169,6 +207,8 @@ def _from_library(card: Card, build: str, classes: int) -> tuple[nn.Module, Card
             f"{build} could not be made ({type(error).__name__}: {error}); "
             "without the network, give its weights with --weights"
         ) from error
+    if library == "torchvision" and detects:
+        return module, of_library(card, pretrained=pretrained)
     if library == "torchvision" and card.input.assumed:
         wanted = _torchvision_input(models.get_model_weights(name).DEFAULT.transforms())
         return module, replace(card, input=replace(wanted, size=card.input.size or wanted.size))

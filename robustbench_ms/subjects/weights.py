@@ -17,17 +17,25 @@ from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.places import Places
 
-__all__ = ["file_digest", "find_weights", "load_into", "read_weights", "state_digest", "told_of"]
+__all__ = [
+    "file_digest",
+    "find_weights",
+    "load_into",
+    "read_weights",
+    "refuse_other",
+    "state_digest",
+    "told_of",
+]
 
 
-def find_weights(weights: Weights, card: Card, places: Places) -> Path:
-    """Where a card's weights lie: as given, beside the card, or in the data folder."""
+def find_weights(weights: Weights, card: Card, places: Places, *, folder: bool = False) -> Path:
+    """Where a card's weights lie, a file or a folder: as given, beside the card, or in the data folder."""
     folders = [f for f in (card.folder, places.data / "weights", places.data) if f is not None]
     candidates = (
         [Path(weights.file)] if Path(weights.file).is_absolute() else [f / weights.file for f in folders]
     )
     for path in candidates:
-        if path.is_file():
+        if path.is_dir() if folder else path.is_file():
             return path
     origin = weights.url or card.source
     hint = f"; they come from {origin}: put the file into {places.data / 'weights'}" if origin else ""
@@ -40,6 +48,14 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_other(sha256: str, weights: Weights, path: Path) -> None:
+    """BadFile where a file is not the one that a card means."""
+    if weights.sha256 not in {None, sha256}:
+        raise BadFile(
+            f"{path}: its SHA-256 is {sha256[:12]}..., not {str(weights.sha256)[:12]}... as the card says"
+        )
 
 
 def told_of(path: Path) -> dict[str, Any]:

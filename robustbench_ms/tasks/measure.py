@@ -16,7 +16,7 @@ from robustbench_ms.tasks.scores import mean_with_stderr, poisson_counts
 
 __all__ = [
     "Mean", "Measured", "OfSums", "Scorer", "Whole", "cell_values", "jackknife_weights", "numbers_of",
-    "poisson_weights", "replicate_stderr",
+    "of_replicates", "poisson_weights", "replicate_stderr",
 ]  # fmt: skip
 
 Rows = NDArray[np.int64]
@@ -183,6 +183,28 @@ class Whole:
                 told = np.asarray(replicates, dtype=np.float64)
                 found[name] = Measured(float(value[0]), replicate_stderr(told, self.rule), told)
         return found
+
+
+def of_replicates(
+    one: Mapping[str, NDArray[np.float64]],
+    many: Mapping[str, NDArray[np.float64]],
+    rule: Rule,
+    absent: Callable[[str], Absent],
+) -> dict[str, Measured | Absent]:
+    """Values (1,) of all samples with those under R weightings (R,), by name.
+
+    One that is nan is absent, and one of which a replicate is nan has no replicates.
+    """
+    found: dict[str, Measured | Absent] = {}
+    for name, value in one.items():
+        told = many.get(name, np.empty(0))
+        if np.isnan(value[0]):
+            found[name] = absent(name)
+        elif not told.size or np.isnan(told).any():
+            found[name] = Measured(float(value[0]), math.nan)
+        else:
+            found[name] = Measured(float(value[0]), replicate_stderr(told, rule), told)
+    return found
 
 
 def replicate_stderr(replicates: NDArray[np.floating], rule: Rule) -> float:

@@ -29,6 +29,8 @@ class Geometry:
     resized: tuple[int, int]
     offset: tuple[int, int]
     """Where the resized canvas begins in what is shown, in its pixels; negative where it was cropped."""
+    scale: float | None = None
+    """By which both sides grew, before they were rounded to pixels; None where each side has a scale of its own."""
 
 
 class Asked(Protocol):
@@ -41,6 +43,14 @@ class Asked(Protocol):
     @property
     def module(self) -> Any:
         """What answers: mostly a torch module."""
+
+    @property
+    def classes(self) -> int:
+        """Of the data that it is asked about."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What these are called; () where they have no names."""
 
     @property
     def calibration(self) -> Mapping[str, Any]:

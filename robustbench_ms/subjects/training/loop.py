@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.files import replacing
@@ -29,6 +28,7 @@ from robustbench_ms.subjects.training.augmentation import augment, turns
 from robustbench_ms.subjects.training.checkpoints import Checkpoint, training_folder
 from robustbench_ms.subjects.training.recipe import Recipe, as_told, asked, read_recipe
 from robustbench_ms.subjects.training.split import held_out_rows, training_split
+from robustbench_ms.subjects.training.targets import Boxed, Boxes, Targets, loss_of
 
 __all__ = ["Epoch", "Progress", "train"]
 
@@ -134,10 +134,15 @@ class _Training:
         every = np.arange(len(index.ids))
         whole = index.open("stored").load(every, torch.device("cpu"))
         images, labels = whole.samples, whole.targets
-        out = held_out_rows(recipe.dataset, index.ids, labels.numpy(), recipe.held_out)
-        rows = torch.from_numpy(out)
-        self.images, self.labels = images[~rows].to(device), labels[~rows].to(device)
-        self.held_out = (images[rows].to(device), labels[rows].to(device))
+        self.targets: Targets
+        if isinstance(labels, list):
+            self.images, self.targets = images.to(device), Boxes(labels, device)
+            self.held_out = None
+        else:
+            out = held_out_rows(recipe.dataset, index.ids, labels.numpy(), recipe.held_out)
+            rows = torch.from_numpy(out)
+            self.images, self.targets = images[~rows].to(device), labels[~rows].to(device)
+            self.held_out = (images[rows].to(device), labels[rows].to(device)) if rows.any() else None
         self.steps = len(self.images) // recipe.batch_size
         if self.steps == 0:
             raise UserError(
@@ -198,7 +203,7 @@ class _Training:
                 self.random,
                 mirrored=None if mirrored is None else mirrored[rows],
             )
-            losses[step] = self._step(images, self.labels[rows])
+            losses[step] = self._step(images, self.targets[rows])
             self.schedule.step_update(epoch * self.steps + step + 1)
             if self.average is not None:
                 self.average.update(self.model, step=epoch * self.steps + step)
@@ -214,14 +219,14 @@ class _Training:
         # Added up one after the other, as steps come: another order would round otherwise.
         return float(losses.cumsum(0)[-1]) / self.steps
 
-    def _step(self, images: Tensor, target: Tensor) -> Tensor:
+    def _step(self, images: Tensor, target: Tensor | Boxed) -> Tensor:
         shown = self.preprocess(images)
         smoothing = self.recipe.label_smoothing
         if self.mix is not None:
             shown, target = self.mix(shown, target)
             smoothing = 0.0  # timm's mixing has smoothed the targets
         with torch.autocast(self.device.type, dtype=self.kind, enabled=self.kind is not None):
-            loss = _loss(self.model, shown.contiguous(memory_format=self.layout), target, smoothing)
+            loss = loss_of(self.model, shown.contiguous(memory_format=self.layout), target, smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
@@ -230,9 +235,9 @@ class _Training:
 
     def held_out_accuracy(self) -> float | None:
         """The share of held-out samples that the weights to be kept get right, as they are now."""
-        images, labels = self.held_out
-        if not len(images):
+        if self.held_out is None:
             return None
+        images, labels = self.held_out
         model: nn.Module = (self.model if self.average is None else self.average.module).eval()
         right = torch.zeros((), device=self.device, dtype=torch.int64)
         with (
@@ -302,16 +307,6 @@ def _schedule(recipe: Recipe, optimizer: Any, steps: int) -> Any:
         falling = recipe.epochs * steps - warm
         return PolyLRScheduler(optimizer, t_initial=falling, power=1.0, warmup_prefix=True, **counted)
     return CosineLRScheduler(optimizer, t_initial=recipe.epochs * steps, warmup_prefix=False, **counted)
-
-
-def _loss(model: nn.Module, shown: Tensor, target: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy; a model that brings its own loss for several heads (deep supervision) is asked for it."""
-    outputs = model(shown)
-    own = getattr(model, "training_loss", None)
-    if own is not None:
-        found: Tensor = own(outputs, target, label_smoothing=smoothing)
-        return found
-    return F.cross_entropy(outputs, target, label_smoothing=smoothing)
 
 
 def _write(state: dict[str, Tensor], told: dict[str, str], output: Path) -> None:

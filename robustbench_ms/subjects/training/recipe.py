@@ -64,6 +64,10 @@ _LATER = {
 """Keys younger than the first weights."""
 
 
+_OF_LABELS = ("label_smoothing", "augment", "mixup", "cutmix", "held_out")
+"""Keys that mean nothing, or nothing yet, where boxes are learnt: what moves a picture would have to move them."""
+
+
 def as_told(recipe: Recipe) -> dict[str, Any]:
     """What a file of weights says of its recipe: all of it, but no younger key that is at its default.
 
@@ -129,6 +133,12 @@ def read_recipe(card: Card) -> Recipe:
     if {"flip", "alternating-flip"} <= set(recipe.augment):
         raise UserError(f"{where}: augment has both 'flip' and 'alternating-flip'; keep one")
     _check_schedule(recipe, values, where)
+    if DATASETS[recipe.dataset].gives[0] != "label":
+        for key in _OF_LABELS:
+            if getattr(recipe, key):
+                raise UserError(
+                    f"{where}: {key} belongs to data with a label a sample, not to {recipe.dataset}"
+                )
     return recipe
 
 

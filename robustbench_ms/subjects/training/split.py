@@ -17,8 +17,9 @@ __all__ = ["held_out_rows", "training_split"]
 
 
 def training_split(dataset: str, places: Places) -> Index:
-    """The index of a data set's training samples; no other split of it is opened."""
-    source = Source(dataset, "train", classes=DATASETS[dataset].classes)
+    """The index of a data set's training samples, with what is learnt of them; no other split of it is opened."""
+    info = DATASETS[dataset]
+    source = Source(dataset, "train", classes=info.classes, wants=info.gives[:1])
     return index_of(source, places, CLEAN)
 
 

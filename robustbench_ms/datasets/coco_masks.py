@@ -1,0 +1,58 @@
+"""COCO's segmentations as its compressed run lengths, by pycocotools."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from typing import Any
+
+from robustbench_ms.errors import BadFile, UserError
+
+__all__ = ["counts_of"]
+
+
+def counts_of(segmentation: Any, height: int, width: int, place: str) -> bytes:
+    """The compressed counts of a mask (height, width); `place` is where it stands, for messages.
+
+    Taken are polygons (lists of x, y, joined), uncompressed counts and compressed ones. UserError where pycocotools is
+    not installed, BadFile for what is no mask of that size.
+    """
+    mask = _pycocotools()
+    if isinstance(segmentation, list):
+        if not segmentation:
+            raise BadFile(f"{place} has no segmentation, and masks are asked for")
+        for polygon in segmentation:
+            # Of four numbers pycocotools makes a box.
+            if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2 or not _finite(polygon):
+                raise BadFile(f"{place}: segmentation must be polygons of 3 points or more, x and y of each")
+        return bytes(mask.merge(mask.frPyObjects(segmentation, height, width))["counts"])
+    if not isinstance(segmentation, dict):
+        raise BadFile(f"{place} has no segmentation, and masks are asked for")
+    counts, size = segmentation.get("counts"), segmentation.get("size")
+    if size != [height, width]:
+        raise BadFile(f"{place}: segmentation is of size {size}, and the image is [{height}, {width}]")
+    if isinstance(counts, list):
+        if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != height * width:
+            raise BadFile(f"{place}: the counts of segmentation do not add up to {height} x {width} pixels")
+        return bytes(mask.frPyObjects(segmentation, height, width)["counts"])
+    if isinstance(counts, str):
+        told = counts.encode()
+        try:
+            mask.decode({"counts": told, "size": size})
+        except ValueError as error:
+            raise BadFile(f"{place}: the counts of segmentation are damaged ({error})") from error
+        return told
+    raise BadFile(f"{place}: the counts of segmentation must be a list or a string")
+
+
+def _finite(values: list[Any]) -> bool:
+    return all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+
+
+def _pycocotools() -> Any:
+    try:
+        return import_module("pycocotools.mask")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "masks need pycocotools, which is not installed: pip install 'robustbench-ms[detection]'"
+        ) from error

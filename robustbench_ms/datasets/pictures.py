@@ -1,0 +1,268 @@
+"""Picture files with the boxes in them: what data sets of pictures of many sizes open to."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_ms.datasets import DATASETS
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
+from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.files import replacing, sweep
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.source import Source
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Found", "Named", "check_wants", "decoded", "header", "index_pictures", "truths_of"]
+
+Truths = dict[str, Any]
+"""Of one picture: boxes float32 (k, 4) xyxy in its pixels, labels int64 (k,), crowd and ignore bool (k,), area float64
+(k,), ids int64 (k,), and rles, COCO's compressed counts as bytes, where masks are wanted."""
+
+_KEPT = 2**28
+"""Bytes of decoded pictures that a process keeps: a cell shows what the cell before it showed."""
+_ORIENTATION = 0x0112  # of EXIF 2.3, 4.6.4
+_LYING = (5, 6, 7, 8)
+"""Orientations that exchange height and width."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A picture as its annotations name it."""
+
+    id: int
+    path: Path
+    height: int
+    width: int
+    truths: Truths
+    said: str
+    """All that is annotated of it, as one text: a part of the data's digest."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a picture's file says of itself before its pixels are decoded."""
+
+    sha256: str
+    height: int
+    width: int
+    orientation: int
+    """EXIF's, 1 to 8; 1 is upright, and what has none."""
+
+
+def check_wants(source: Source) -> None:
+    """UserError where something is wanted of a picture that the data set does not have."""
+    gives = DATASETS[source.dataset].gives
+    if lacking := [want for want in source.wants if want not in gives]:
+        raise UserError(f"{source.dataset} has {' and '.join(gives)}, and no {lacking[0]} of a picture")
+
+
+def index_pictures(
+    pictures: Sequence[Named],
+    names: tuple[str, ...],
+    category_ids: tuple[int, ...],
+    where: Path,
+    places: Places,
+    notes: tuple[str, ...] = (),
+    white: float | None = None,
+) -> Index:
+    """The index of pictures, at least one, whose sizes are known; `where` is what named them, for messages.
+
+    Opening them reads each file once (what it found is remembered by path, size and time) and holds it to its annotated
+    size; BadFile names a picture that is missing, none, or of another size.
+    """
+    if not pictures:
+        raise BadFile(f"{where} names no picture: an empty data set cannot be measured")
+    ids = np.array([one.id for one in pictures], dtype=np.int64)
+    layout = RaggedImages(3, np.array([(one.height, one.width) for one in pictures], dtype=np.int64))
+    said = hashlib.sha256(json.dumps(names).encode())
+    for one in pictures:
+        said.update(one.said.encode())
+    asked = said.hexdigest()
+
+    def opened(canvas: str) -> Pictures:
+        del canvas  # "stored", the only one
+        found = _all_found(pictures, where, places.cache)
+        turned, both = [], 0
+        for one, file in zip(pictures, found, strict=True):
+            turn, either = _turned(one, file, where)
+            turned.append(turn)
+            both += either
+        digest = hashlib.sha256(f"{asked} {white}".encode())
+        for one, file in zip(pictures, found, strict=True):
+            digest.update(f"{one.id} {file.sha256}".encode())
+        told = notes
+        if both:
+            told = (*told, f"{where}: EXIF would turn {both} of the pictures, whose annotated size fits both ways; they are "
+                    "shown as they are stored")  # fmt: skip
+        facts = DataFacts(
+            len(ids), digest.hexdigest(), ids, None, len(names), corrupted=False, layout=layout, names=names, notes=told
+        )  # fmt: skip
+        return Pictures(facts, tuple(pictures), tuple(turned), white)
+
+    return Index(ids, layout, len(names), asked, opened, names=names, category_ids=category_ids)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Files under one condition, decoded when they are shown."""
+
+    facts: DataFacts
+    pictures: tuple[Named, ...]
+    turned: tuple[bool, ...]
+    """Whether EXIF's orientation is applied."""
+    white: float | None = None
+    _shelf: _Shelf = field(default_factory=lambda: _Shelf(_KEPT), repr=False, compare=False)
+
+    def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """Rows of one shape, in helpings of `size` numbers."""
+        return rows_of_one_shape(self.facts, size)
+
+    def load(self, rows: NDArray[np.int64], device: torch.device) -> Batch:
+        """Samples uint8 (k, 3, H, W) on the device, and what is true of each."""
+        import torch
+
+        samples = torch.from_numpy(np.stack([self._pixels(int(row)) for row in rows]))
+        if device.type != "cpu":
+            samples = samples.pin_memory().to(device, non_blocking=True)
+        truths = [self.pictures[row].truths for row in rows]
+        return Batch(samples, truths, self.facts.ids[rows], np.asarray(rows))
+
+    def _pixels(self, row: int) -> NDArray[np.uint8]:
+        """uint8 (3, H, W)."""
+        pixels = self._shelf.held.get(row)
+        if pixels is None:
+            shown = decoded(self.pictures[row].path, turn=self.turned[row], white=self.white)
+            pixels = np.ascontiguousarray(shown.transpose(2, 0, 1))
+            self._shelf.put(row, pixels)
+        return pixels
+
+
+class _Shelf:
+    """Decoded pictures up to so many bytes; the first ones stay, since every cell shows all in the same order."""
+
+    def __init__(self, room: int) -> None:
+        self.held: dict[int, NDArray[np.uint8]] = {}
+        self._room = room
+
+    def put(self, row: int, pixels: NDArray[np.uint8]) -> None:
+        """Keep them where there is room."""
+        if pixels.nbytes <= self._room:
+            self._room -= pixels.nbytes
+            self.held[row] = pixels
+
+
+def decoded(path: Path, *, turn: bool = False, white: float | None = None) -> NDArray[np.uint8]:
+    """A picture as RGB bytes (H, W, 3), upright by its EXIF where `turn`; BadFile names one that is cut off or none."""
+    from PIL import Image, ImageOps
+
+    from robustbench_ms.corruptions.pictures import as_bytes
+
+    try:
+        with Image.open(path) as picture:
+            shown = ImageOps.exif_transpose(picture) if turn else picture
+            return np.asarray(as_bytes(shown, white, option="white = ").convert("RGB"))
+    except UserError as error:
+        raise BadFile(f"{path}: {error}") from error
+    except FileNotFoundError:
+        raise BadFile(f"{path} is missing") from None
+    except Exception as error:  # Pillow's decoders raise half a dozen kinds
+        raise BadFile(f"{path} is cut off or damaged ({error})".splitlines()[0]) from error
+
+
+def header(path: Path) -> Found:
+    """What a picture's file says of itself, its bytes' SHA-256 included; BadFile names one that is missing or none."""
+    from PIL import Image
+
+    try:
+        data = path.read_bytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF: it says nothing then
+            with Image.open(path) as picture:
+                width, height = picture.size
+                try:
+                    turn = picture.getexif().get(_ORIENTATION, 1)
+                except Exception:  # noqa: BLE001 - as many kinds as there are ways to be damaged
+                    turn = 1
+    except FileNotFoundError:
+        raise BadFile(f"{path} is missing") from None
+    except Exception as error:
+        raise BadFile(f"{path} is no picture that Pillow can read ({error})".splitlines()[0]) from error
+    orientation = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+    return Found(hashlib.sha256(data).hexdigest(), height, width, orientation)
+
+
+def truths_of(rows: Sequence[Mapping[str, Any]], first: int, *, masks: bool = False) -> Truths:
+    """What is true of one picture, of rows with box (xyxy), label, crowd, ignore, area[, rle]; ids count from `first`."""
+    count = len(rows)
+    found: Truths = {
+        "boxes": np.array([row["box"] for row in rows], dtype=np.float32).reshape(count, 4),
+        "labels": np.array([row["label"] for row in rows], dtype=np.int64),
+        "crowd": np.array([row["crowd"] for row in rows], dtype=bool),
+        "ignore": np.array([row["ignore"] for row in rows], dtype=bool),
+        "area": np.array([row["area"] for row in rows], dtype=np.float64),
+        "ids": np.arange(first, first + count, dtype=np.int64),
+    }
+    if masks:
+        found["rles"] = [row["rle"] for row in rows]
+    return found
+
+
+def _turned(one: Named, file: Found, where: Path) -> tuple[bool, bool]:
+    """Whether EXIF's orientation is applied, and whether the annotated size leaves that open."""
+    said, stored = (one.height, one.width), (file.height, file.width)
+    upright = stored[::-1] if file.orientation in _LYING else stored
+    if said == stored:
+        return False, file.orientation != 1 and said == upright
+    if said == upright:
+        return True, False
+    raise BadFile(
+        f"{one.path} has {file.width} x {file.height} pixels, and {where} says {one.width} x {one.height}"
+    )
+
+
+def _all_found(pictures: Sequence[Named], where: Path, cache: Path) -> list[Found]:
+    """What each file says of itself; remembered by path, size and time."""
+    if missing := [one.path for one in pictures if not one.path.is_file()]:
+        raise BadFile(
+            f"{missing[0]} is missing, as are {len(missing) - 1} more of the {len(pictures)} pictures that {where} names"
+            if len(missing) > 1
+            else f"{missing[0]} is missing, which {where} names"
+        )
+    note = (
+        cache / "digests" / f"pictures-{hashlib.sha256(str(where.resolve()).encode()).hexdigest()[:32]}.json"
+    )
+    known: dict[str, Any] = {}
+    # A note that is damaged, or a cache that cannot be written, is only slower.
+    with contextlib.suppress(OSError, ValueError):
+        read = json.loads(note.read_text())
+        known = read if isinstance(read, dict) else {}
+    found, told = [], dict(known)
+    for one in pictures:
+        at, stat = str(one.path.resolve()), one.path.stat()
+        stamp = [stat.st_size, stat.st_mtime_ns]
+        try:
+            size, time, *rest = known[at]
+            file = Found(*rest) if [size, time] == stamp else header(one.path)
+        except (KeyError, TypeError, ValueError):
+            file = header(one.path)
+        told[at] = [*stamp, file.sha256, file.height, file.width, file.orientation]
+        found.append(file)
+    if told != known:
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            sweep(note.parent)
+            with replacing(note) as part:
+                part.write_text(json.dumps(told))
+    return found

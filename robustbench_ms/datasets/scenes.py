@@ -1,0 +1,250 @@
+"""Scenes made here: handwritten digits on photographs, for detection, labelling and heat maps; no download.
+
+A scene is 128 x 128 RGB: a crop of a ground in its own pixels, and on it one to five digits of scikit-learn's set
+(the 1,200 / 597 of `digits`), upright, each of one colour. A digit is enlarged to a square of 14 to 56 pixels and
+covers what is at least half ink; the later ones lie on top, and of each at least 60 % is seen. A colour's grey level is
+60 or more away from the mean one of the ground under what is seen of the digit. A box is the tight one of what is seen.
+
+The grounds are pictures that scikit-image's wheel holds: five to train on, three others to test on. What is drawn
+comes from raw words of numpy's PCG64, whose streams never change, keyed by the scene's id alone; all else is whole
+numbers, so a scene has the same bytes on every machine, in whatever order scenes are made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_ms.datasets.digits import digit_pictures, digit_rows
+from robustbench_ms.datasets.images import array_digest, check_digest
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
+from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.specs.conditions import Condition
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.source import Source
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["GROUND", "GROUNDS", "NAMES", "Scene", "index_scenes", "scene"]
+
+SIDE = 128
+NAMES = tuple(map(str, range(10)))
+GROUND = len(NAMES)
+"""What the class map says where no digit is seen."""
+
+_DIGITS, _SMALLEST, _LARGEST = 5, 14, 56
+_SEEN = 60  # per cent
+_AWAY = 60  # grey levels
+_KEY = 15  # of the words of all scenes
+
+GROUNDS: dict[str, tuple[str, ...]] = {
+    "train": ("astronaut.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg", "ihc.png"),
+    "test": ("chelsea.png", "motorcycle_left.png", "retina.jpg"),
+}
+_PIXELS = {
+    "astronaut.png": "a8c429c18afa7b0fd5673e598d73a21225d94c864a71bbb3885126fdecb41071",
+    "chelsea.png": "416b729128bfb2c3d1eb69bf9b1734a796293abc17939267b2dc94f8a5784031",
+    "coffee.png": "0ce2b51640b9c95f19617f03eabf40c3f0368589cc1ee1190b70966165ac184f",
+    "hubble_deep_field.jpg": "9a3ea9548188f81e63435188456e74de45a981ebeb791e265abe79a26d3b528b",
+    "ihc.png": "c5b3ef509a92f16d4c29be8cf0300fe75d53e13a3ce650159db932caea8dcc1b",
+    "motorcycle_left.png": "ca829467c1d4f427da9c4862ba43829da6ac90afe1f75735e95dba9e3fd9620b",
+    "retina.jpg": "3670e389d0dae9f755cc1bb7e4da4c3d2cdf10eba2dc3060836d8d4b8024d860",
+    "rocket.jpg": "3d4435cc745752b7f9724df88c6e18817de3ce7e3d2d71c55f85f7831e68f197",
+}
+
+_IDS = {"train": (0, 1000), "test": (1000, 1300), "further": (2000, 2200)}
+"""First and last of each split's ids. "further" is of the training's grounds and digits, for choosing by; no suite
+can name it, so that it is never reported."""
+_GIVES = ("boxes", "masks", "map")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene and what is true of it."""
+
+    image: NDArray[np.uint8]
+    """(128, 128, 3), RGB."""
+    owner: NDArray[np.uint8]
+    """(128, 128): which digit is seen where, from 1 in the order of painting; 0 for the ground."""
+    labels: NDArray[np.int64]
+    """(k,), 1 to 5 digits: which."""
+    ground: str
+    """The file of its ground."""
+
+
+class _Words:
+    """Whole numbers from the raw words of a key."""
+
+    def __init__(self, *key: int) -> None:
+        self._bits = np.random.PCG64(list(key))
+
+    def below(self, n: int) -> int:
+        """0..n-1."""
+        return int(self._bits.random_raw()) * n >> 64
+
+
+def scene(split: str, i: int) -> Scene:
+    """The scene of an id of a split: "train", "test" or "further"."""
+    words, kind = _Words(_KEY, i), "test" if split == "test" else "train"
+    name = GROUNDS[kind][words.below(len(GROUNDS[kind]))]
+    ground = _ground(name)
+    top, left = (words.below(length - SIDE + 1) for length in ground.shape[:2])
+    image = ground[top : top + SIDE, left : left + SIDE].copy()
+    owner, labels = _laid(words, kind, 1 + words.below(_DIGITS))
+    grey = _grey(image.astype(np.int64))
+    for number in range(1, len(labels) + 1):
+        seen = owner == number
+        image[seen] = _colour(words, int(grey[seen].sum()), int(seen.sum()))
+    return Scene(image, owner, labels, name)
+
+
+def _laid(words: _Words, kind: str, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Where digits are seen, and which they are; one that hides too much of another is drawn anew."""
+    owner, inks, labels = np.zeros((SIDE, SIDE), np.uint8), list[int](), list[int]()
+    pictures, names = digit_pictures()
+    rows = digit_rows(kind)
+    while len(labels) < count:
+        row, side = int(rows[words.below(len(rows))]), _SMALLEST + words.below(_LARGEST - _SMALLEST + 1)
+        ink = _ink(pictures[row], side)
+        top, left = words.below(SIDE - side + 1), words.below(SIDE - side + 1)
+        tried = owner.copy()
+        tried[top : top + side, left : left + side][ink] = len(labels) + 1
+        seen = np.bincount(tried.ravel(), minlength=len(labels) + 2)[1:]
+        wanted = [*inks, int(ink.sum())]
+        if all(100 * int(s) >= _SEEN * w for s, w in zip(seen, wanted, strict=True)):
+            owner, inks = tried, wanted
+            labels.append(int(names[row]))
+    return owner, np.array(labels, dtype=np.int64)
+
+
+def _colour(words: _Words, grey: int, pixels: int) -> tuple[int, int, int]:
+    """A colour far enough from a ground whose grey levels, in thousandths, add up to `grey` over that many pixels."""
+    while True:
+        red, green, blue = words.below(256), words.below(256), words.below(256)
+        if abs(pixels * int(_grey(np.array([red, green, blue]))) - grey) >= 1000 * _AWAY * pixels:
+            return red, green, blue
+
+
+def _grey(colours: NDArray[np.int64]) -> NDArray[np.int64]:
+    """ITU-R 601's luma of (..., 3), in thousandths of a level."""
+    return np.asarray(colours @ np.array([299, 587, 114]))
+
+
+def _ink(picture: NDArray[np.int64], side: int) -> NDArray[np.bool_]:
+    """Where a digit (8, 8) in 0..16, enlarged to a square, is half ink or more: bilinear, half-pixel centres."""
+    weights = _weights(side)
+    return np.asarray(weights @ picture @ weights.T >= 8 * (2 * side) ** 2)
+
+
+@cache
+def _weights(side: int) -> NDArray[np.int64]:
+    """(side, 8): the shares that the eight rows have in each of `side`, times 2 side."""
+    found = np.zeros((side, 8), dtype=np.int64)
+    for row in range(side):
+        low, part = divmod(8 * (2 * row + 1) - side, 2 * side)  # the place (row + 1/2) 8 / side - 1/2
+        found[row, max(low, 0)] += 2 * side - part
+        found[row, min(low + 1, 7)] += part
+    return found
+
+
+@cache
+def _ground(name: str) -> NDArray[np.uint8]:
+    """A picture of scikit-image's wheel, uint8 (H, W, 3); BadFile where its pixels are not those that are meant."""
+    from PIL import Image
+
+    path = files("skimage").joinpath("data", name)
+    try:
+        with path.open("rb") as file, Image.open(file) as opened:
+            pixels = np.asarray(opened.convert("RGB"))
+    except OSError as error:
+        raise BadFile(
+            f"quick-scenes: scikit-image's {name} cannot be read ({error}); install scikit-image again"
+        ) from error
+    what = f"quick-scenes: the pixels of scikit-image's {name}"
+    check_digest(array_digest(pixels), _PIXELS[name], what, "the scenes need them")
+    return pixels
+
+
+@lru_cache(maxsize=2)
+def _scenes(split: str) -> tuple[Scene, ...]:
+    return tuple(scene(split, i) for i in range(*_IDS[split]))
+
+
+class Scenes:
+    """A split of the scenes, with what is wanted of each."""
+
+    def __init__(self, split: str, wants: tuple[str, ...]) -> None:
+        self._scenes, self._wants = _scenes(split), wants
+        ids, n = np.arange(*_IDS[split]), len(self._scenes)
+        counts = [len(one.labels) for one in self._scenes]
+        self._first = np.cumsum([1, *counts])  # of each scene's annotation ids
+        told = [array_digest(part) for one in self._scenes for part in (one.owner, one.labels)]
+        self.asked = hashlib.sha256(" ".join(told).encode()).hexdigest()
+        self.images = array_digest(np.stack([one.image for one in self._scenes]))
+        digest = hashlib.sha256(f"{self.images} {self.asked}".encode()).hexdigest()
+        layout = RaggedImages(3, np.full((n, 2), SIDE))
+        self.facts = DataFacts(n, digest, ids, None, len(NAMES), corrupted=False, layout=layout, names=NAMES)
+
+    def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """Rows in their order, as many as hold `size` numbers."""
+        return rows_of_one_shape(self.facts, size)
+
+    def load(self, rows: NDArray[np.int64], device: torch.device) -> Batch:
+        """Samples uint8 (k, 3, 128, 128) on the device, targets as arrays, and the class map where it is wanted.
+
+        The map is int64 (k, 128, 128): the class of the digit that is seen, GROUND elsewhere.
+        """
+        import torch
+
+        chosen = [self._scenes[row] for row in rows]
+        samples = torch.from_numpy(np.stack([one.image.transpose(2, 0, 1) for one in chosen])).to(device)
+        targets = [self._target(one, int(self._first[row])) for one, row in zip(chosen, rows, strict=True)]
+        maps = {}
+        if "map" in self._wants:
+            found = np.stack([np.array([GROUND, *one.labels])[one.owner] for one in chosen])
+            maps["class"] = torch.from_numpy(found).to(device)
+        return Batch(samples, targets, self.facts.ids[rows], np.asarray(rows), maps)
+
+    def _target(self, one: Scene, first: int) -> dict[str, Any]:
+        k = len(one.labels)
+        masks = one.owner == np.arange(1, k + 1)[:, None, None]
+        found = {
+            "boxes": np.array([_box(mask) for mask in masks], dtype=np.float32),
+            "labels": one.labels.copy(),
+            "crowd": np.zeros(k, dtype=bool),
+            "ignore": np.zeros(k, dtype=bool),
+            "area": masks.sum(axis=(1, 2)).astype(np.float64),
+            "ids": np.arange(first, first + k),
+        }
+        if "masks" in self._wants:
+            from pycocotools import mask as rle
+
+            coded = rle.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))
+            found["rles"] = [code["counts"] for code in coded]
+        return found
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """The tight box of a mask (H, W): x and y of its first pixel's and of its last pixel's far corner."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def index_scenes(source: Source, places: Places, condition: Condition) -> Index:
+    """A split of the scenes; UserError where something is wanted that scenes do not have."""
+    del places, condition
+    if lacking := [want for want in source.wants if want not in _GIVES]:
+        raise UserError(f"quick-scenes has {', '.join(_GIVES)} and no {lacking[0]} of a sample")
+    data = Scenes(source.split, source.wants)
+    check_digest(data.images, source.sha256.get("images"), "quick-scenes: images")
+    check_digest(data.asked, source.sha256.get("labels"), "quick-scenes: labels")
+    facts = data.facts
+    return Index(facts.ids, facts.layout, facts.classes, data.asked, lambda _: data, names=NAMES)

@@ -1,0 +1,45 @@
+"""Cards whose build target is a file: which adapter loads it, and from where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from robustbench_ms.adapters import Adapted
+from robustbench_ms.catalog.registry import load
+from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.errors import UserError
+from robustbench_ms.specs.card import Card, Weights
+from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.weights import find_weights, refuse_other
+
+__all__ = ["LOADERS", "adapted", "is_adapted"]
+
+LOADERS = {
+    "onnx": "robustbench_ms.adapters.onnx:load",
+    "hf": "robustbench_ms.adapters.hf:load",
+    "results": "robustbench_ms.adapters.results:load",
+}
+"""First word of a build target -> "package.module:function" of (path, card, index)."""
+
+
+def is_adapted(card: Card) -> bool:
+    """Whether a card's build target is a file."""
+    return isinstance(card.build, str) and card.build.partition(":")[0] in LOADERS
+
+
+def adapted(card: Card, index: Index, places: Places) -> Adapted:
+    """What a card's file is, its digest held to the card's where that says one.
+
+    The file stands in the build target; one [[weights]] table may say its sha256 and url, under the same name.
+    """
+    adapter, _, name = str(card.build).partition(":")
+    weights = card.weights[0] if card.weights else Weights(name)
+    if Path(weights.file).name != Path(name).name:
+        raise UserError(
+            f"its build target is {name}, and its [[weights]] speak of another file, {weights.file}"
+        )
+    path = find_weights(weights, card, places, folder=adapter != "onnx")
+    made: Adapted = load(LOADERS[adapter])(path, replace(card, weights=(weights,)), index)
+    refuse_other(made.sha256, weights, path)
+    return made

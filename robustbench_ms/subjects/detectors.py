@@ -1,0 +1,43 @@
+"""torchvision's detectors as cards ask for them: their own transform, and their thresholds set from the card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torchvision.models import detection
+
+from robustbench_ms.errors import UserError
+from robustbench_ms.specs.card import Card, Input
+
+__all__ = ["of_library", "settled"]
+
+KINDS = (detection.FCOS, detection.RetinaNet, detection.FasterRCNN, detection.ssd.SSD)
+"""What they are made of; Mask R-CNN is a Faster R-CNN."""
+
+
+def of_library(card: Card, *, pretrained: bool) -> Card:
+    """The card of one that torchvision itself builds, its labels and its input as the library has them."""
+    output, shown = card.output, card.input
+    if output.labels == "data":
+        output = replace(output, labels="coco-91" if pretrained else "background+data")
+    return replace(card, output=output, input=replace(shown, assumed=False))
+
+
+def settled(card: Card, module: Any) -> Card:
+    """The card, with a torchvision detector's score threshold and maximum set to its own; others are left alone.
+
+    UserError where its [input] prepares samples: the detector's own transform does, by `min_size` and `max_size`.
+    """
+    if not isinstance(module, KINDS):
+        return card
+    if replace(card.input, assumed=False) != Input():
+        raise UserError(
+            "its own transform prepares the samples (min_size and max_size in [args]), so its [input] is "
+            f"range = [0, 1] alone, and not {card.input.describe()}"
+        )
+    part = getattr(module, "roi_heads", module)
+    if card.output.score is not None:
+        part.score_thresh = card.output.score
+    part.detections_per_img = card.output.maximum
+    return replace(card, input=replace(card.input, assumed=False))

@@ -1,0 +1,51 @@
+"""What a training asks of its samples: a label each, or boxes; chosen by rows, and the loss of either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Boxed", "Boxes", "Targets", "loss_of"]
+
+Boxed = list[dict[str, Tensor]]
+
+
+class Boxes:
+    """Boxes float32 (k, 4) and labels int64 (k,) of each sample on a device; some rows of it are a list.
+
+    Crowds and ignored boxes are left out: they are no objects to learn.
+    """
+
+    def __init__(self, targets: Sequence[Mapping[str, Any]], device: torch.device) -> None:
+        self._each: Boxed = []
+        for one in targets:
+            kept = ~(one["crowd"] | one["ignore"])
+            self._each.append(
+                {key: torch.from_numpy(one[key][kept]).to(device) for key in ("boxes", "labels")}
+            )
+
+    def __getitem__(self, rows: Tensor) -> Boxed:
+        return [self._each[row] for row in rows.tolist()]
+
+
+Targets = Tensor | Boxes
+
+
+def loss_of(model: nn.Module, shown: Tensor, target: Tensor | Boxed, smoothing: float) -> Tensor:
+    """Of labels cross-entropy, or what a model that brings its own loss for several heads (deep supervision) says.
+
+    Of boxes the sum of the losses that a detector answers when it is trained, as torchvision's do.
+    """
+    if isinstance(target, list):
+        losses: Mapping[str, Tensor] = model(shown, target)
+        return torch.stack([*losses.values()]).sum()
+    outputs = model(shown)
+    own = getattr(model, "training_loss", None)
+    if own is not None:
+        found: Tensor = own(outputs, target, label_smoothing=smoothing)
+        return found
+    return F.cross_entropy(outputs, target, label_smoothing=smoothing)

@@ -1,0 +1,1 @@
+"""Detection of objects: boxes, and masks where a suite asks for them."""

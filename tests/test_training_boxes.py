@@ -1,0 +1,81 @@
+"""Trainings that learn boxes: by the same loop, the same weights stopped or not, and what means nothing to them."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from robustbench_ms.datasets.protocol import limited
+from robustbench_ms.errors import UserError
+from robustbench_ms.models.detectors.tiny_fcos import tiny_fcos
+from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.subjects.training import loop, read_recipe, train
+from robustbench_ms.subjects.training.split import training_split
+from robustbench_ms.subjects.training.targets import Boxes
+from robustbench_ms.subjects.weights import file_digest, load_into
+
+RECIPE = {
+    "dataset": "quick-scenes", "epochs": 2, "batch_size": 4, "optimizer": "adamw", "lr": 5e-4,
+    "schedule": "one-cycle", "warmup_epochs": 1,
+}  # fmt: skip
+
+
+def card_of(**recipe):
+    target = "robustbench_ms.models.detectors.tiny_fcos:tiny_fcos"
+    return Card(
+        "boxed", target, tasks=("detection",), args={"width": 4}, input=Input(), recipe=RECIPE | recipe
+    )
+
+
+def trained(output, places):
+    return train(card_of(), output, places, device="cpu")
+
+
+def test_a_seed_gives_its_weights_stopped_or_not(tmp_path, places, monkeypatch):
+    seen = []
+
+    def few(dataset, where):
+        seen.append(limited(training_split(dataset, where), 8))
+        return seen[-1]
+
+    monkeypatch.setattr(loop, "training_split", few)
+    whole = list(trained(tmp_path / "whole.safetensors", places))
+    for _ in itertools.islice(trained(tmp_path / "stopped.safetensors", places), 1):
+        pass
+    resumed = list(trained(tmp_path / "stopped.safetensors", places))
+
+    assert set(seen[0].ids) <= set(range(1000))
+    assert [e.number for e in whole] == [1, 2]
+    assert [(e.number, e.loss, e.held_out) for e in resumed] == [(2, whole[1].loss, None)]
+    assert whole[1].loss < whole[0].loss
+    assert file_digest(tmp_path / "whole.safetensors") == file_digest(tmp_path / "stopped.safetensors")
+    load_into(tiny_fcos(width=4), tmp_path / "whole.safetensors")
+
+
+def test_crowds_and_what_is_to_be_ignored_are_no_objects_to_learn():
+    one = {
+        "boxes": np.arange(16, dtype=np.float32).reshape(4, 4),
+        "labels": np.arange(4),
+        "crowd": np.array([True, False, False, False]),
+        "ignore": np.array([False, False, True, False]),
+    }
+    (none, chosen) = Boxes([one, {k: v[:1] for k, v in one.items()}], torch.device("cpu"))[
+        torch.tensor([1, 0])
+    ]
+
+    assert none["boxes"].shape == (0, 4)
+    assert chosen["labels"].tolist() == [1, 3]
+    assert chosen["boxes"].tolist() == one["boxes"][[1, 3]].tolist()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    {"label_smoothing": 0.1, "augment": ["flip"], "mixup": 0.2, "cutmix": 1.0, "held_out": 0.1}.items(),
+)
+def test_what_belongs_to_labels_is_refused(key, value):
+    told = f"card boxed: \\[recipe\\]: {key} belongs to data with a label a sample, not to quick-scenes"
+    with pytest.raises(UserError, match=told):
+        read_recipe(card_of(**{key: value}))
