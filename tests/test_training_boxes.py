@@ -55,6 +55,14 @@ def test_a_seed_gives_its_weights_stopped_or_not(tmp_path, places, monkeypatch):
     load_into(tiny_fcos(width=4), tmp_path / "whole.safetensors")
 
 
+def test_a_network_that_takes_images_alone_is_told(tmp_path, places):
+    card = Card("net", "robustbench_ms.models:resnet_cifar", args={"depth": 8}, recipe=RECIPE)
+    with pytest.raises(
+        UserError, match=r"card net: quick-scenes has boxes to learn, and .* takes images alone"
+    ):
+        list(train(card, tmp_path / "net.safetensors", places, device="cpu"))
+
+
 def test_crowds_and_what_is_to_be_ignored_are_no_objects_to_learn():
     one = {
         "boxes": np.arange(16, dtype=np.float32).reshape(4, 4),

@@ -22,7 +22,7 @@ _CHANNELS = 64  # of the pyramid; a multiple of the 32 groups of torchvision's h
 _CONVOLUTIONS = 2  # of each branch of the head; torchvision's own has four
 _ANCHORS = ((3,), (6,), (12,))
 """Of strides 4, 8 and 16: a level learns boxes whose far side is up to 24, up to 48 and more pixels away (4 and 8 times
-these sizes; the usual 4, 8 and 16 would leave the last level nothing in pictures of 128 pixels)."""
+these sizes); the usual 4, 8 and 16 would leave the last level no box of quick-scenes, which has 56 pixels at most."""
 
 
 class TinyBackbone(nn.Module):
@@ -66,7 +66,8 @@ class _Pyramid(nn.Module):
 class TinyFCOS(FCOS):  # type: ignore[misc]  # torchvision is not typed
     """See `tiny_fcos`."""
 
-    sample_size = (3, 128, 128)  # for the costs
+    sample_size: tuple[int, int, int]
+    """What the costs are counted at."""
 
     def postprocess_detections(self, head_outputs: Any, anchors: Any, image_shapes: Any) -> Any:
         # On the meta device there are no values to choose boxes by; costs are counted up to here.
@@ -103,7 +104,7 @@ def tiny_fcos(
     body = TinyBackbone(width)
     if attention is not None:
         insert(body, attention, position, input_size=(3, max_size, max_size), **attention_args)
-    return TinyFCOS(
+    made = TinyFCOS(
         _Pyramid(body, width),
         classes,
         min_size,
@@ -114,3 +115,5 @@ def tiny_fcos(
         nms_thresh=nms_thresh,
         detections_per_img=detections_per_img,
     )
+    made.sample_size = (3, max_size, max_size)
+    return made

@@ -28,7 +28,7 @@ from robustbench_ms.subjects.training.augmentation import augment, turns
 from robustbench_ms.subjects.training.checkpoints import Checkpoint, training_folder
 from robustbench_ms.subjects.training.recipe import Recipe, as_told, asked, read_recipe
 from robustbench_ms.subjects.training.split import held_out_rows, training_split
-from robustbench_ms.subjects.training.targets import Boxed, Boxes, Targets, loss_of
+from robustbench_ms.subjects.training.targets import Boxed, Boxes, Targets, loss_of, takes_boxes
 
 __all__ = ["Epoch", "Progress", "train"]
 
@@ -154,6 +154,11 @@ class _Training:
         model, self.card = build_module(card, index.classes)
         if not isinstance(model, nn.Module):
             raise UserError(f"card {card.name}: {card.build} makes no torch module, so it cannot be trained")
+        if isinstance(self.targets, Boxes) and not takes_boxes(model):
+            raise UserError(
+                f"card {card.name}: {recipe.dataset} has boxes to learn, and the network that {card.build} makes "
+                "takes images alone, not images and targets as a detector does"
+            )
         self.layout = (
             torch.channels_last if card.memory_format == "channels_last" else torch.contiguous_format
         )

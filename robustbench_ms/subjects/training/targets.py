@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Boxed", "Boxes", "Targets", "loss_of"]
+__all__ = ["Boxed", "Boxes", "Targets", "loss_of", "takes_boxes"]
 
 Boxed = list[dict[str, Tensor]]
 
@@ -33,6 +34,15 @@ class Boxes:
 
 
 Targets = Tensor | Boxes
+
+
+def takes_boxes(model: nn.Module) -> bool:
+    """Whether a network can be called with images and their targets."""
+    try:
+        inspect.signature(model.forward).bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def loss_of(model: nn.Module, shown: Tensor, target: Tensor | Boxed, smoothing: float) -> Tensor:
