@@ -15,8 +15,8 @@ from robustbench_ms.records.record import read_record, records_in
 from robustbench_ms.reports.pages import page, to_markdown
 from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.conditions import conditions, key
-from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.adapting import is_adapted
+from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training import read_recipe
 from robustbench_ms.subjects.weights import file_digest, load_into
