@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from robustbench_ms.corruptions import Corrupt, corrupt
     from robustbench_ms.errors import UserError
     from robustbench_ms.records.record import Record, read_record
-    from robustbench_ms.specs.card import Card, Input
+    from robustbench_ms.specs.card import Card, Input, Output
     from robustbench_ms.specs.suite import Suite
 
 __version__ = "0.1.0.dev0"
@@ -28,6 +28,7 @@ __all__ = [
     "Card",
     "Corrupt",
     "Input",
+    "Output",
     "Record",
     "Suite",
     "UserError",
@@ -43,6 +44,7 @@ _HOMES = {
     "Card": "specs.card",
     "Corrupt": "corruptions",
     "Input": "specs.card",
+    "Output": "specs.card",
     "Record": "records.record",
     "Suite": "specs.suite",
     "UserError": "errors",

@@ -15,6 +15,7 @@ from robustbench_ms.records.record import read_record, records_in
 from robustbench_ms.reports.pages import page, to_markdown
 from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.conditions import conditions, key
+from robustbench_ms.subjects.adapting import is_adapted
 from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training import read_recipe
@@ -25,7 +26,8 @@ from tests.running import opened, pixels
 ROOT = Path(__file__).parent.parent
 RECORDS = sorted((ROOT / "results").glob("*/*.correct.npz"))
 SHIPPED_CARDS = sorted(p.stem for p in shipped("baselines").glob("*.toml"))
-WEIGHTS = [(name, w) for name in SHIPPED_CARDS for w in find_card(name).weights if w.url is None]
+OURS = [name for name in SHIPPED_CARDS if not is_adapted(find_card(name))]
+WEIGHTS = [(name, w) for name in OURS for w in find_card(name).weights if w.url is None]
 
 
 @pytest.mark.parametrize("name", suite_names())

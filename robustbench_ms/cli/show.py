@@ -12,7 +12,7 @@ import typer
 
 from robustbench_ms.cli.options import Json, print_json
 from robustbench_ms.errors import UserError
-from robustbench_ms.specs.card import Card, Published
+from robustbench_ms.specs.card import Card, Output, Published
 from robustbench_ms.specs.metrics import COSTS
 from robustbench_ms.specs.suite import Suite
 
@@ -29,6 +29,8 @@ def command(
     """Show all that is known of a suite or a model without loading it, a shipped model's costs among it."""
     found = _find(name)
     told = {k: v for k, v in asdict(found).items() if v not in (None, False, "", (), {}) and k != "folder"}
+    if isinstance(found, Card) and found.output == Output():
+        told.pop("output", None)
     costs = _costs(found, measure)
     if as_json:
         print_json({"kind": type(found).__name__.lower(), **told, **({"costs": costs} if costs else {})})
