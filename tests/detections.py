@@ -12,7 +12,19 @@ import numpy as np
 from robustbench_ms.tasks.outcomes import Items, Outcomes
 
 
-def scene(seed, *, images=12, classes=4, most=6, found=15, size=(260, 320), masks=False, ties=True, jitter=3, sure=0.0):
+def scene(
+    seed,
+    *,
+    images=12,
+    classes=4,
+    most=6,
+    found=15,
+    size=(260, 320),
+    masks=False,
+    ties=True,
+    jitter=3,
+    sure=0.0,
+):
     """Truths and detections (Outcomes, Outcomes, ids): boxes near the truths and others, of many sizes.
 
     Whole pixels and few scores, so that overlaps and scores are often equal; crowds; images without either. The

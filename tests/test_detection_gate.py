@@ -149,9 +149,7 @@ def test_no_mean_is_of_a_part_of_the_matrix(tmp_path):
 def test_nor_of_a_part_of_its_cells(tmp_path):
     record = read_record(written(tmp_path, 0.0, keys=KEYS[:-1]))
 
-    with pytest.raises(
-        Incomplete, match="mPC needs 75 cells, and 1 are missing: corruption=jpeg_com"
-    ):
+    with pytest.raises(Incomplete, match="mPC needs 75 cells, and 1 are missing: corruption=jpeg_com"):
         summarise(record, ("mPC",))
 
 
