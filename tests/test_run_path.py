@@ -53,7 +53,9 @@ def test_a_folder_is_run_clean_and_its_record_lies_under_its_name_and_six_digits
     record = read_record(path)
     assert [cell.key for cell in record.measurements] == ["clean"]
     assert record.cell("clean").n == 3
-    assert record.cell("clean").values["AP50"]["mean"] == pytest.approx(1)  # of the one square that is no crowd
+    assert record.cell("clean").values["AP50"]["mean"] == pytest.approx(
+        1
+    )  # of the one square that is no crowd
     assert str(tmp_path) not in path.read_text()
     assert rbms("run", folder, "-m", card, "--device", "cpu").out.endswith("(unchanged)\n")
 
@@ -113,13 +115,16 @@ def test_of_several_annotation_files_one_is_asked_for(folder, card, rbms, places
 
     assert found.code == 2
     assert found.err.count("\n") == 1
-    assert "annotations/instances_train.json, annotations/instances_val.json; choose one with --annotations" in (
-        found.err
+    assert (
+        "annotations/instances_train.json, annotations/instances_val.json; choose one with --annotations"
+        in (found.err)
     )
     train = find_suite(str(folder), places=places, annotations="annotations/instances_train.json")
     val = find_suite(str(folder), places=places, annotations=str(folder / "annotations/instances_val.json"))
     assert train.name != val.name
-    with pytest.raises(UserError, match=r"'annotations/instances_vla\.json'; did you mean 'annotations/instances_val"):
+    with pytest.raises(
+        UserError, match=r"'annotations/instances_vla\.json'; did you mean 'annotations/instances_val"
+    ):
         find_suite(str(folder), places=places, annotations="annotations/instances_vla.json")
 
 
@@ -139,7 +144,9 @@ def test_a_shipped_suite_comes_before_a_folder_of_its_name(tmp_path, places, mon
     assert find_suite("quick").dataset == "digits"
     assert find_suite("./quick", places=places).dataset == "coco-folder"
     for option in ("annotations", "corruptions"):
-        with pytest.raises(UserError, match=f"--{option} is for a folder of pictures, and 'quick' is a suite"):
+        with pytest.raises(
+            UserError, match=f"--{option} is for a folder of pictures, and 'quick' is a suite"
+        ):
             find_suite("quick", **{option: "fog"})
 
 

@@ -75,9 +75,7 @@ def test_the_digest_is_of_rows_and_pictures(folder):
     rows = folder / "annotations" / "0000002_00000_d_0000003.txt"
     rows.write_text("1,1,3,3,0,11,0,0")
     second = index(folder).open("stored").facts.digest
-    Image.fromarray(np.full((*SIZE, 3), 99, np.uint8)).save(
-        folder / "images" / "0000002_00000_d_0000003.jpg"
-    )
+    Image.fromarray(np.full((*SIZE, 3), 99, np.uint8)).save(folder / "images" / "0000002_00000_d_0000003.jpg")
 
     assert len({first, second, index(folder).open("stored").facts.digest}) == 3
 
@@ -129,5 +127,7 @@ def test_what_a_corruption_refuses_is_told_before_anything_runs(folder):
     perturbation = perturbation_of(suite, index(folder).open("stored").facts)
 
     perturbation.check((("corruption", "fog"), ("severity", 1)))
-    with pytest.raises(UserError, match="visdrone-c: pixelate needs images of at least 4 x 4 pixels, not 3 x 48"):
+    with pytest.raises(
+        UserError, match="visdrone-c: pixelate needs images of at least 4 x 4 pixels, not 3 x 48"
+    ):
         perturbation.check((("corruption", "pixelate"), ("severity", 5)))

@@ -38,7 +38,9 @@ def counts_of(segmentation: Any, height: int, width: int, place: str) -> bytes:
     if isinstance(counts, str):
         runs = _runs(counts)
         if runs is None or min(runs, default=0) < 0 or sum(runs) != height * width:
-            raise BadFile(f"{place}: the counts of segmentation are damaged, or not of {height} x {width} pixels")
+            raise BadFile(
+                f"{place}: the counts of segmentation are damaged, or not of {height} x {width} pixels"
+            )
         return counts.encode()
     raise BadFile(f"{place}: the counts of segmentation must be a list or a string")
 
