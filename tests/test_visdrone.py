@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -118,6 +120,17 @@ def test_what_is_missing_is_named(folder):
         index(folder)
     with pytest.raises(BadFile, match=r"VisDrone2019-DET-val/annotations is neither in"):
         index(folder / "nowhere" / "else")
+
+
+def test_its_cells_are_written_as_folders_in_cocos_format(folder, rbms, tmp_path):
+    found = rbms("corrupt", "visdrone", "--out", tmp_path / "out", "--data", tmp_path)
+
+    assert found.code == 0, found.err
+    told = json.loads((tmp_path / "out" / "clean" / "_annotations.coco.json").read_text())
+    assert sorted(one["category_id"] for one in told["annotations"]) == [1, 4, 10]  # no region
+    assert [one["id"] for one in told["categories"]] == list(range(1, 11))
+    again = find_suite(str(tmp_path / "out" / "clean"), places=Places(tmp_path, tmp_path, tmp_path / "cache"))
+    assert again.name.startswith("clean-")
 
 
 def test_what_a_corruption_refuses_is_told_before_anything_runs(folder):
