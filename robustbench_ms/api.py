@@ -44,15 +44,17 @@ def run(
 ) -> list[Record]:
     """Measure models on a suite, write their records, and return them.
 
-    `suite` is a name, a TOML file or a Suite. `models`, one or several, are spellings of cards ("resnet20",
-    "mypkg.nets:build", "timm:NAME", a TOML file), Cards, modules, functions without required arguments that build
-    one, or callables that answer float RGB batches (N, 3, H, W) in 0..1 with logits (N, classes). What is finished
-    already is not measured again. A function that builds is called twice, and a model that comes out otherwise under
-    another seed is untrained: told, and never ranked. `workers` processes share the work, with `threads` each. Folders
-    default as on the command line: RBMS_DATA, RBMS_RESULTS, RBMS_CACHE. A model that fails is stopped, told to
-    `on_event` (or warned of), and the others are measured. Raises UserError for what the caller can mend.
+    `suite` is a name, a TOML file, a folder of COCO's format or a Suite. `models`, one or several, are spellings of
+    cards ("resnet20", "mypkg.nets:build", "timm:NAME", a TOML file), Cards, modules, functions without required
+    arguments that build one, or callables that answer float RGB batches (N, 3, H, W) in 0..1 with logits (N,
+    classes). What is finished already is not measured again. A function that builds is called twice, and a model that
+    comes out otherwise under another seed is untrained: told, and never ranked. `workers` processes share the work,
+    with `threads` each. Folders default as on the command line: RBMS_DATA, RBMS_RESULTS, RBMS_CACHE. A model that
+    fails is stopped, told to `on_event` (or warned of), and the others are measured. Raises UserError for what the
+    caller can mend.
     """
-    chosen = suite if isinstance(suite, Suite) else find_suite(str(suite))
+    places = Places.find(data, results, cache)
+    chosen = suite if isinstance(suite, Suite) else find_suite(str(suite), places=places)
     if isinstance(models, (str, os.PathLike, Card)) or callable(models):
         models = [models]  # one alone is meant, not its characters
     cards = [as_card(model) for model in models]
@@ -61,7 +63,7 @@ def run(
         for event in events_of(
             chosen.limited(limit, seed),
             cards,
-            Places.find(data, results, cache),
+            places,
             Settings(device, batch_size, executor, workers, threads),
         ):
             if on_event is not None:

@@ -21,7 +21,7 @@ ROOMS: dict[str, set[str]] = {
     "specs": {"errors", "files"},
     "statistics": set(),
     "corruptions": {"errors"},
-    "datasets": {"errors", "files", "specs"},
+    "datasets": {"errors", "files", "specs", "corruptions"},
     "tasks": {"errors", "specs", "statistics", "corruptions", "datasets"},
     "catalog": {"errors", "files", "specs", "corruptions", "datasets", "tasks"},
     "models": {"errors"},
@@ -179,7 +179,12 @@ def tables():
                 dispatch.PROBE,
             ]
         ],
-        "datasets": [info.target.replace(":", ".") for info in datasets.DATASETS.values()],
+        "datasets": [
+            target.replace(":", ".")
+            for info in datasets.DATASETS.values()
+            for target in (info.target, info.counter)
+            if target is not None
+        ],
         "catalog.registry": [
             target.replace(":", ".")
             for target in (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robustbench_ms.datasets.published import COCO, VISDRONE
+
 __all__ = ["DATASETS", "DatasetInfo"]
 
 
@@ -75,8 +77,8 @@ DATASETS: dict[str, DatasetInfo] = {
         f"{_HERE}.coco:index_coco",
         "COCO 2017: boxes, masks and 80 categories, as its archives unpack",
         classes=80,
-        splits=("val2017", "train2017"),
-        sizes=(5_000, 118_287),
+        splits=tuple(COCO),
+        sizes=tuple(COCO.values()),
         gives=("boxes", "masks"),
         options=("folders", "ids"),
         counter=f"{_HERE}.coco:count_chosen",
@@ -94,8 +96,8 @@ DATASETS: dict[str, DatasetInfo] = {
         f"{_HERE}.visdrone:index_visdrone",
         "VisDrone-DET: boxes of 10 classes seen from drones, in its own annotation format",
         classes=10,
-        splits=("val", "test-dev", "train"),
-        sizes=(548, 1_610, 6_471),
+        splits=tuple(VISDRONE),
+        sizes=tuple(VISDRONE.values()),
         gives=("boxes",),
     ),
     "arrays": DatasetInfo(

@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from robustbench_ms.datasets import DATASETS
 from robustbench_ms.datasets.pictures import Named, check_wants, index_pictures, truths_of
 from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.published import COCO
 from robustbench_ms.errors import BadFile, UserError, suggest
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
@@ -60,8 +60,8 @@ def index_coco(source: Source, places: Places, condition: Condition) -> Index:
 def index_coco_folder(source: Source, places: Places, condition: Condition) -> Index:
     """Anybody's annotation file, `annotations`, in the suite's folder or else in the data folder.
 
-    Its pictures lie in `pictures` beside it, or where they mostly do: beside the file, or for annotations/instances_X.json
-    in X, images/X or images beside that folder.
+    Its pictures lie in `pictures` beside it, or where they mostly do: beside the file, or for
+    annotations/instances_X.json in X, images/X or images beside that folder.
     """
     del condition
     folders = [folder for folder in (source.folder, places.data) if folder is not None]
@@ -95,7 +95,7 @@ def _pictures_of(file: Path, told: object) -> list[Path]:
 def _index(
     source: Source, places: Places, file: Path, folders: Sequence[Path], white: float | None = None
 ) -> Index:
-    check_wants(source)
+    check_wants(source, "boxes", "masks")
     stat = file.stat()
     read = _read(file, stat.st_size, stat.st_mtime_ns)
     if source.classes is not None and source.classes != len(read.names):
@@ -114,9 +114,7 @@ def _index(
     classes = {category: place for place, category in enumerate(read.category_ids)}
     for image in images:
         rows = read.of.get(image["id"], [])
-        truths = truths_of(
-            [_truth(row, image, classes, file, masks=masks) for row in rows], number, masks=masks
-        )
+        truths = truths_of([_truth(row, image, classes, masks=masks) for row in rows], number, masks=masks)
         number += len(rows)
         every += [(row, image) for row in rows]
         said = [
@@ -134,15 +132,10 @@ def _index(
             )
         )
     notes = [f"{file}: {note}" for note in _notes(every)]
-    size = _published(source)
-    if size is not None and size != len(images):
+    size = COCO.get(source.split, len(images)) if "ids" not in source.options else len(images)
+    if size != len(images):
         notes.append(f"{file} names {len(images):,} images, and {source.split} as published has {size:,}")
     return index_pictures(pictures, read.names, read.category_ids, file, places, tuple(notes), white)
-
-
-def _published(source: Source) -> int | None:
-    """How many images an official split has; None where a list chooses among them, and of anybody's folder."""
-    return None if "ids" in source.options else DATASETS[source.dataset].size(source.split)
 
 
 def chosen_ids(source: Source) -> tuple[int, ...] | None:
@@ -324,7 +317,7 @@ def _annotation(row: object, place: str, images: set[int], categories: set[int])
 
 
 def _truth(
-    row: Mapping[str, Any], image: Mapping[str, Any], classes: Mapping[int, int], file: Path, *, masks: bool
+    row: Mapping[str, Any], image: Mapping[str, Any], classes: Mapping[int, int], *, masks: bool
 ) -> dict[str, Any]:
     x, y, width, height = row["bbox"]
     found = {

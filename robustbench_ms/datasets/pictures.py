@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.datasets import DATASETS
 from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.files import replacing, sweep
@@ -61,9 +60,8 @@ class Found:
     """EXIF's, 1 to 8; 1 is upright, and what has none."""
 
 
-def check_wants(source: Source) -> None:
-    """UserError where something is wanted of a picture that the data set does not have."""
-    gives = DATASETS[source.dataset].gives
+def check_wants(source: Source, *gives: str) -> None:
+    """UserError where something else is wanted of a picture than the data set gives."""
     if lacking := [want for want in source.wants if want not in gives]:
         raise UserError(f"{source.dataset} has {' and '.join(gives)}, and no {lacking[0]} of a picture")
 
@@ -104,8 +102,8 @@ def index_pictures(
             digest.update(f"{one.id} {file.sha256}".encode())
         told = notes
         if both:
-            told = (*told, f"{where}: EXIF would turn {both} of the pictures, whose annotated size fits both ways; they are "
-                    "shown as they are stored")  # fmt: skip
+            note = f"EXIF would turn {both} of the pictures, whose annotated size fits both ways; they are not turned"
+            told = (*notes, f"{where}: {note}")
         facts = DataFacts(
             len(ids), digest.hexdigest(), ids, None, len(names), corrupted=False, layout=layout, names=names, notes=told
         )  # fmt: skip
@@ -204,7 +202,7 @@ def header(path: Path) -> Found:
 
 
 def truths_of(rows: Sequence[Mapping[str, Any]], first: int, *, masks: bool = False) -> Truths:
-    """What is true of one picture, of rows with box (xyxy), label, crowd, ignore, area[, rle]; ids count from `first`."""
+    """What is true of one picture, of rows with box (xyxy), label, crowd, ignore, area[, rle]; ids from `first` on."""
     count = len(rows)
     found: Truths = {
         "boxes": np.array([row["box"] for row in rows], dtype=np.float32).reshape(count, 4),
@@ -236,7 +234,7 @@ def _all_found(pictures: Sequence[Named], where: Path, cache: Path) -> list[Foun
     """What each file says of itself; remembered by path, size and time."""
     if missing := [one.path for one in pictures if not one.path.is_file()]:
         raise BadFile(
-            f"{missing[0]} is missing, as are {len(missing) - 1} more of the {len(pictures)} pictures that {where} names"
+            f"{missing[0]} is missing, and {len(missing) - 1} more of the {len(pictures)} pictures that {where} names"
             if len(missing) > 1
             else f"{missing[0]} is missing, which {where} names"
         )

@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from robustbench_ms.datasets import DATASETS
 from robustbench_ms.datasets.pictures import Named, check_wants, header, index_pictures, truths_of
 from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.published import VISDRONE
 from robustbench_ms.errors import BadFile
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
@@ -41,14 +41,14 @@ def index_visdrone(source: Source, places: Places, condition: Condition) -> Inde
     their ids are 53 bits of the SHA-256 of these. A picture's size is its file's, whatever EXIF says of it.
     """
     del condition
-    check_wants(source)
+    check_wants(source, "boxes")
     name = f"VisDrone2019-DET-{source.split}"
     roots = [places.data / name, places.data / "visdrone" / name]
     root = next((root for root in roots if (root / "annotations").is_dir()), None)
     if root is None:
         raise BadFile(
-            f"{source.dataset}: {name}/annotations is neither in {places.data} nor in {places.data / 'visdrone'}; unpack "
-            f"{name}.zip of https://github.com/VisDrone/VisDrone-Dataset there"
+            f"{source.dataset}: {name}/annotations is neither in {places.data} nor in its visdrone/; "
+            f"unpack {name}.zip of https://github.com/VisDrone/VisDrone-Dataset there"
         )
     files = {path.stem: path for path in sorted((root / "annotations").glob("*.txt"))}
     shown = (
@@ -72,7 +72,7 @@ def index_visdrone(source: Source, places: Places, condition: Condition) -> Inde
     notes = []
     if flat:
         notes.append(f"{root}: {flat} boxes have no width or no height: objects that no detection can match")
-    size = DATASETS[source.dataset].size(source.split)
+    size = VISDRONE[source.split]
     if size != len(pictures):
         notes.append(f"{root} has {len(pictures):,} pictures, and {source.split} as published has {size:,}")
     ids = tuple(range(1, REGION + 1))
@@ -105,7 +105,9 @@ def _rows(file: Path) -> list[dict[str, int]]:
             try:
                 row[field] = int(word)
             except ValueError:
-                raise BadFile(f"{file}: line {number}: {field} must be a whole number, not {word!r}") from None
+                raise BadFile(
+                    f"{file}: line {number}: {field} must be a whole number, not {word!r}"
+                ) from None
         for field, most in (("score", 1), ("category", _OTHERS)):
             if not 0 <= row[field] <= most:
                 raise BadFile(f"{file}: line {number}: {field} must be in 0..{most}, not {row[field]}")

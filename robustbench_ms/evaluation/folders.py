@@ -49,7 +49,7 @@ def write_folders(suite: Suite, places: Places, folder: Path) -> Iterator[tuple[
                 batch = perturbation(batch, condition)
             for i in range(len(batch)):
                 images.append(_write(batch, i, cell))
-                annotations += _annotated(batch, i, shown.first.category_ids)
+                annotations += _annotated(batch, i, shown.first.classes, shown.first.category_ids)
         told = {
             "images": sorted(images, key=lambda one: one["id"]),
             "annotations": sorted(annotations, key=lambda one: one["id"]),
@@ -81,10 +81,13 @@ def _write(batch: Batch, i: int, cell: Path) -> dict[str, Any]:
     return {"id": number, "file_name": name, "height": pixels.shape[0], "width": pixels.shape[1]}
 
 
-def _annotated(batch: Batch, i: int, ids: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+def _annotated(batch: Batch, i: int, classes: int, ids: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+    """The objects of a picture; what is of no class (a region to be ignored) COCO's format cannot say."""
     target: Mapping[str, Any] = batch.targets[i]
     boxes = np.asarray(target["boxes"], np.float64)
     for k, (left, top, right, bottom) in enumerate(boxes.tolist()):
+        if target["labels"][k] >= classes:
+            continue
         told = {
             "id": int(target["ids"][k]),
             "image_id": int(batch.ids[i]),
