@@ -82,20 +82,20 @@ def raw_of_one_box(at, centre, size, classes=(0.5, 0.25)):
 
 
 def test_yolox_is_decoded_as_its_definition_reads(tmp_path, places):
-    """By hand: location 5 of stride 8 stands at column 1, row 1; 19 of stride 16 (16..19) at column 1, row 1."""
-    raw = raw_of_one_box(5, (0.5, 0.25), (2, 1))
-    raw[19] = raw_of_one_box(19, (0, 0), (0.5, 1))[19]
+    """By hand: location 6 of stride 8 stands at column 2, row 1; 18 of stride 16 (16..19) at column 0, row 1."""
+    raw = raw_of_one_box(6, (0.5, 0.25), (2, 1))
+    raw[18] = raw_of_one_box(18, (0, 0), (0.5, 1))[18]
     yolox_file(tmp_path / "m.onnx", raw, ("n", 3, 32, 32))
     model = loaded(replace(ONNX, folder=tmp_path), places)
 
     (row,) = detection().ask(model, grey(255)).raw
 
-    # Pictures are twice as large: centre (1.5, 1.25) * 8 with size 16 x 8, and (1, 1) * 16 with size 8 x 16.
+    # Pictures are twice as large: centre (2.5, 1.25) * 8 with size 16 x 8, and (0, 1) * 16 with size 8 x 16.
     told = sorted(zip(row["boxes"].tolist(), row["labels"].tolist(), row["scores"].tolist(), strict=True))
     assert [label for _, label, _ in told] == [0, 1, 0, 1]  # every class of a location, not only the best
     assert [score for *_, score in told] == pytest.approx([0.5, 0.25] * 2)
-    assert told[0][0] == pytest.approx([8, 12, 40, 28], abs=1e-4)
-    assert told[2][0] == pytest.approx([24, 16, 40, 48], abs=1e-4)
+    assert told[0][0] == pytest.approx([-8, 16, 8, 48], abs=1e-4)
+    assert told[2][0] == pytest.approx([24, 12, 56, 28], abs=1e-4)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, "n"])

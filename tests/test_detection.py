@@ -211,6 +211,9 @@ def test_masks_are_kept_as_cocos_run_lengths(places):
     assert segm.wants == ("boxes", "masks")
     with pytest.raises(UserError, match="answers without masks"):
         segm.ask(loaded(Says(), places), batch)
+    said.told["masks"] = said.told["masks"][..., :20]
+    with pytest.raises(UserError, match="its masks are of 40 x 20 pixels"):
+        segm.ask(loaded(said, places), batch)
     with pytest.raises(UserError, match="no kind of overlap named 'masks'"):
         task(iou="masks")
 

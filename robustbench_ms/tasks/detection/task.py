@@ -60,7 +60,12 @@ class Detection:
             rows = stored(batch.condition, batch.ids, tuple(batch.samples.shape[-2:]))
         else:
             rows = self._answered(model, batch)
-        return Answers([self._kept(row, model, mapped=stored is not None) for row in rows])
+        kept = [self._kept(row, model, mapped=stored is not None) for row in rows]
+        for row in kept:
+            if "masks" in row and row["masks"].shape[-2:] != batch.samples.shape[-2:]:
+                height, width = row["masks"].shape[-2:]
+                raise UserError(f"its masks are of {height} x {width} pixels, and not of the picture's own")
+        return Answers(kept)
 
     def _answered(self, model: Asked, batch: Batch) -> list[decoding.Row]:
         shown, geometry = model.prepare(batch.samples)
