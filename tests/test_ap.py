@@ -159,6 +159,19 @@ def test_the_numbers_of_each_class_have_its_mean():
     assert np.mean(list(each.values())) == pytest.approx(measured(*case)["AP"].mean)
 
 
+def test_it_warns_where_many_classes_stand_in_one_image():
+    label = np.uint16([0, 0, 1, 1, 2])
+    none = np.zeros(5, bool)
+    table = {"label": label, "crowd": none, "ignore": none}
+    (scorer,) = SCORERS
+
+    def doubts(*owner):
+        return scorer.doubts(Outcomes({}, {"truths": Items(np.array(owner), table)}))
+
+    assert doubts(0, 1, 0, 1, 2) == []
+    assert doubts(0, 1, 1, 1, 2) == ["2 of 3 classes stand in one image alone, on which their AP hangs"]
+
+
 def test_a_million_detections_come_to_an_end():
     """The best hundred of a class and image are kept before anything is compared."""
     outcomes, truth, ids = scene(12)

@@ -54,6 +54,7 @@ HEAVY_ROOMS = {"api", "corruptions", "evaluation", "models", "subjects", "tasks"
 LIGHT_ALL_THE_SAME = {
     "corruptions", "corruptions.table", "models", "tasks", "tasks.classification", "tasks.outcomes", "tasks.protocol",
     "tasks.scores", "tasks.measure", "tasks.calibration", "tasks.classification.rows", "tasks.classification.measures",
+    "tasks.detection", "tasks.detection.rows", "tasks.detection.measures", "tasks.detection.visdrone_metric",
     "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.checking", "evaluation.claims",
     "evaluation.events",
 }  # fmt: skip
