@@ -49,10 +49,7 @@ SETTINGS = (
     Setting(79, 80, 1000),
     Setting(79, 10, 1000),
     Setting(300, 80, 250),
-    Setting(300, 10, 40),
 )
-ANY = (Setting(79, 80, 24, 76),)
-"""For `any:`, whose worst of 76 cells decides."""
 
 
 @dataclass(frozen=True)
@@ -193,16 +190,6 @@ def _share(yes):
     return f"{100 * np.mean(list(yes)):.0f}"
 
 
-def worst(setting):
-    """The tolerance of any cell at which a candidate of a tenth changed passes in 90 % of the sets."""
-    rows = [drawn(setting, number).swapaxes(0, 1) for number in range(setting.sets)]
-    most = []
-    for one in rows:
-        cells = one.swapaxes(0, 1)
-        most.append(max(upper(cells, 1, i) for i in range(setting.cells)))
-    return np.quantile(most, 0.9)
-
-
 def checks(setting):
     """The line by which a test sees that the page is fresh."""
     rows = [drawn(setting, number) for number in range(CHECKED)]
@@ -222,7 +209,6 @@ def page():
     for setting in SETTINGS:
         lines.append(row(setting, results(setting)))
         print(*lines[-1], sep=" | ", file=sys.stderr, flush=True)
-    of_any = [[f"{s.n:,}", str(s.classes), str(s.sets), _points(worst(s))] for s in ANY]
     return "\n\n".join(
         [
             "# Average precision of few images",
@@ -242,12 +228,11 @@ def page():
                 "Tolerance: that at which the candidate of a tenth changed passes in 90 % of the sets. Noticed: how "
                 "often the worse one's loss (the last column) is found to be above 0."
             ),
-            "## Any of 76 cells",
             (
-                "The tolerance of `any:AP` at which the candidate of a tenth changed passes in 90 % of the sets; the "
-                "worst of 76 cells decides."
+                "At five images the intervals hold more seldom than they say; from ten on they hold, and a gate passes "
+                "no oftener than its level. It takes three times as many, because a real set can be less even than "
+                "this world. Not simulated here: sets of 5,000 images, and the worst of 75 cells."
             ),
-            "\n".join(grid([["images", "classes", "sets", "tolerance"], *of_any])),
             "\n".join(checks(s) for s in SETTINGS if s.n < 1000),
         ]
     ) + "\n"  # fmt: skip
