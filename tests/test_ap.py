@@ -40,6 +40,29 @@ def test_the_twelve_numbers_are_pycocotools_to_the_last_bit(masks, ties):
         assert np.array_equal(twelve(measured(*case)), expected), seed
 
 
+def test_of_truths_that_are_overlapped_alike_the_later_is_taken():
+    """So that the second detection finds its truth taken, and is wrong."""
+    none = np.zeros(2, bool)
+    label, owner = np.uint16([0, 0]), np.array([0, 0])
+    true = {
+        "box": np.float32([[0, 0, 10, 10], [4, 0, 14, 10]]), "label": label, "crowd": none, "ignore": none,
+        "area": np.array([100.0, 100.0]),
+    }  # fmt: skip
+    told = {
+        "box": np.float32([[2, 0, 12, 10], [5, 0, 15, 10]]), "score": np.float32([0.9, 0.8]), "label": label,
+    }  # fmt: skip
+    size = {"height": np.array([20]), "width": np.array([20])}
+    truth = Outcomes(size, {"truths": Items(owner, true)})
+    case = Outcomes(size, {"detections": Items(owner, told)}), truth, np.array([1])
+
+    found = measured(*case)
+
+    assert found["AR100"].mean == pytest.approx(
+        0.5 * 7 / 10
+    )  # the first up to IoU .65, the second at .7 to .8
+    assert np.array_equal(twelve(found), pycoco(*as_coco(*case), "bbox").stats)
+
+
 def test_one_class_takes_more_than_a_hundred_detections_of_an_image():
     case = scene(5, images=3, classes=1, most=20, found=260)
     assert case[0].items["detections"].owner.size > 300
