@@ -44,16 +44,12 @@ class Setting:
 
 
 SETTINGS = (
+    Setting(5, 80, 200),
     *(Setting(n, 80, 400) for n in (10, 20, 30, 50)),
     Setting(79, 80, 1000),
     Setting(79, 10, 1000),
     Setting(300, 80, 250),
-    Setting(300, 10, 250),
-    Setting(5000, 80, 20, 3),
-    Setting(5000, 10, 20, 3),
 )
-ANY = (Setting(79, 80, 100, 76), Setting(300, 80, 30, 76))
-"""For `any:`, whose worst of 76 cells decides."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +131,9 @@ def _ap(found, weights):
 
 
 @cache
-def large(classes, cells):
+def large(classes):
     """AP of very many images, (models, cells)."""
-    return drawn(Setting(LARGE, classes, 1, cells), 0)[:, :, 0]
+    return drawn(Setting(LARGE, classes, 1), 0)[:, :, 0]
 
 
 def results(setting):
@@ -163,7 +159,7 @@ def upper(one, model, number):
 def row(setting, rows):
     """One line of the table: P, then mPC, in each column."""
     parts = [f"{setting.n:,}", str(setting.classes), f"{setting.sets:,}"]
-    whole = large(setting.classes, setting.cells)
+    whole = large(setting.classes)
     whole = np.stack([whole[:, 0], whole[:, 1:].mean(axis=1)], axis=1)
     expected = rows[..., 0].mean(axis=0)
     columns = []
@@ -194,16 +190,6 @@ def _share(yes):
     return f"{100 * np.mean(list(yes)):.0f}"
 
 
-def worst(setting):
-    """The tolerance of any cell at which a candidate of a tenth changed passes in 90 % of the sets."""
-    rows = [drawn(setting, number).swapaxes(0, 1) for number in range(setting.sets)]
-    most = []
-    for one in rows:
-        cells = one.swapaxes(0, 1)
-        most.append(max(upper(cells, 1, i) for i in range(setting.cells)))
-    return np.quantile(most, 0.9)
-
-
 def checks(setting):
     """The line by which a test sees that the page is fresh."""
     rows = [drawn(setting, number) for number in range(CHECKED)]
@@ -223,15 +209,13 @@ def page():
     for setting in SETTINGS:
         lines.append(row(setting, results(setting)))
         print(*lines[-1], sep=" | ", file=sys.stderr, flush=True)
-    of_any = [[f"{s.n:,}", str(s.classes), str(s.sets), _points(worst(s))] for s in ANY]
     return "\n\n".join(
         [
             "# Average precision of few images",
             (
                 "Made by `python -m tests.ap_simulation`: sets of n images are drawn from one world, and three models "
                 "look at each: a reference, a candidate with a tenth of its detections drawn anew, and one that is "
-                "worse besides, in a clean cell and five corrupted ones (at 5,000 images two), whose mean stands for "
-                "mPC. Intervals and "
+                "worse besides, in a clean cell and five corrupted ones, whose mean stands for mPC. Intervals and "
                 "gates are those of the package: a delete-a-group jackknife of min(n, 200) groups of images, Student's "
                 "t. Each column has P / mPC, in points or per cent."
             ),
@@ -244,12 +228,11 @@ def page():
                 "Tolerance: that at which the candidate of a tenth changed passes in 90 % of the sets. Noticed: how "
                 "often the worse one's loss (the last column) is found to be above 0."
             ),
-            "## Any of 76 cells",
             (
-                "The tolerance of `any:AP` at which the candidate of a tenth changed passes in 90 % of the sets; the "
-                "worst of 76 cells decides."
+                "At five images the intervals hold more seldom than they say; from ten on they hold, and a gate passes "
+                "no oftener than its level. It takes three times as many, because a real set can be less even than "
+                "this world. Not simulated here: sets of 5,000 images, and the worst of 75 cells."
             ),
-            "\n".join(grid([["images", "classes", "sets", "tolerance"], *of_any])),
             "\n".join(checks(s) for s in SETTINGS if s.n < 1000),
         ]
     ) + "\n"  # fmt: skip

@@ -40,6 +40,29 @@ def test_the_twelve_numbers_are_pycocotools_to_the_last_bit(masks, ties):
         assert np.array_equal(twelve(measured(*case)), expected), seed
 
 
+def test_of_truths_that_are_overlapped_alike_the_later_is_taken():
+    """So that the second detection finds its truth taken, and is wrong."""
+    none = np.zeros(2, bool)
+    label, owner = np.uint16([0, 0]), np.array([0, 0])
+    true = {
+        "box": np.float32([[0, 0, 10, 10], [4, 0, 14, 10]]), "label": label, "crowd": none, "ignore": none,
+        "area": np.array([100.0, 100.0]),
+    }  # fmt: skip
+    told = {
+        "box": np.float32([[2, 0, 12, 10], [5, 0, 15, 10]]), "score": np.float32([0.9, 0.8]), "label": label,
+    }  # fmt: skip
+    size = {"height": np.array([20]), "width": np.array([20])}
+    truth = Outcomes(size, {"truths": Items(owner, true)})
+    case = Outcomes(size, {"detections": Items(owner, told)}), truth, np.array([1])
+
+    found = measured(*case)
+
+    assert found["AR100"].mean == pytest.approx(
+        0.5 * 7 / 10
+    )  # the first up to IoU .65, the second at .7 to .8
+    assert np.array_equal(twelve(found), pycoco(*as_coco(*case), "bbox").stats)
+
+
 def test_one_class_takes_more_than_a_hundred_detections_of_an_image():
     case = scene(5, images=3, classes=1, most=20, found=260)
     assert case[0].items["detections"].owner.size > 300
@@ -157,6 +180,19 @@ def test_the_numbers_of_each_class_have_its_mean():
 
     assert each == pytest.approx({k: judged[:, :, k].mean() for k in each})
     assert np.mean(list(each.values())) == pytest.approx(measured(*case)["AP"].mean)
+
+
+def test_it_warns_where_many_classes_stand_in_one_image():
+    label = np.uint16([0, 0, 1, 1, 2])
+    none = np.zeros(5, bool)
+    table = {"label": label, "crowd": none, "ignore": none}
+    (scorer,) = SCORERS
+
+    def doubts(*owner):
+        return scorer.doubts(Outcomes({}, {"truths": Items(np.array(owner), table)}))
+
+    assert doubts(0, 1, 0, 1, 2) == []
+    assert doubts(0, 1, 1, 1, 2) == ["2 of 3 classes stand in one image alone, on which their AP hangs"]
 
 
 def test_a_million_detections_come_to_an_end():

@@ -77,6 +77,7 @@ def collect(
         facts = shown.data(shown.conditions[0]).facts
         assumed = f" (input: {Input(**_tuples(report.card['input'])).describe()})"
         warnings += [doubt + assumed for doubt in shown.task.doubts(clean.values, facts)]
+        warnings += _of_truth(shown, facts.digest)
     suite = shown.suite
     record = Record(
         suite={
@@ -102,6 +103,13 @@ def collect(
         measures=numbers_of(measures_of(suite.task)),
     )
     return record, _samples(shown, rows)
+
+
+def _of_truth(shown: Conditions, data: str) -> list[str]:
+    """What the scorers find odd about what is true of the data, of those that look at it."""
+    asking = [one.doubts for one in measures_of(shown.suite.task) if hasattr(one, "doubts")]
+    truth = load_truth(shown.places.cache / "truths", data) if asking else None
+    return [] if truth is None else [doubt for doubts in asking for doubt in doubts(truth)]
 
 
 def _of_today(shown: Conditions, condition: Condition, cell: FinishedCell) -> FinishedCell:

@@ -60,6 +60,19 @@ class Precision:
         weights = jackknife_weights(ids, groups)[:, order]
         return of_replicates(one, _weighted(found, weights), self.rule, _absent)
 
+    def doubts(self, truth: Outcomes) -> list[str]:
+        """What is odd about the objects that are to be found: too many classes in one image each."""
+        truths = truth.items["truths"]
+        counted = ~(truths.columns["crowd"] | truths.columns["ignore"])
+        pairs = np.unique(
+            np.stack([truths.columns["label"][counted].astype(np.int64), truths.owner[counted]]), axis=1
+        )
+        _, images = np.unique(pairs[0], return_counts=True)
+        alone = np.count_nonzero(images == 1)
+        if 3 * alone <= images.size:
+            return []
+        return [f"{alone} of {images.size} classes stand in one image alone, on which their AP hangs"]
+
 
 def in_order(ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Each sample's place by id (n,), and the samples in that order (n,)."""
