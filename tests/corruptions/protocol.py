@@ -23,15 +23,11 @@ import torch
 from robustbench_ms.corruptions import SIDES, corrupt
 from robustbench_ms.corruptions.table import NAMES, PROFILES, PROTOCOL, SEVERITIES
 
-__all__ = ["BEFORE", "FILE", "describe", "differs", "main", "stored"]
+__all__ = ["FILE", "describe", "differs", "main", "stored"]
 
 FILE = Path(__file__).parents[1] / "data" / "protocol.json"
 
 # Measuring the committed records and the parity page again empties this.
-BEFORE = {"zoom_blur": 1}
-"""Numbers under which what is committed in results/ was measured, of corruptions raised since: of all others it is
-today's."""
-
 _SHAPES = {"any-size": (96, 80), **{profile: (side, side) for profile, side in SIDES.items()}}
 _BLOCKS = 4
 _STEPS = 64
