@@ -69,7 +69,8 @@ LIGHT_ALL_THE_SAME = {
     "adapters", "adapters.hf", "corruptions", "corruptions.table", "models", "tasks", "tasks.classification",
     "tasks.outcomes", "tasks.protocol",
     "tasks.scores", "tasks.measure", "tasks.calibration", "tasks.classification.rows", "tasks.classification.measures",
-    "tasks.detection", "tasks.detection.labels", "tasks.detection.rows", "tasks.detection.measures", "tasks.detection.visdrone_metric",
+    "tasks.detection", "tasks.detection.labels", "tasks.detection.rows",
+    "tasks.detection.measures", "tasks.detection.visdrone_metric",
     "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.checking", "evaluation.claims",
     "evaluation.events",
 }  # fmt: skip

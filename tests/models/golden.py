@@ -14,12 +14,17 @@ import torch
 from torch import nn
 
 from robustbench_ms.catalog.find import find_card, shipped
+from robustbench_ms.specs.card import ADAPTERS
 from robustbench_ms.subjects.costs import card_costs, input_of
 from robustbench_ms.subjects.loading import build_module
 
 GOLDEN = Path(__file__).with_name("golden.json")
 COSTS = shipped("baselines") / "costs.json"
-CARDS = sorted(path.stem for path in shipped("baselines").glob("*.toml"))
+CARDS = [
+    name
+    for name in sorted(path.stem for path in shipped("baselines").glob("*.toml"))
+    if str(find_card(name).build).partition(":")[0] not in ADAPTERS  # a file's costs are not counted
+]
 
 
 def cost_of(name):
