@@ -21,7 +21,7 @@ from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.metrics import Metric, Rows, Summary
 from robustbench_ms.statistics.intervals import t_quantile
 from robustbench_ms.tasks.detection.measures import SCORERS
-from tests.boxes import CORRUPTED, KEYS, SHORT, written
+from tests.detected import CORRUPTED, KEYS, SHORT, written
 from tests.records import MATRIX
 
 FOG = "corruption=fog,severity=5"
@@ -95,7 +95,7 @@ def test_a_process_without_torch_gates_it(two):
     (reference, candidate), _ = two
     script = (
         "import sys\n"
-        "from tests import boxes\n"
+        "from tests import detected\n"
         "from robustbench_ms.gating.judge import judge\n"
         "from robustbench_ms.gating.rules import parse_rules\n"
         "from robustbench_ms.records.record import read_record\n"
