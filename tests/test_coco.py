@@ -17,6 +17,7 @@ from pycocotools.coco import COCO
 from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.registry import index_of
 from robustbench_ms.datasets import pictures
+from robustbench_ms.datasets.coco_masks import counts_of
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
@@ -151,6 +152,17 @@ def test_masks_without_pycocotools_name_what_to_install(tmp_path, places, monkey
 
     with pytest.raises(UserError, match=r"pip install 'robustbench-ms\[detection\]'"):
         opened(tmp_path, places, wants=("boxes", "masks"))
+
+
+def test_compressed_run_lengths_of_any_mask_pass_and_cut_ones_do_not():
+    random = np.random.default_rng(0)
+    for share in (0, 0.01, 0.3, 0.5, 0.9, 1):
+        made = rle.encode(np.asfortranarray(random.random((70, 90)) < share, dtype=np.uint8))
+        text = made["counts"].decode()
+        assert counts_of({"size": [70, 90], "counts": text}, 70, 90, "x") == made["counts"]
+        for wrong in (text[:-1], text + "1", "~" + text):
+            with pytest.raises(BadFile, match="x: the counts of segmentation are damaged"):
+                counts_of({"size": [70, 90], "counts": wrong}, 70, 90, "x")
 
 
 def test_compressed_run_lengths_are_taken_as_they_are(tmp_path, places):

@@ -94,15 +94,14 @@ def test_groups_of_corruptions_and_the_columns_that_they_have(folder, places):
 
     common = suite("common")
     assert common.matrix == {"corruption": COMMON, "severity": (1, 2, 3, 4, 5)}
-    assert (common.profile, common.summary[0]) == ("any-size", "mPC")
+    assert (common.profile, common.summary) == ("any-size", ("mPC", "rPC", "mPC50", "P", "P50"))
     assert set(suite("all").matrix["corruption"]) == set(NAMES)
     assert suite("common,saturate").matrix["corruption"] == (*COMMON, "saturate")
     some = suite("fog,snow")
     assert some.matrix["corruption"] == ("fog", "snow")
-    assert some.summary[0] == "P"  # no mean over the common ones
-    assert "mPC" not in some.summary
+    assert some.summary == ("corrupted_AP", "P", "P50")  # no mPC of a part
     clean = find_suite(str(folder), places=places)
-    assert (clean.matrix, clean.profile, clean.summary[0]) == ({}, None, "P")
+    assert (clean.matrix, clean.profile, clean.summary) == ({}, None, ("P", "P50"))
     with pytest.raises(UnknownName, match="--corruptions: no corruption named 'fgo'; did you mean 'fog'"):
         suite("snow,fgo")
 
