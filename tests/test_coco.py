@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from dataclasses import replace
 
@@ -110,6 +111,8 @@ FAULTS = {
     "negative width": (changed(("annotations", 0, "bbox"), [4, 8, -1, 16]), "below 0"),
     "negative area": (changed(("annotations", 0, "area"), -1), "area must be"),
     "crowd": (changed(("annotations", 0, "iscrowd"), 2), "iscrowd must be 0 or 1"),
+    "crowds": (changed(("annotations", 0, "iscrowd"), []), "iscrowd must be 0 or 1"),
+    "beyond float32": (changed(("annotations", 0, "bbox"), [1e300, 1, 1, 1]), "four numbers"),
     "missing picture": (changed(("images", 1, "file_name"), "two.png"), r"two\.png is missing, which"),
     "another size": (changed(("images", 1, "width"), 47), r"2\.png has 48 x 40 pixels, and .* says 47 x 40"),
 }  # fmt: skip
@@ -334,6 +337,14 @@ def test_and_where_the_suite_says(tmp_path, places):
     assert opened(tmp_path, places, pictures="seen").facts.n == 3
 
 
+def test_and_beside_the_suite_where_the_annotations_lie_elsewhere(tmp_path, places):
+    elsewhere = folder_at(tmp_path / "other", annotations="val.json", pictures="gone")
+    shutil.rmtree(tmp_path / "other" / "gone")
+    folder_at(tmp_path)
+
+    assert opened(tmp_path, places, annotations=str(elsewhere)).facts.n == 3
+
+
 def test_a_list_of_ids_chooses_pictures_and_needs_these_alone(tmp_path, places):
     folder_at(tmp_path)
     (tmp_path / "val" / "1.png").unlink()
@@ -373,6 +384,8 @@ def test_the_official_split_is_found_and_its_size_is_noted(tmp_path, home):
     data = index_of(source, Places(tmp_path, tmp_path, tmp_path / "cache"), ()).open("stored")
 
     assert data.facts.notes[0].endswith("names 3 images, and val2017 as published has 5,000")
+    with pytest.raises(UserError, match="folders must be a list"):
+        index_of(replace(source, options={"folders": "coco"}), Places(tmp_path, tmp_path, tmp_path), ())
     with pytest.raises(BadFile, match=r"instances_train2017\.json is neither in .*cocodataset\.org"):
         index_of(replace(source, split="train2017"), Places(tmp_path, tmp_path, tmp_path), ())
 
