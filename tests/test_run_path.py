@@ -176,6 +176,16 @@ def test_notes_of_the_data_are_told_and_a_picture_that_is_cut_off_ends_the_run_b
     assert "Traceback" not in found.err
 
 
+def test_what_is_true_of_a_part_is_not_taken_for_the_whole(folder, card, rbms, tmp_path):
+    """Else the cells of the whole would be checked beside the part's objects."""
+    for more in (["--limit", "1"], []):
+        assert rbms("run", folder, "-m", card, "--device", "cpu", *more).code == 0
+    checked = rbms("check", tmp_path / "cache")
+
+    assert checked.code == 0, checked.out
+    assert "2 cells" in checked.out
+
+
 def test_a_suite_may_name_such_a_folder(folder, card, rbms, tmp_path):
     """With a list of ids, and without saying how many classes there are."""
     (folder / "ids.txt").write_text("1\n2\n")

@@ -97,7 +97,9 @@ def index_pictures(
             turn, either = _turned(one, file, where)
             turned.append(turn)
             both += either
-        digest = hashlib.sha256(f"{asked} {white}".encode())
+        # With masks more is true of the data, and what is true of them is kept once a digest.
+        masks = "rles" in pictures[0].truths
+        digest = hashlib.sha256(f"{asked} {white} {masks}".encode())
         for one, file in zip(pictures, found, strict=True):
             digest.update(f"{one.id} {file.sha256}".encode())
         told = notes

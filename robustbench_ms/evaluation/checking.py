@@ -191,7 +191,7 @@ def _values_again(
     The error of a function of the whole set is that of the replicates that the cell kept. UnknownName for a strange
     task.
     """
-    truth = load_truth(folder.parent / "truths", str(cell.question.get("data")))
+    truth = load_truth(folder.parent / "truths", str(cell.question.get("data")), cell.n)
     again: dict[str, dict[str, float]] = {}
     without: list[str] = []
     for scorer in measures_of(str(cell.question.get("task"))):
