@@ -186,6 +186,26 @@ def test_what_is_true_of_a_part_is_not_taken_for_the_whole(folder, card, rbms, t
     assert "2 cells" in checked.out
 
 
+def test_cells_of_more_pictures_than_groups_are_checked_by_what_they_kept(folder, card, rbms, tmp_path):
+    """Their jackknife's groups go by ids, which a cell does not hold; and without the truth it is said so."""
+    image, square = described()["images"][0], described()["annotations"][0]
+    ids = range(1, 231)
+    told = {
+        **described(),
+        "images": [{**image, "id": 7 * i} for i in ids],
+        "annotations": [{**square, "id": i, "image_id": 7 * i, "bbox": [4 + i % 5, 8, 16, 16]} for i in ids],
+    }
+    folder_at(folder, told)
+    assert rbms("run", folder, "-m", card, "--device", "cpu").code == 0
+
+    checked = rbms("check", tmp_path / "cache")
+    assert checked.code == 0, checked.out
+    shutil.rmtree(tmp_path / "cache" / "truths")
+    checked = rbms("check", tmp_path / "cache")
+    assert checked.code == 0, checked.out
+    assert "so AP, AP50" in checked.out
+
+
 def test_a_suite_may_name_such_a_folder(folder, card, rbms, tmp_path):
     """With a list of ids, and without saying how many classes there are."""
     (folder / "ids.txt").write_text("1\n2\n")
