@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from pycocotools.coco import COCO
 from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.registry import index_of
 from robustbench_ms.datasets import pictures
+from robustbench_ms.datasets.coco_masks import counts_of
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
@@ -109,6 +111,8 @@ FAULTS = {
     "negative width": (changed(("annotations", 0, "bbox"), [4, 8, -1, 16]), "below 0"),
     "negative area": (changed(("annotations", 0, "area"), -1), "area must be"),
     "crowd": (changed(("annotations", 0, "iscrowd"), 2), "iscrowd must be 0 or 1"),
+    "crowds": (changed(("annotations", 0, "iscrowd"), []), "iscrowd must be 0 or 1"),
+    "beyond float32": (changed(("annotations", 0, "bbox"), [1e300, 1, 1, 1]), "four numbers"),
     "missing picture": (changed(("images", 1, "file_name"), "two.png"), r"two\.png is missing, which"),
     "another size": (changed(("images", 1, "width"), 47), r"2\.png has 48 x 40 pixels, and .* says 47 x 40"),
 }  # fmt: skip
@@ -151,6 +155,17 @@ def test_masks_without_pycocotools_name_what_to_install(tmp_path, places, monkey
 
     with pytest.raises(UserError, match=r"pip install 'robustbench-ms\[detection\]'"):
         opened(tmp_path, places, wants=("boxes", "masks"))
+
+
+def test_compressed_run_lengths_of_any_mask_pass_and_cut_ones_do_not():
+    random = np.random.default_rng(0)
+    for share in (0, 0.01, 0.3, 0.5, 0.9, 1):
+        made = rle.encode(np.asfortranarray(random.random((70, 90)) < share, dtype=np.uint8))
+        text = made["counts"].decode()
+        assert counts_of({"size": [70, 90], "counts": text}, 70, 90, "x") == made["counts"]
+        for wrong in (text[:-1], text + "1", "~" + text):
+            with pytest.raises(BadFile, match="x: the counts of segmentation are damaged"):
+                counts_of({"size": [70, 90], "counts": wrong}, 70, 90, "x")
 
 
 def test_compressed_run_lengths_are_taken_as_they_are(tmp_path, places):
@@ -198,7 +213,7 @@ def test_the_digest_is_of_pictures_and_annotations_and_of_nothing_else(tmp_path,
     folder_at(tmp_path / "b", told)
     assert opened(tmp_path / "b", places).facts.digest == first
 
-    seen = {first}
+    seen = {first, opened(tmp_path / "a", places, wants=("boxes", "masks")).facts.digest}
     for path, value in (
         (("annotations", 0, "bbox"), [4, 8, 16, 17]), (("annotations", 0, "iscrowd"), 1), (("images", 0, "id"), 4),
         (("categories", 0, "name"), "quad"), (("annotations", 0, "segmentation"), []),
@@ -211,7 +226,7 @@ def test_the_digest_is_of_pictures_and_annotations_and_of_nothing_else(tmp_path,
     folder_at(tmp_path / "a")
     Image.fromarray(made(9, *SIZES[0])).save(tmp_path / "a" / "val" / "1.png")
     seen.add(opened(tmp_path / "a", places).facts.digest)
-    assert len(seen) == 7
+    assert len(seen) == 8
 
 
 def test_what_files_hold_is_remembered_by_size_and_time(tmp_path, places, monkeypatch):
@@ -322,6 +337,14 @@ def test_and_where_the_suite_says(tmp_path, places):
     assert opened(tmp_path, places, pictures="seen").facts.n == 3
 
 
+def test_and_beside_the_suite_where_the_annotations_lie_elsewhere(tmp_path, places):
+    elsewhere = folder_at(tmp_path / "other", annotations="val.json", pictures="gone")
+    shutil.rmtree(tmp_path / "other" / "gone")
+    folder_at(tmp_path)
+
+    assert opened(tmp_path, places, annotations=str(elsewhere)).facts.n == 3
+
+
 def test_a_list_of_ids_chooses_pictures_and_needs_these_alone(tmp_path, places):
     folder_at(tmp_path)
     (tmp_path / "val" / "1.png").unlink()
@@ -361,6 +384,8 @@ def test_the_official_split_is_found_and_its_size_is_noted(tmp_path, home):
     data = index_of(source, Places(tmp_path, tmp_path, tmp_path / "cache"), ()).open("stored")
 
     assert data.facts.notes[0].endswith("names 3 images, and val2017 as published has 5,000")
+    with pytest.raises(UserError, match="folders must be a list"):
+        index_of(replace(source, options={"folders": "coco"}), Places(tmp_path, tmp_path, tmp_path), ())
     with pytest.raises(BadFile, match=r"instances_train2017\.json is neither in .*cocodataset\.org"):
         index_of(replace(source, split="train2017"), Places(tmp_path, tmp_path, tmp_path), ())
 

@@ -94,15 +94,14 @@ def test_groups_of_corruptions_and_the_columns_that_they_have(folder, places):
 
     common = suite("common")
     assert common.matrix == {"corruption": COMMON, "severity": (1, 2, 3, 4, 5)}
-    assert (common.profile, common.summary[0]) == ("any-size", "mPC")
+    assert (common.profile, common.summary) == ("any-size", ("mPC", "rPC", "mPC50", "P", "P50"))
     assert set(suite("all").matrix["corruption"]) == set(NAMES)
     assert suite("common,saturate").matrix["corruption"] == (*COMMON, "saturate")
     some = suite("fog,snow")
     assert some.matrix["corruption"] == ("fog", "snow")
-    assert some.summary[0] == "P"  # no mean over the common ones
-    assert "mPC" not in some.summary
+    assert some.summary == ("corrupted_AP", "P", "P50")  # no mPC of a part
     clean = find_suite(str(folder), places=places)
-    assert (clean.matrix, clean.profile, clean.summary[0]) == ({}, None, "P")
+    assert (clean.matrix, clean.profile, clean.summary) == ({}, None, ("P", "P50"))
     with pytest.raises(UnknownName, match="--corruptions: no corruption named 'fgo'; did you mean 'fog'"):
         suite("snow,fgo")
 
@@ -175,6 +174,36 @@ def test_notes_of_the_data_are_told_and_a_picture_that_is_cut_off_ends_the_run_b
     assert found.code == 2
     assert f"{path} is cut off or damaged" in found.err
     assert "Traceback" not in found.err
+
+
+def test_what_is_true_of_a_part_is_not_taken_for_the_whole(folder, card, rbms, tmp_path):
+    """Else the cells of the whole would be checked beside the part's objects."""
+    for more in (["--limit", "1"], []):
+        assert rbms("run", folder, "-m", card, "--device", "cpu", *more).code == 0
+    checked = rbms("check", tmp_path / "cache")
+
+    assert checked.code == 0, checked.out
+    assert "2 cells" in checked.out
+
+
+def test_cells_of_more_pictures_than_groups_are_checked_by_what_they_kept(folder, card, rbms, tmp_path):
+    """Their jackknife's groups go by ids, which a cell does not hold; and without the truth it is said so."""
+    image, square = described()["images"][0], described()["annotations"][0]
+    ids = range(1, 231)
+    told = {
+        **described(),
+        "images": [{**image, "id": 7 * i} for i in ids],
+        "annotations": [{**square, "id": i, "image_id": 7 * i, "bbox": [4 + i % 5, 8, 16, 16]} for i in ids],
+    }
+    folder_at(folder, told)
+    assert rbms("run", folder, "-m", card, "--device", "cpu").code == 0
+
+    checked = rbms("check", tmp_path / "cache")
+    assert checked.code == 0, checked.out
+    shutil.rmtree(tmp_path / "cache" / "truths")
+    checked = rbms("check", tmp_path / "cache")
+    assert checked.code == 0, checked.out
+    assert "so AP, AP50" in checked.out
 
 
 def test_a_suite_may_name_such_a_folder(folder, card, rbms, tmp_path):

@@ -26,8 +26,8 @@ def folder_suite(
 ) -> Suite:
     """The suite of a folder in COCO's format: clean, and under `corruptions` ("common", "all" or names with commas).
 
-    Its name is the folder's and six digits of a digest over data, classes, canvas and matrix, so that other pictures of
-    a folder of that name have other records. The pictures are digested for it. UserError says what is missing.
+    Its name is the folder's and six digits of a digest over data (their classes too), canvas and matrix, so that other
+    pictures in a folder of that name have other records: they are digested for it. UserError says what is missing.
     """
     file = _chosen(folder, annotations)
     matrix = {} if corruptions is None else _matrix(corruptions)
@@ -42,8 +42,8 @@ def folder_suite(
         options={"annotations": str(file.resolve())},
         folder=folder.resolve(),
     )
-    index = index_of(suite.source(_WANTS), places, ())
-    told = [index.open(suite.canvas).facts.digest, index.names, suite.canvas, list(matrix.items())]
+    data = index_of(suite.source(_WANTS), places, ()).open(suite.canvas)
+    told = [data.facts.digest, suite.canvas, list(matrix.items())]
     return replace(suite, name=f"{suite.name}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:6]}")
 
 
@@ -91,12 +91,18 @@ def _matrix(corruptions: str) -> dict[str, tuple[Any, ...]]:
 
 
 def _columns(matrix: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
-    """The summaries whose cells a matrix has, and first those over corrupted ones."""
-    groups = {
-        name: set(values) <= set(matrix.get(axis.name, ()))
-        for axis in PERTURBATIONS["corruptions"].axes
-        for name, values in axis.groups.items()
-    }
-    rows = rows_of(_TASK).summaries.values()
-    fitting = [row for row in rows if all(over == "clean" or groups.get(over) for over in row.over)]
+    """The summaries whose cells a matrix has, and first those over corrupted ones.
+
+    Of a group that it has a part of, those that may be over a part.
+    """
+    shown, has = set[str](), set[str]()
+    for axis in PERTURBATIONS["corruptions"].axes:
+        values = set(matrix.get(axis.name, ()))
+        shown |= {name for name, group in axis.groups.items() if values & set(group)}
+        has |= {name for name, group in axis.groups.items() if values >= set(group)}
+    fitting = [
+        row
+        for row in rows_of(_TASK).summaries.values()
+        if all(over == "clean" or (over in has if row.whole else over in shown - has) for over in row.over)
+    ]
     return tuple(row.name for row in sorted(fitting, key=lambda row: row.over == ("clean",)))

@@ -6,6 +6,7 @@ object, and a note says how many. Classes are the places of the categories in th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,12 @@ def index_coco(source: Source, places: Places, condition: Condition) -> Index:
     """
     del condition
     name = f"instances_{source.split}.json"
-    roots = [places.data / folder for folder in source.options.get("folders", ("coco",))] + [places.data]
+    folders = source.options.get("folders", ["coco"])
+    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
+        raise UserError(
+            f"{source.dataset}: folders must be a list of folders in the data folder, not {folders!r}"
+        )
+    roots = [*(places.data / folder for folder in folders), places.data]
     found = [root for root in roots if (root / "annotations" / name).is_file()]
     if not found:
         raise BadFile(
@@ -78,18 +84,21 @@ def index_coco_folder(source: Source, places: Places, condition: Condition) -> I
         from robustbench_ms.corruptions.pictures import checked_white
 
         white = checked_white(white)
-    return _index(source, places, file, _pictures_of(file, source.options.get("pictures")), white)
+    told = source.options.get("pictures")
+    pictures = _pictures_of(file, folders) if told is None else [file.parent / str(told)]
+    return _index(source, places, file, pictures, white)
 
 
-def _pictures_of(file: Path, told: object) -> list[Path]:
-    """The folders in which an annotation file's pictures may lie."""
-    if told is not None:
-        return [file.parent / str(told)]
+def _pictures_of(file: Path, folders: Sequence[Path]) -> list[Path]:
+    """The folders in which an annotation file's pictures may lie, the likeliest first."""
     split = file.stem.removeprefix("instances_")
     above = file.parent.parent if file.parent.name == "annotations" else file.parent
-    return list(
-        dict.fromkeys([above / split, above / "images" / split, above / "images", above, file.parent])
-    )
+    likely = [
+        found
+        for root in (above, *folders)
+        for found in (root / split, root / "images" / split, root / "images", root)
+    ]
+    return list(dict.fromkeys([*likely, file.parent]))
 
 
 def _index(
@@ -128,7 +137,7 @@ def _index(
                 image["height"],
                 image["width"],
                 truths,
-                json.dumps(said, sort_keys=True),
+                hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest(),
             )
         )
     notes = [f"{file}: {note}" for note in _notes(every)]
@@ -187,6 +196,8 @@ def _read(file: Path, size: int, time: int) -> Annotations:
     del size, time
     try:
         whole = json.loads(file.read_bytes(), parse_constant=_no_number)
+    except OSError as error:
+        raise BadFile(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise BadFile(f"{file}: not valid JSON: {error}") from error
     if not isinstance(whole, dict):
@@ -294,14 +305,14 @@ def _annotation(row: object, place: str, images: set[int], categories: set[int])
             f"{place}: no category has the id {category}{suggest(str(category), map(str, categories))}"
         )
     box = given.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(v) and abs(v) < 2**31 for v in box):
         raise BadFile(f"{place}: bbox must be x, y, width and height, four numbers, not {box!r}"[:300])
     if box[2] < 0 or box[3] < 0:
         raise BadFile(f"{place}: bbox has a width or height below 0: {box}")
     area, crowd = given.get("area"), given.get("iscrowd", 0)
     if area is not None and not (_is_number(area) and area >= 0):
         raise BadFile(f"{place}: area must be a number of 0 or more, not {area!r}")
-    if crowd not in {0, 1}:
+    if crowd not in (0, 1):  # a tuple: what no set can hold may stand there
         raise BadFile(f"{place}: iscrowd must be 0 or 1, not {crowd!r}")
     return {
         "place": place,

@@ -23,7 +23,7 @@ from robustbench_ms.specs.source import Source
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Found", "Named", "check_wants", "decoded", "header", "index_pictures", "truths_of"]
+__all__ = ["Found", "Named", "check_wants", "decoded", "files_found", "header", "index_pictures", "truths_of"]
 
 Truths = dict[str, Any]
 """Of one picture: boxes float32 (k, 4) xyxy in its pixels, labels int64 (k,), crowd and ignore bool (k,), area float64
@@ -46,7 +46,7 @@ class Named:
     width: int
     truths: Truths
     said: str
-    """All that is annotated of it, as one text: a part of the data's digest."""
+    """Digest of all that is annotated of it: a part of the data's."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,15 @@ def index_pictures(
 
     def opened(canvas: str) -> Pictures:
         del canvas  # "stored", the only one
-        found = _all_found(pictures, where, places.cache)
+        found = files_found([one.path for one in pictures], where, places.cache)
         turned, both = [], 0
         for one, file in zip(pictures, found, strict=True):
             turn, either = _turned(one, file, where)
             turned.append(turn)
             both += either
-        digest = hashlib.sha256(f"{asked} {white}".encode())
+        # With masks more is true of the data, and what is true of them is kept once a digest.
+        masks = "rles" in pictures[0].truths
+        digest = hashlib.sha256(f"{asked} {white} {masks}".encode())
         for one, file in zip(pictures, found, strict=True):
             digest.update(f"{one.id} {file.sha256}".encode())
         told = notes
@@ -230,11 +232,11 @@ def _turned(one: Named, file: Found, where: Path) -> tuple[bool, bool]:
     )
 
 
-def _all_found(pictures: Sequence[Named], where: Path, cache: Path) -> list[Found]:
-    """What each file says of itself; remembered by path, size and time."""
-    if missing := [one.path for one in pictures if not one.path.is_file()]:
+def files_found(paths: Sequence[Path], where: Path, cache: Path) -> list[Found]:
+    """What each picture's file says of itself; remembered by path, size and time. `where` is what named them."""
+    if missing := [path for path in paths if not path.is_file()]:
         raise BadFile(
-            f"{missing[0]} is missing, and {len(missing) - 1} more of the {len(pictures)} pictures that {where} names"
+            f"{missing[0]} is missing, and {len(missing) - 1} more of the {len(paths)} pictures that {where} names"
             if len(missing) > 1
             else f"{missing[0]} is missing, which {where} names"
         )
@@ -247,14 +249,14 @@ def _all_found(pictures: Sequence[Named], where: Path, cache: Path) -> list[Foun
         read = json.loads(note.read_text())
         known = read if isinstance(read, dict) else {}
     found, told = [], dict(known)
-    for one in pictures:
-        at, stat = str(one.path.resolve()), one.path.stat()
+    for path in paths:
+        at, stat = str(path.resolve()), path.stat()
         stamp = [stat.st_size, stat.st_mtime_ns]
         try:
             size, time, *rest = known[at]
-            file = Found(*rest) if [size, time] == stamp else header(one.path)
+            file = Found(*rest) if [size, time] == stamp else header(path)
         except (KeyError, TypeError, ValueError):
-            file = header(one.path)
+            file = header(path)
         told[at] = [*stamp, file.sha256, file.height, file.width, file.orientation]
         found.append(file)
     if told != known:

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from robustbench_ms.datasets.pictures import Named, check_wants, header, index_pictures, truths_of
+from robustbench_ms.datasets.pictures import Named, check_wants, files_found, index_pictures, truths_of
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.datasets.published import VISDRONE
 from robustbench_ms.errors import BadFile
@@ -58,15 +58,15 @@ def index_visdrone(source: Source, places: Places, condition: Condition) -> Inde
     )
     _paired(files, shown, root)
     pictures, number, flat = [], 1, 0
-    for stem, file in files.items():
+    found = files_found([shown[stem] for stem in files], root, places.cache)
+    for (stem, file), seen in zip(files.items(), found, strict=True):
         rows = _rows(file)
         kept = [_truth(row) for row in rows if row["category"] != _OTHERS]
         flat += sum(row["category"] != _OTHERS and not row["width"] * row["height"] for row in rows)
-        seen = header(shown[stem])
         key = int.from_bytes(hashlib.sha256(stem.encode()).digest()[:8]) >> 11  # whole in JSON's doubles too
         said = [key, seen.height, seen.width, [list(row.values()) for row in rows]]
         pictures.append(
-            Named(key, shown[stem], seen.height, seen.width, truths_of(kept, number), json.dumps(said))
+            Named(key, shown[stem], seen.height, seen.width, truths_of(kept, number), _digest(said))
         )
         number += len(kept)
     notes = []
@@ -77,6 +77,10 @@ def index_visdrone(source: Source, places: Places, condition: Condition) -> Inde
         notes.append(f"{root} has {len(pictures):,} pictures, and {source.split} as published has {size:,}")
     ids = tuple(range(1, REGION + 1))
     return index_pictures(pictures, NAMES, ids, root, places, tuple(notes))
+
+
+def _digest(said: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def _paired(files: dict[str, Path], shown: dict[str, Path], root: Path) -> None:

@@ -126,7 +126,7 @@ def measure(
 
     truth = merged(truths) if active and truths else None
     if truth is not None:
-        keep_truth(shows.truths, data.facts.digest, truth)
+        keep_truth(shows.truths, data.facts.digest, data.facts.n, truth)
     finished = []
     for runner in active:
         begin = time.perf_counter()

@@ -208,9 +208,9 @@ def _path(folder: Path, protocol: str, subject: str) -> Path:
     return folder / f"{protocol}-{subject}.npz"
 
 
-def keep_truth(folder: Path, digest: str, truth: Outcomes) -> None:
-    """Keep what is true of data, once a data digest; where that cannot be written, `rbms check` does without."""
-    path = folder / f"{digest[:32]}.npz"
+def keep_truth(folder: Path, digest: str, n: int, truth: Outcomes) -> None:
+    """Keep what is true of n samples of data, once; where that cannot be written, `rbms check` does without."""
+    path = folder / f"{digest[:32]}-{n}.npz"
     if path.exists():
         return
     arrays = _tables(truth)
@@ -223,10 +223,10 @@ def keep_truth(folder: Path, digest: str, truth: Outcomes) -> None:
             np.savez(file, **members)
 
 
-def load_truth(folder: Path, digest: str) -> Outcomes | None:
-    """What is true of data; None where it was not kept, or not whole."""
+def load_truth(folder: Path, digest: str, n: int) -> Outcomes | None:
+    """What is true of data of that digest, of which n samples are shown; None where it was not kept, or not whole."""
     try:
-        with (folder / f"{digest[:32]}.npz").open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        with (folder / f"{digest[:32]}-{n}.npz").open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             told = json.loads(str(file[_HEADER]))
             arrays = {name: file[name] for name in file.files if name != _HEADER}
         return _outcomes(told, arrays) if told["arrays"] == arrays_digest(arrays) else None

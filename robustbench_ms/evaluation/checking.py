@@ -19,7 +19,7 @@ from robustbench_ms.evaluation.cells import FinishedCell, is_old, load_truth, re
 from robustbench_ms.records.faults import array_faults
 from robustbench_ms.records.record import Measurement, Record, read_record
 from robustbench_ms.records.samples import Samples, samples_path
-from robustbench_ms.tasks.measure import Mean, OfSums, Whole, cell_values, numbers_of, replicate_stderr
+from robustbench_ms.tasks.measure import Mean, OfSums, Rule, Whole, cell_values, numbers_of, replicate_stderr
 from robustbench_ms.tasks.outcomes import Absent
 from robustbench_ms.tasks.scores import mean_with_stderr
 
@@ -191,31 +191,38 @@ def _values_again(
     The error of a function of the whole set is that of the replicates that the cell kept. UnknownName for a strange
     task.
     """
-    truth = load_truth(folder.parent / "truths", str(cell.question.get("data")))
+    truth = load_truth(folder.parent / "truths", str(cell.question.get("data")), cell.n)
     again: dict[str, dict[str, float]] = {}
     without: list[str] = []
     for scorer in measures_of(str(cell.question.get("task"))):
-        if not isinstance(scorer, Whole):
-            groups = cell.kept.get("groups")
-            again |= cell_values([scorer], cell.outcomes, truth, np.arange(cell.n), groups)[0]
-            continue
+        rule: Rule | None = getattr(scorer, "rule", None)
         try:
-            found = scorer.values(cell.outcomes, truth, np.ones((1, cell.n)))
+            if isinstance(scorer, Whole):
+                found = scorer.values(cell.outcomes, truth, np.ones((1, cell.n)))
+                values = {k: {"mean": float(v[0])} for k, v in found.items() if not isinstance(v, Absent)}
+            else:
+                groups = cell.kept.get("groups")
+                values = cell_values([scorer], cell.outcomes, truth, np.arange(cell.n), groups)[0]
         except Exception:
-            if truth is not None:
+            if truth is not None or rule is None:
                 raise
             without += scorer.names
             continue
-        for name in scorer.names:
-            value, kept = found[name], cell.kept.get(f"{name}/replicates")
-            if not isinstance(value, Absent):
-                stderr = cell.values.get(name, {}).get("stderr", math.nan)
-                if kept is not None:
-                    exact = replicate_stderr(kept.astype(np.float64), scorer.rule)
-                    # The cell's own is of replicates that were not rounded yet.
-                    stderr = stderr if math.isclose(stderr, exact, rel_tol=1e-3, abs_tol=1e-6) else exact
-                again[name] = {"mean": float(value[0]), "stderr": stderr}
+        # Replicates are keyed by the samples' ids, which a cell does not hold.
+        again |= {
+            k: v if rule is None else {**v, "stderr": _stderr(cell, k, rule)} for k, v in values.items()
+        }
     return again, tuple(without)
+
+
+def _stderr(cell: FinishedCell, name: str, rule: Rule) -> float:
+    """The standard error of the replicates that a cell kept of a measure; its own where it kept none."""
+    told, kept = cell.values.get(name, {}).get("stderr", math.nan), cell.kept.get(f"{name}/replicates")
+    if kept is None:
+        return told
+    exact = replicate_stderr(kept.astype(np.float64), rule)
+    # The cell's own is of replicates that were not rounded yet.
+    return told if math.isclose(told, exact, rel_tol=1e-3, abs_tol=1e-6) else exact
 
 
 def _apart(

@@ -123,7 +123,7 @@ def _of_today(shown: Conditions, condition: Condition, cell: FinishedCell) -> Fi
     if not raised:
         return cell
     facts = shown.data(condition).facts
-    truth = load_truth(shown.places.cache / "truths", facts.digest)
+    truth = load_truth(shown.places.cache / "truths", facts.digest, facts.n)
     other = {name for scorer in raised for name in scorer.names} | {*cell.measures} - {*today}
     values = {name: value for name, value in cell.values.items() if name not in other}
     absent = {name: why for name, why in cell.absent.items() if name not in other}
