@@ -108,7 +108,7 @@ def collect(
 def _of_truth(shown: Conditions, data: str) -> list[str]:
     """What the scorers find odd about what is true of the data, of those that look at it."""
     asking = [one.doubts for one in measures_of(shown.suite.task) if hasattr(one, "doubts")]
-    truth = load_truth(shown.places.cache / "truths", data) if asking else None
+    truth = load_truth(shown.places.cache / "truths", data, len(shown.first.ids)) if asking else None
     return [] if truth is None else [doubt for doubts in asking for doubt in doubts(truth)]
 
 
