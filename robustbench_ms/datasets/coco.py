@@ -301,9 +301,7 @@ def _annotation(row: object, place: str, images: set[int], categories: set[int])
     if image not in images:
         raise BadFile(f"{place}: no image has the id {image}")
     if category not in categories:
-        raise BadFile(
-            f"{place}: no category has the id {category}{suggest(str(category), map(str, categories))}"
-        )
+        raise BadFile(f"{place}: no category has the id {category}")
     box = given.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(_is_number(v) and abs(v) < 2**31 for v in box):
         raise BadFile(f"{place}: bbox must be x, y, width and height, four numbers, not {box!r}"[:300])
