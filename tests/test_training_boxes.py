@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from robustbench_ms.datasets.protocol import limited
 from robustbench_ms.errors import UserError
 from robustbench_ms.models.detectors.tiny_fcos import tiny_fcos
-from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.card import Card, Input, Output
 from robustbench_ms.subjects.training import loop, read_recipe, train
 from robustbench_ms.subjects.training.split import training_split
 from robustbench_ms.subjects.training.targets import Boxes
@@ -77,6 +78,15 @@ def test_crowds_and_what_is_to_be_ignored_are_no_objects_to_learn():
     assert none["boxes"].shape == (0, 4)
     assert chosen["labels"].tolist() == [1, 3]
     assert chosen["boxes"].tolist() == one["boxes"][[1, 3]].tolist()
+    (after,) = Boxes([one], torch.device("cpu"), first=1)[torch.tensor([0])]
+    assert after["labels"].tolist() == [2, 4], "behind a background"
+
+
+def test_labels_that_no_training_hands_out_are_refused(tmp_path, places):
+    card = replace(card_of(), output=Output(score=0.001, labels="coco-91"))
+
+    with pytest.raises(UserError, match=r"boxes are learnt by \[output\] labels = 'data' or "):
+        list(train(card, tmp_path / "w.safetensors", places, device="cpu"))
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ class _Training:
         images, labels = whole.samples, whole.targets
         self.targets: Targets
         if isinstance(labels, list):
-            self.images, self.targets = images.to(device), Boxes(labels, device)
+            self.images, self.targets = images.to(device), Boxes(labels, device, _first_label(card))
             self.held_out = None
         else:
             out = held_out_rows(recipe.dataset, index.ids, labels.numpy(), recipe.held_out)
@@ -327,3 +327,13 @@ def _write(state: dict[str, Tensor], told: dict[str, str], output: Path) -> None
             f"the weights {output} could not be written ({error.strerror}); the checkpoint is kept, so the same "
             "command writes them when there is room"
         ) from error
+
+
+def _first_label(card: Card) -> int:
+    """What a detector calls the first class of the data, by its [output] labels."""
+    known = {"data": 0, "background+data": 1}
+    if not isinstance(card.output.labels, str) or card.output.labels not in known:
+        raise UserError(
+            f"card {card.name}: boxes are learnt by [output] labels = 'data' or 'background+data', not by other maps"
+        )
+    return known[card.output.labels]

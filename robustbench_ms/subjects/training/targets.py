@@ -18,16 +18,16 @@ Boxed = list[dict[str, Tensor]]
 class Boxes:
     """Boxes float32 (k, 4) and labels int64 (k,) of each sample on a device; some rows of it are a list.
 
-    Crowds and ignored boxes are left out: they are no objects to learn.
+    Crowds and ignored boxes are left out: they are no objects to learn. `first` is the label of the first class: 1 for
+    networks that have a background before it.
     """
 
-    def __init__(self, targets: Sequence[Mapping[str, Any]], device: torch.device) -> None:
+    def __init__(self, targets: Sequence[Mapping[str, Any]], device: torch.device, first: int = 0) -> None:
         self._each: Boxed = []
         for one in targets:
             kept = ~(one["crowd"] | one["ignore"])
-            self._each.append(
-                {key: torch.from_numpy(one[key][kept]).to(device) for key in ("boxes", "labels")}
-            )
+            boxes, labels = (torch.from_numpy(one[key][kept]).to(device) for key in ("boxes", "labels"))
+            self._each.append({"boxes": boxes, "labels": labels + first})
 
     def __getitem__(self, rows: Tensor) -> Boxed:
         return [self._each[row] for row in rows.tolist()]
