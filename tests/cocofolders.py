@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import torch
 from PIL import Image
+
+from robustbench_ms.catalog.registry import index_of
+from robustbench_ms.specs.source import Source
+
+CPU = torch.device("cpu")
 
 SIZES = [(40, 48), (40, 48), (48, 40)]
 """Height and width of the pictures 1, 2, 3."""
@@ -42,3 +48,31 @@ def folder_at(root, told=None, *, annotations="annotations/instances_val.json", 
         Image.fromarray(pixels(i, height, width)).save(root / pictures / f"{i}.png")
     file.write_text(told if isinstance(told, str) else json.dumps(told))
     return file
+
+
+def source_of(root, *, wants=("boxes",), **options):
+    options = {"annotations": "annotations/instances_val.json", **options}
+    return Source("coco-folder", folder=root, wants=wants, options=options)
+
+
+def opened(root, places, **options):
+    return index_of(source_of(root, **options), places, ()).open("stored")
+
+
+def shown(data):
+    """The batch of each picture by itself."""
+    return [data.load(np.array([row]), CPU) for row in range(data.facts.n)]
+
+
+def changed(path, value):
+    """An annotation file with one value changed: path ("annotations", 0, "bbox"); None strikes it out."""
+    told = described()
+    *way, last = path
+    at = told
+    for step in way:
+        at = at[step]
+    if value is None:
+        del at[last]
+    else:
+        at[last] = value
+    return told

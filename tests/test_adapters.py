@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,15 +34,6 @@ ONNX = Card(
     input=Input(size=32, fit="letterbox", range=(0, 255)),
     output=Output(score=0.001, decode="yolox", nms=0.65),
 )
-SUITE = """\
-task = "detection"
-dataset = "boxes"
-profile = "any-size"
-summary = ["mPC", "P"]
-[matrix]
-corruption = ["brightness", "contrast"]
-severity = [1, 2]
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -308,7 +298,7 @@ def results(tmp_path):
 
 
 def test_detections_from_files_are_a_subject_without_a_probe(results, tmp_path):
-    (tmp_path / "suite.toml").write_text(SUITE)
+    (tmp_path / "suite.toml").write_text(boxes.SUITE)
 
     (record,) = rbms_api.run(str(tmp_path / "suite.toml"), [f"results:{results}"], device="cpu", threads=1)
 
@@ -326,7 +316,7 @@ def test_detections_from_files_are_a_subject_without_a_probe(results, tmp_path):
 
 
 def test_a_folder_that_lacks_a_cell_is_one_sentence(results, tmp_path, rbms):
-    (tmp_path / "suite.toml").write_text(SUITE)
+    (tmp_path / "suite.toml").write_text(boxes.SUITE)
     (results / "contrast-2.json").unlink()
 
     found = rbms("run", tmp_path / "suite.toml", "-m", f"results:{results}", "--threads", 1)
@@ -379,48 +369,3 @@ def test_masks_come_from_files_too(results, places):
 def test_an_empty_folder_holds_no_detections(tmp_path, places):
     with pytest.raises(BadFile, match="holds no detections"):
         loaded(find_card(f"results:{tmp_path}"), places)
-
-
-# the pictures for them
-
-
-def test_a_suites_cells_are_written_as_cocos_folders(tmp_path, rbms):
-    (tmp_path / "suite.toml").write_text(SUITE)
-
-    found = rbms("corrupt", tmp_path / "suite.toml", "--out", tmp_path / "cells", "--limit", 6)
-
-    assert found.code == 0, found.err
-    home = tmp_path / "cells"
-    assert sorted(p.name for p in home.iterdir()) == sorted(
-        ["clean", *(f"{c}-{s}" for c in ("brightness", "contrast") for s in (1, 2))]
-    )
-    index = coco(home / "clean" / "_annotations.coco.json", home / "clean")
-    assert index.names == ("red", "blue")
-    assert index.category_ids == CATEGORY_IDS
-    data = index.open("stored")
-    for row, i in enumerate(index.ids.tolist()):
-        batch = data.load(np.array([row]), CPU)
-        assert np.array_equal(batch.samples[0].numpy(), picture(i)[0])
-        wanted = [list(map(float, box)) for *box, _ in picture(i)[1]]
-        assert batch.targets[0]["boxes"].tolist() == wanted
-    worse = coco(home / "contrast-2" / "_annotations.coco.json", home / "contrast-2").open("stored")
-    one = rbms_api.corrupt(
-        data.load(np.array([0]), CPU).samples, "contrast", 2, profile="any-size", ids=index.ids[:1]
-    )
-    assert torch.equal(worse.load(np.array([0]), CPU).samples, torch.as_tensor(one))
-
-
-@pytest.mark.parametrize(
-    ("argv", "says"),
-    [
-        (("quick", "--out", "x"), "a folder in COCO's format is of boxes, and it asks for classification"),
-        (("quick", "--out", "x", "--grid"), "--out is for all cells of a suite"),
-        (("a.png", "--name", "fog"), "give -o, the picture to write, or --out"),
-    ],
-)
-def test_what_cannot_be_written_is_one_sentence(argv, says, rbms, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = rbms("corrupt", *argv)
-    assert found.code == 2
-    assert says in found.err
-    assert not Path("x").exists()

@@ -50,29 +50,18 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 """Arrows that a rule below would refuse, each with its reason."""
 
 HEAVY = {
-    "torch",
-    "torchvision",
-    "timm",
-    "numba",
-    "cv2",
-    "scipy",
-    "skimage",
-    "sklearn",
-    "safetensors",
-    "PIL",
-    "onnxruntime",
+    "torch", "torchvision", "timm", "numba", "cv2", "scipy", "skimage", "sklearn", "safetensors", "PIL", "onnxruntime",
     "transformers",
-}
+}  # fmt: skip
 HEAVY_ROOMS = {"adapters", "api", "corruptions", "evaluation", "models", "subjects", "tasks"}
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
     "adapters", "adapters.hf", "corruptions", "corruptions.table", "models", "tasks", "tasks.classification",
-    "tasks.outcomes", "tasks.protocol",
-    "tasks.scores", "tasks.measure", "tasks.calibration", "tasks.classification.rows", "tasks.classification.measures",
-    "tasks.detection", "tasks.detection.labels", "tasks.detection.rows",
-    "tasks.detection.measures", "tasks.detection.visdrone_metric",
-    "subjects", "evaluation", "evaluation.measured", "evaluation.cells", "evaluation.checking", "evaluation.claims",
-    "evaluation.events",
+    "tasks.outcomes", "tasks.protocol", "tasks.scores", "tasks.measure", "tasks.calibration",
+    "tasks.classification.rows", "tasks.classification.measures",
+    "tasks.detection", "tasks.detection.labels", "tasks.detection.rows", "tasks.detection.measures",
+    "tasks.detection.visdrone_metric", "subjects", "evaluation", "evaluation.measured", "evaluation.cells",
+    "evaluation.checking", "evaluation.claims", "evaluation.events",
 }  # fmt: skip
 """Of the heavy rooms what is read without torch as well."""
 FACTS = {"errors", "files", "specs", "catalog"}

@@ -14,28 +14,12 @@ from robustbench_ms.corruptions import SIDES, corrupt, corruption_of, keyed
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.defined import defocus, gaussian_blur, glass, motion
 from robustbench_ms.corruptions.table import PROFILES, SEVERITIES
+from tests.corruptions.textures import SHAPES, textured
 from tests.oracles.agreement import compare
 from tests.oracles.motion import magick_motion_blur, package_motion_blur
 from tests.oracles.reference import Variant
 
 SETTINGS = [(profile, severity) for profile in PROFILES for severity in SEVERITIES]
-SHAPES = [
-    (2, 3, 32, 32),
-    (1, 1, 1, 1),
-    (1, 3, 1, 9),
-    (9, 1, 5, 1),
-    (2, 3, 33, 47),
-    (1, 3, 160, 36),
-    (1, 1, 70, 700),
-]
-
-
-def textured(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
-    """Noise, with one flat half: uint8."""
-    random = torch.Generator().manual_seed(seed)
-    x = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
-    x[..., : shape[-2] // 2, :] = int(x.flatten()[0])
-    return x
 
 
 def sigmas() -> list[float]:

@@ -13,6 +13,7 @@ from robustbench_ms.corruptions import corrupt
 from robustbench_ms.corruptions.corruption import Setting
 from robustbench_ms.corruptions.defined.zoom import ZOOM, factors_of, line
 from robustbench_ms.corruptions.table import SEVERITIES, parameters
+from tests.corruptions.textures import SHAPES, textured
 from tests.oracles.agreement import compare
 from tests.oracles.photographs import crops, rectangle
 from tests.oracles.reference import Variant, oracles
@@ -21,10 +22,6 @@ imagecorruptions = pytest.importorskip("imagecorruptions")
 
 HALVES = {32: {5}, 240: {5}, 427: {2, 3, 4}, 500: {5}, 640: {4}, 375: set(), 480: set()}
 """Sides of any-size, and the severities at which a layer ends in one half, so that a factor's last bit decides."""
-
-SHAPES = [
-    (2, 3, 32, 32), (1, 1, 1, 1), (1, 3, 1, 9), (9, 1, 5, 1), (2, 3, 33, 47), (1, 3, 160, 36), (1, 1, 70, 700),
-]  # fmt: skip
 
 
 def test_factors_are_numpys():
@@ -75,18 +72,8 @@ def test_cifars_are_those_of_the_published_code(severity):
 @pytest.mark.parametrize("profile", ["any-size", "cifar"])
 def test_compiled_is_the_definition(profile, severity):
     setting = Setting(profile, severity, parameters("zoom_blur", profile, severity))
-    random = torch.Generator().manual_seed(0)
-    for shape in [
-        (2, 3, 32, 32),
-        (1, 1, 1, 1),
-        (1, 3, 1, 9),
-        (9, 1, 5, 1),
-        (2, 3, 33, 47),
-        (1, 3, 160, 36),
-        (1, 1, 70, 700),
-    ]:
-        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
-        images[..., : shape[-2] // 2, :] = int(images.flatten()[0])
+    for shape in SHAPES:
+        images = textured(shape)
         assert torch.equal(ZOOM.loops(images, None, setting), ZOOM.definition(images, None, setting)), shape
 
 

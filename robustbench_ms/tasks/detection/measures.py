@@ -14,7 +14,7 @@ from robustbench_ms.tasks.outcomes import Absent, Outcomes
 if TYPE_CHECKING:
     from robustbench_ms.tasks.detection.matching import Matched
 
-__all__ = ["FEWEST", "SCORERS", "Precision", "by_class", "in_order"]
+__all__ = ["FEWEST", "SCORERS", "OfSets", "Precision", "by_class", "in_order"]
 
 FEWEST = 30
 """Images below which no gate tests an AP; of results/ap-simulation.md."""
@@ -25,7 +25,21 @@ _AT: dict[str, slice] = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5
 
 
 @dataclass(frozen=True)
-class Precision:
+class OfSets:
+    """What is known of numbers of whole sets of images with a jackknife, whichever they are."""
+
+    rule: Rule = field(default="jackknife", init=False)
+    kind: Literal["set"] = field(default="set", init=False)
+    kept: Literal["replicates"] = field(default="replicates", init=False)
+    tested: bool = field(default=True, init=False)
+    untested: str = field(default="", init=False)
+    answers: bool = field(default=False, init=False)
+    number: int = 1
+    fewest: int = FEWEST
+
+
+@dataclass(frozen=True)
+class Precision(OfSets):
     """COCO's AP and AR (cocodataset.org, "Detection Evaluation"), of boxes or, where the truth has them, of masks.
 
     Matching is done once, and every weighting of the images reads it. Equal scores rank by image id, as pycocotools
@@ -38,14 +52,6 @@ class Precision:
         *(f"AR{most}" for most in _CUTS),
         *(f"AR_{size}" for size in _SIZES[1:]),
     )
-    rule: Rule = field(default="jackknife", init=False)
-    kind: Literal["set"] = field(default="set", init=False)
-    kept: Literal["replicates"] = field(default="replicates", init=False)
-    tested: bool = field(default=True, init=False)
-    untested: str = field(default="", init=False)
-    answers: bool = field(default=False, init=False)
-    number: int = 1
-    fewest: int = FEWEST
 
     def measure(
         self,

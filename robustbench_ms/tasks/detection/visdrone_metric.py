@@ -8,14 +8,13 @@ under the precision envelope; the mean over classes weighs each by the number of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.tasks.detection.measures import FEWEST, Precision, in_order
-from robustbench_ms.tasks.measure import Measured, Rule, Scorer, jackknife_weights, of_replicates
+from robustbench_ms.tasks.detection.measures import OfSets, Precision, in_order
+from robustbench_ms.tasks.measure import Measured, Scorer, jackknife_weights, of_replicates
 from robustbench_ms.tasks.outcomes import Absent, Items, Outcomes
 
 __all__ = ["REGION", "SCORERS", "Official"]
@@ -27,18 +26,10 @@ _AT: dict[str, slice] = {"VD_AP": slice(None), "VD_AP50": slice(0, 1), "VD_AP75"
 
 
 @dataclass(frozen=True)
-class Official:
+class Official(OfSets):
     """VD_AP, VD_AP50, VD_AP75 and VD_AR1, 10, 100, 500 of boxes, as fractions."""
 
     names: tuple[str, ...] = (*_AT, *(f"VD_AR{most}" for most in _CUTS))
-    rule: Rule = field(default="jackknife", init=False)
-    kind: Literal["set"] = field(default="set", init=False)
-    kept: Literal["replicates"] = field(default="replicates", init=False)
-    tested: bool = field(default=True, init=False)
-    untested: str = field(default="", init=False)
-    answers: bool = field(default=False, init=False)
-    number: int = 1
-    fewest: int = FEWEST
 
     def measure(
         self,
