@@ -120,7 +120,7 @@ def page():
     parts += few_images.sections()
     rows = [
         [f"{n:,}", f"{100 * few_images.tolerated(n):.2f} pp", f"{100 * told:g} pp"]
-        for n, told in TOLERATED.items()
+        for n, told in TOLERATED["accuracy"].items()
     ]
     parts.append("\n".join(grid([["images", "bound", "tolerated"], *rows])))
     parts.append("\n".join(checks(setting) for setting in SETTINGS))

@@ -13,6 +13,8 @@ from robustbench_ms.datasets.protocol import limited
 from robustbench_ms.errors import UserError
 from robustbench_ms.models.detectors.tiny_fcos import tiny_fcos
 from robustbench_ms.specs.card import Card, Input, Output
+from robustbench_ms.subjects.detectors import first_label, of_library
+from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training import loop, read_recipe, train
 from robustbench_ms.subjects.training.split import training_split
 from robustbench_ms.subjects.training.targets import Boxes
@@ -87,6 +89,33 @@ def test_labels_that_no_training_hands_out_are_refused(tmp_path, places):
 
     with pytest.raises(UserError, match=r"boxes are learnt by \[output\] labels = 'data' or "):
         list(train(card, tmp_path / "w.safetensors", places, device="cpu"))
+
+
+def test_a_detector_whose_class_0_is_the_background_learns_labels_from_1_or_is_refused():
+    """torchvision's own says so itself; of another that card's labels must."""
+    card = Card("own", "torchvision:ssdlite320_mobilenet_v3_large", ("detection",), untrained=True)
+    made, completed = build_module(card, 3)
+    assert first_label(completed, made) == 1
+    with pytest.raises(
+        UserError, match=r"card boxed: class 0 of a SSD is the background.*'background\+data'"
+    ):
+        first_label(card_of(), made)
+    assert first_label(replace(card_of(), output=Output(labels="background+data")), made) == 1
+    assert first_label(card_of(), tiny_fcos(width=4)) == 0
+
+
+def test_the_labels_that_are_learnt_are_those_of_the_completed_card(tmp_path, places, monkeypatch):
+    monkeypatch.setattr(loop, "training_split", lambda *_: limited(training_split("quick-scenes", places), 8))
+    seen = []
+    monkeypatch.setattr(
+        loop, "build_module", lambda *_: (tiny_fcos(classes=11, width=4), of_library(card_of(), pretrained=False))
+    )
+    monkeypatch.setattr(
+        loop, "Boxes", lambda labels, device, first: seen.append(first) or Boxes(labels, device, first)
+    )
+    next(iter(trained(tmp_path / "w.safetensors", places)))
+
+    assert seen == [1]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from robustbench_ms.catalog.registry import TASKS, rows_of
+from robustbench_ms.catalog.registry import TASKS, answers_of, rows_of
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.files import replacing
@@ -42,6 +42,9 @@ def read_card(path: Path) -> Card:
     tasks = tuple(
         choose(t, TASKS, "task", f"{path}: tasks") for t in table.strings("tasks", ("classification",))
     )
+    for task in tasks:
+        if (said := answers_of(task)) != task:
+            raise UserError(f"{path}: tasks: write {said!r}, whose models answer {task} too")
     card = Card(
         name=path.stem,
         build=build,

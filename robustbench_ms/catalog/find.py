@@ -16,7 +16,7 @@ from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Weights
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
 
-__all__ = ["card_names", "find_card", "find_suite", "register", "shipped", "suite_names"]
+__all__ = ["card_names", "find_card", "find_suite", "is_folder", "register", "shipped", "suite_names"]
 
 DETECTED = Output(score=0.001)
 """What is a detection where nobody said it."""
@@ -59,7 +59,7 @@ def find_suite(
     names with commas; clean alone where it is None).
     """
     known = spelling in suite_names()
-    if not known and Path(spelling).is_dir():
+    if is_folder(spelling):
         found = places or Places.find()
         return folder_suite(Path(spelling), found, annotations=annotations, corruptions=corruptions)
     for option, given in (("annotations", annotations), ("corruptions", corruptions)):
@@ -71,6 +71,11 @@ def find_suite(
     if not known:
         raise UnknownName(f"no suite named {spelling!r}{suggest(spelling, suite_names())}")
     return read_suite(path)
+
+
+def is_folder(spelling: str) -> bool:
+    """Whether a spelling means a folder of pictures: a shipped suite comes before one of its name."""
+    return spelling not in suite_names() and Path(spelling).is_dir()
 
 
 def find_card(spelling: str) -> Card:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from robustbench_ms.tasks.protocol import Perturbation, Task
 
 __all__ = [
-    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "axes_of", "index_of", "load",
-    "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of", "task_of",
+    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "answers_of", "axes_of",
+    "index_of", "load", "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of", "task_of",
 ]  # fmt: skip
 
 
@@ -104,6 +104,8 @@ class TaskInfo:
     """"package.module:name" of its scorers, a tuple; imports no torch."""
     options: tuple[str, ...] = ()
     """Further keys that a suite may give it."""
+    answers: str = ""
+    """The task that cards name whose models can be asked: another that takes the same answers; "" is its own name."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,12 @@ TASKS = Registry(
             rows="robustbench_ms.tasks.detection.rows:ROWS",
             measures="robustbench_ms.tasks.detection.measures:SCORERS",
             options=("iou",),
+        ),
+        "detection-visdrone": TaskInfo(
+            task="robustbench_ms.tasks.detection.task:Detection",
+            rows="robustbench_ms.tasks.detection.rows:VISDRONE_ROWS",
+            measures="robustbench_ms.tasks.detection.visdrone_metric:SCORERS",
+            answers="detection",
         ),
     },
 )
@@ -181,6 +189,11 @@ def task_of(suite: Suite) -> Task:
     """The suite's task, made for it."""
     task: Task = load(TASKS[suite.task].task)(suite)
     return task
+
+
+def answers_of(task: str) -> str:
+    """What a card calls the task whose models answer this one."""
+    return TASKS[task].answers or task
 
 
 def rows_of(task: str) -> Rows:

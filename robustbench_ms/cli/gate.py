@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_ms.cli.options import (
+    Annotations,
     BatchSize,
     Cache,
+    Corruptions,
     Data,
     Device,
     Json,
@@ -31,7 +33,9 @@ __all__ = ["command"]
 
 
 def command(
-    target: Annotated[str, typer.Argument(help="A record (.json) to judge as it is, or a suite to measure.")],
+    target: Annotated[
+        str, typer.Argument(help="A record (.json) to judge as it is, or a suite or folder to measure.")
+    ],
     model: Models = None,
     against: Annotated[
         str | None,
@@ -55,6 +59,8 @@ def command(
     batch_size: BatchSize = None,
     workers: Workers = None,
     threads: Threads = None,
+    annotations: Annotations = None,
+    corruptions: Corruptions = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -85,7 +91,7 @@ def command(
     of_suite = {
         "--model": model, "--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size,
         "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed, "--workers": workers,
-        "--threads": threads,
+        "--threads": threads, "--annotations": annotations, "--corruptions": corruptions,
     }  # fmt: skip
     if target.endswith(".json"):
         given = [option for option, value in of_suite.items() if value not in (None, [])]
@@ -96,7 +102,8 @@ def command(
         from robustbench_ms.catalog.find import find_suite
         from robustbench_ms.catalog.model_options import ModelOptions
 
-        suite = find_suite(target).limited(limit, seed)
+        suite = find_suite(target, annotations=annotations, corruptions=corruptions, places=places)
+        suite = suite.limited(limit, seed)
         cards = ModelOptions(weights, name, mean, std, size).cards(model or [])
         settings = Settings(device, batch_size, None, workers, threads)
         judged = _measured(suite, cards, against, places, settings=settings, **shared)

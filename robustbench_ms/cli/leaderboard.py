@@ -23,6 +23,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Print the leaderboard of a suite: Markdown, CSV or JSON."""
+    from robustbench_ms.catalog.published import published_names
     from robustbench_ms.errors import UserError, choose, suggest
     from robustbench_ms.files import replacing
     from robustbench_ms.records.record import records_in
@@ -44,7 +45,7 @@ def command(
         found = {name: tables(records_in(folder / name)) for name in with_records}
     else:
         name = Path(suite).stem if suite.endswith(".toml") else suite
-        if name not in with_records:
+        if name not in with_records and name not in published_names():
             raise UserError(f"no records of suite {name!r} in {folder}{suggest(name, with_records)}")
         found = {name: tables(records_in(folder / name))}
     wanted = "json" if as_json else "csv" if csv else form

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 __all__ = [
+    "Annotations",
     "BatchSize",
     "Cache",
+    "Corruptions",
     "Data",
     "Device",
     "Json",
@@ -49,6 +51,17 @@ Workers = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="CPU threads of each worker; they can change a last bit.", show_default=False),
+]
+Annotations = Annotated[
+    str | None, typer.Option(help="Of a folder: which of its annotation files.", show_default=False)
+]
+Corruptions = Annotated[
+    str | None,
+    typer.Option(
+        metavar="common|all|NAME,...",
+        help="Of a folder: what its pictures are shown under, beside clean.",
+        show_default=False,
+    ),
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images shown at once.")]
 

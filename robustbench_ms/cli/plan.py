@@ -7,32 +7,50 @@ from typing import Annotated
 
 import typer
 
-from robustbench_ms.cli.options import Cache, Json, Limit, Models, Results, Seed, print_json
+from robustbench_ms.cli.options import (
+    Annotations,
+    Cache,
+    Corruptions,
+    Data,
+    Json,
+    Limit,
+    Models,
+    Results,
+    Seed,
+    print_json,
+)
 
 __all__ = ["command"]
 
 
 def command(
-    suite: Annotated[str, typer.Argument(help="A suite, by name or file.")],
+    suite: Annotated[str, typer.Argument(help="A suite, by name or file, or a folder in COCO's format.")],
     model: Models = None,
+    annotations: Annotations = None,
+    corruptions: Corruptions = None,
     limit: Limit = None,
     seed: Seed = None,
+    data: Data = None,
     results: Results = None,
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
     """Show the cells and images of a run, and what is measured already."""
-    from robustbench_ms.catalog.find import find_card, find_suite
-    from robustbench_ms.catalog.registry import size_of
+    from robustbench_ms.catalog.find import find_card, find_suite, is_folder
+    from robustbench_ms.catalog.registry import index_of, size_of, task_of
     from robustbench_ms.evaluation.measured import measured, probably_finished
+    from robustbench_ms.gating.limits import noticed, noticed_lines
     from robustbench_ms.specs.conditions import conditions, key, plan
     from robustbench_ms.specs.places import Places
 
-    chosen = find_suite(suite).limited(limit, seed)
+    places = Places.find(data, results, cache)
+    chosen = find_suite(suite, annotations=annotations, corruptions=corruptions, places=places)
+    chosen = chosen.limited(limit, seed)
     cards = [find_card(name) for name in model or []]
     size = size_of(chosen.source())
+    if size is None and is_folder(suite):  # its pictures were read for its name
+        size = len(index_of(chosen.source(task_of(chosen).wants), places, ()).ids)
     keys = [key(condition) for condition in conditions(chosen)]
-    places = Places.find(results=results, cache=cache)
     folder = places.results / chosen.label
     subjects = [subject for card in cards for subject in card.replicates()]
     done = {card.name: measured(card, folder) for card in subjects}
@@ -45,6 +63,7 @@ def command(
                 "conditions": keys,
                 "cells": len(cells),
                 "images_per_cell": size,
+                "noticed": noticed(chosen, size),
                 "measured": {
                     name: None if found is None else sorted(found & set(keys)) for name, found in done.items()
                 },
@@ -54,6 +73,8 @@ def command(
         return
     shown = "an unknown number of" if size is None else f"{size:,}"
     print(f"Suite {chosen.label}: {len(keys)} conditions of {shown} images" + _matrix(chosen.matrix))
+    for line in noticed_lines(chosen, size):
+        print(line)
     if not cards:
         print("Name models with -m to see their cells.")
         return

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from robustbench_ms.cli.options import (
+    Annotations,
     BatchSize,
+    Corruptions,
     Data,
     Device,
     Json,
@@ -25,13 +27,13 @@ __all__ = ["command"]
 
 
 def command(
-    target: Annotated[str, typer.Argument(help="A record (.json), or a suite: all its records.")],
+    target: Annotated[str, typer.Argument(help="A record (.json), or a suite or folder: all its records.")],
     model: Annotated[
         list[str] | None,
         typer.Option("-m", "--model", help="A model, where the record's name does not say it."),
     ] = None,
     suite: Annotated[
-        str | None, typer.Option(help="The suite's file, where the record's suite is not shipped.")
+        str | None, typer.Option(help="The suite's file or folder, where the record's suite is not shipped.")
     ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Compare with the figures that the cards cite.")
@@ -39,6 +41,8 @@ def command(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    annotations: Annotations = None,
+    corruptions: Corruptions = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -59,6 +63,8 @@ def command(
         Places.find(data, results),
         models=model or (),
         suite=suite,
+        annotations=annotations,
+        corruptions=corruptions,
         published=published,
         limit=limit,
         seed=seed,

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from robustbench_ms.cli.options import (
+    Annotations,
     BatchSize,
     Cache,
+    Corruptions,
     Data,
     Device,
     Json,
@@ -44,17 +46,8 @@ def command(
     executor: Annotated[
         str | None, typer.Option(help="local or devices; devices where there are several workers.")
     ] = None,
-    annotations: Annotated[
-        str | None, typer.Option(help="Of a folder: which of its annotation files.", show_default=False)
-    ] = None,
-    corruptions: Annotated[
-        str | None,
-        typer.Option(
-            metavar="common|all|NAME,...",
-            help="Of a folder: what its pictures are shown under, beside clean.",
-            show_default=False,
-        ),
-    ] = None,
+    annotations: Annotations = None,
+    corruptions: Corruptions = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,

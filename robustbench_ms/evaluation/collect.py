@@ -78,6 +78,7 @@ def collect(
         assumed = f" (input: {Input(**_tuples(report.card['input'])).describe()})"
         warnings += [doubt + assumed for doubt in shown.task.doubts(clean.values, facts)]
         warnings += _of_truth(shown, facts.digest)
+        warnings += _of_output(shown, Output(**_tuples(report.card.get("output", {}))))
     suite = shown.suite
     record = Record(
         suite={
@@ -110,6 +111,12 @@ def _of_truth(shown: Conditions, data: str) -> list[str]:
     asking = [one.doubts for one in measures_of(shown.suite.task) if hasattr(one, "doubts")]
     truth = load_truth(shown.places.cache / "truths", data, len(shown.first.ids)) if asking else None
     return [] if truth is None else [doubt for doubts in asking for doubt in doubts(truth)]
+
+
+def _of_output(shown: Conditions, output: Output) -> list[str]:
+    """What the scorers miss in what a card gives them, of those that look at it."""
+    asking = [one.lacks for one in measures_of(shown.suite.task) if hasattr(one, "lacks")]
+    return [lack for lacks in asking for lack in lacks(output)]
 
 
 def _of_today(shown: Conditions, condition: Condition, cell: FinishedCell) -> FinishedCell:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustbench_ms.catalog.registry import DATASETS, index_of, perturbation_of
+from robustbench_ms.catalog.registry import DATASETS, answers_of, index_of, perturbation_of
 from robustbench_ms.datasets.protocol import Data, Index
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card
@@ -118,9 +118,9 @@ def refuse_twins(cards: Sequence[Card], suite: Suite) -> None:
         raise UserError("no model given; name one with -m")
     seen: dict[str, Card] = {}
     for card in cards:
-        if suite.task not in card.tasks:
+        if (wanted := answers_of(suite.task)) not in card.tasks:
             raise UserError(
-                f"model {card.name} does {', '.join(card.tasks)}, and suite {suite.name} asks for {suite.task}"
+                f"model {card.name} does {', '.join(card.tasks)}, and suite {suite.name} asks for {wanted}"
             )
         if not card.file_name:
             raise UserError(

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from robustbench_ms.catalog.find import find_card, find_suite
+from robustbench_ms.catalog.find import find_card, find_suite, is_folder
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.evaluation.events import RecordDone, Trouble
@@ -78,6 +78,8 @@ def reproduce(
     *,
     models: Sequence[str] = (),
     suite: str | None = None,
+    annotations: str | None = None,
+    corruptions: str | None = None,
     published: bool = False,
     limit: int | None = None,
     seed: int | None = None,
@@ -87,21 +89,23 @@ def reproduce(
     """Measure a record, or all the records of a suite, again from nothing: no finished cell is reused.
 
     `models` names the cards where the records' names do not, or picks some of a suite's. `suite` names the suite of a
-    record whose own is not shipped. `published` compares with the figures that the cards cite instead of records.
+    record whose own is not shipped; a folder is shown as the record says. `annotations` and `corruptions` are a
+    folder's, as `find_suite` takes them. `published` compares with the figures that the cards cite instead of records.
     """
     pairs: list[tuple[Card, Record | None]]
     if target.endswith(".json"):
         record = read_record(Path(target))
-        if limit is not None or seed is not None:
-            raise UserError("--limit and --seed are those of the record")
-        chosen = _suite_of(record, suite)
+        if not (limit is None and seed is None and corruptions is None):
+            raise UserError("--limit, --seed and --corruptions are those of the record")
+        chosen = _suite_of(record, suite, annotations, places)
         if len(models) > 1:
             raise UserError(f"one record is one model, and {len(models)} are given with -m")
         pairs = [(_card_of(record, models[0] if models else None), record)]
     else:
         if suite is not None:
             raise UserError("--suite is for a record; the suite is named already")
-        chosen = find_suite(target).limited(limit, seed)
+        chosen = find_suite(target, annotations=annotations, corruptions=corruptions, places=places)
+        chosen = chosen.limited(limit, seed)
         pairs = _pairs(models, places.results / chosen.label, published=published)
     if published:
         return _published(chosen, [card for card, _ in pairs], places, settings, watch)
@@ -288,15 +292,28 @@ def _card_of(record: Record, spelling: str | None) -> Card:
     return replace(many[0], name=record.name)
 
 
-def _suite_of(record: Record, spelling: str | None) -> Suite:
+def _suite_of(record: Record, spelling: str | None, annotations: str | None, places: Places) -> Suite:
     limit, seed = record.suite["limit"], record.suite["seed"]
     name = str(record.suite["name"]).removesuffix(f"-seed{seed}").removesuffix(f"-limit{limit}")
+    shown = record.suite["matrix"].get("corruption")
     try:
-        return find_suite(spelling or name).limited(limit, seed)
+        found = find_suite(
+            spelling or name,
+            annotations=annotations,
+            corruptions=",".join(shown) if shown and is_folder(spelling or name) else None,
+            places=places,
+        )
     except UnknownName as error:
         if spelling is not None:
             raise
-        raise UserError(f"the record's suite {name!r} is not shipped; give its file with --suite") from error
+        raise UserError(
+            f"the record's suite {name!r} is not shipped; give its file or its folder with --suite"
+        ) from error
+    if is_folder(spelling or name) and found.name != name:
+        raise UserError(
+            f"{spelling} is {found.name} as it is shown, and the record is of {name}: other pictures"
+        )
+    return found.limited(limit, seed)
 
 
 def describe(one: Reproduction, *, most: int = 10) -> str:

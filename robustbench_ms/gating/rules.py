@@ -25,7 +25,7 @@ from robustbench_ms.errors import UserError, choose
 from robustbench_ms.specs.axes import Axis
 from robustbench_ms.specs.metrics import Metric, Rows, Summary
 
-__all__ = ["Rule", "parse_rule", "parse_rules"]
+__all__ = ["Rule", "example", "parse_rule", "parse_rules"]
 
 _PREFIXES = ("warn", "total", "floor", "any")
 _SHAPE = re.compile(r"((?:[^\[\]=:\s]*:\s*)*)([^\[\]=:\s]+)\s*(?:\[([^\[\]]*)\])?\s*=\s*(\S.*)")
@@ -155,6 +155,11 @@ def _tolerance(text: str, metric: Metric, where: str) -> tuple[float, bool]:
     if unit == "pp" and value > 100 and metric.share:
         raise UserError(f"{where}: a share cannot lose more than 100 percentage points")
     return (value / 100 if unit == "pp" else value), False
+
+
+def example(row: Metric) -> str:
+    """A rule about a summary, as one may be written: "mPC=0.5pp"."""
+    return f"{row.name}={_amount(row)}"
 
 
 def _amount(metric: Metric) -> str:

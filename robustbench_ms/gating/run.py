@@ -15,7 +15,7 @@ from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
 from robustbench_ms.gating.judge import Case, Judgement, check, judge_all
 from robustbench_ms.gating.limits import limited
 from robustbench_ms.gating.references import Found, References
-from robustbench_ms.gating.rules import Rule, parse_rules
+from robustbench_ms.gating.rules import Rule, example, parse_rules
 from robustbench_ms.gating.verdict import State, Verdict
 from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.record import Record, read_record
@@ -33,9 +33,8 @@ Watch = Callable[[Iterable[Event]], Iterable[Event]]
 def rules_of(suite: Suite, texts: Sequence[str] = ()) -> tuple[Rule, ...]:
     """The rules that were given, else the suite's own; UserError where there is neither."""
     if not texts and not suite.gate:
-        raise UserError(
-            f"suite {suite.name} has no rules of its own; give one, as --rule clean_accuracy=0.5pp"
-        )
+        told = example(rows_of(suite.task)[suite.summary[0]])
+        raise UserError(f"suite {suite.name} has no rules of its own; give one, as --rule {told}")
     untested = {name: s.untested for s in measures_of(suite.task) if not s.tested for name in s.names}
     try:
         rules = parse_rules(texts or suite.gate, rows_of(suite.task), axes_of(suite.matrix) or (), untested)

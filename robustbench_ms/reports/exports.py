@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from robustbench_ms.catalog.published import published_table
 from robustbench_ms.reports.tables import Table
 
 __all__ = ["suites_csv", "suites_json", "to_csv", "to_json"]
@@ -20,8 +21,25 @@ def suites_csv(suites: Mapping[str, Sequence[Table]]) -> str:
 
 
 def suites_json(suites: Mapping[str, Sequence[Table]]) -> str:
-    """The tables of several suites as JSON, {suite: tables}."""
-    return json.dumps({name: to_json(found) for name, found in suites.items()}, indent=1, default=str) + "\n"
+    """The tables of several suites as JSON, {suite: tables}; a table of others comes last and has "published"."""
+    told = {name: [*to_json(found), *_published(name)] for name, found in suites.items()}
+    return json.dumps(told, indent=1, default=str) + "\n"
+
+
+def _published(suite: str) -> list[dict[str, Any]]:
+    """What others published of a suite, as a table without ranks and intervals."""
+    table = published_table(suite)
+    if table is None:
+        return []
+    rows = [
+        {
+            "rank": None,
+            "card": model,
+            "values": {name: {"mean": value, "low": None, "high": None} for name, value in values.items()},
+        }
+        for model, values in table.rows
+    ]
+    return [{"suite": suite, "published": table.source, "protocol_difference": table.about, "rows": rows}]
 
 
 def to_csv(found: Sequence[Table]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from robustbench_ms.catalog.published import PublishedTable, published_table
 from robustbench_ms.reports.markdown import escape, grid
 from robustbench_ms.reports.tables import Row, Table
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval
 from robustbench_ms.statistics.seeds import t_needed
 
-__all__ = ["page", "suites_markdown", "to_markdown"]
+__all__ = ["page", "published_markdown", "suites_markdown", "to_markdown"]
 
 _FEW = 3
 """So few seeds are said to rank almost nothing."""
@@ -19,7 +20,7 @@ _FEW = 3
 
 def page(suites: Mapping[str, Sequence[Table]]) -> str:
     """The tables of several suites as one Markdown page."""
-    parts = [f"## {name}\n\n{to_markdown(found)}" for name, found in suites.items()]
+    parts = [f"## {name}\n\n{_with_published(name, found, '###')}".rstrip() for name, found in suites.items()]
     return (
         "\n\n".join(["# Leaderboard", "Made from the records beside it by `rbms leaderboard -o`.", *parts])
         + "\n"
@@ -28,9 +29,27 @@ def page(suites: Mapping[str, Sequence[Table]]) -> str:
 
 def suites_markdown(suites: Mapping[str, Sequence[Table]]) -> str:
     """The tables of one suite, or of several as a page."""
-    return (
-        page(suites) if len(suites) > 1 else "".join(to_markdown(found) + "\n" for found in suites.values())
-    )
+    if len(suites) > 1:
+        return page(suites)
+    return "".join(_with_published(name, found, "##") + "\n" for name, found in suites.items())
+
+
+def published_markdown(table: PublishedTable) -> str:
+    """Rows of others, without a rank and without an interval."""
+    head = ["model", *(_heading(metric) for metric in table.metrics)]
+    body = [
+        [escape(model), *(f"{values[m.name] * m.scale:.{m.digits}f}" for m in table.metrics)]
+        for model, values in table.rows
+    ]
+    told = f"{table.source}: {table.about}. Another protocol than ours, and never ranked with it."
+    return "\n".join([told, "", *grid([head, *body])])
+
+
+def _with_published(suite: str, found: Sequence[Table], mark: str) -> str:
+    """A suite's tables, and below them under a heading of its own what others published."""
+    table = published_table(suite)
+    theirs = [] if table is None else [f"{mark} Published\n\n{published_markdown(table)}"]
+    return "\n\n".join([*filter(None, [to_markdown(found)]), *theirs])
 
 
 def to_markdown(found: Sequence[Table]) -> str:

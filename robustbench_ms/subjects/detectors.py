@@ -10,10 +10,12 @@ from torchvision.models import detection
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Input
 
-__all__ = ["of_library", "settled"]
+__all__ = ["first_label", "of_library", "settled"]
 
 KINDS = (detection.FCOS, detection.RetinaNet, detection.FasterRCNN, detection.ssd.SSD)
 """What they are made of; Mask R-CNN is a Faster R-CNN."""
+BACKGROUND = (detection.FasterRCNN, detection.ssd.SSD)
+"""Of these what has a background as its class 0 by a softmax; the others' classes are each by themselves."""
 
 
 def of_library(card: Card, *, pretrained: bool) -> Card:
@@ -41,3 +43,22 @@ def settled(card: Card, module: Any) -> Card:
         part.score_thresh = card.output.score
     part.detections_per_img = card.output.maximum
     return replace(card, input=replace(card.input, assumed=False))
+
+
+def first_label(card: Card, module: Any) -> int:
+    """What a detector calls the first class of the data when it learns boxes, by its [output] labels.
+
+    UserError where another map stands there, and where its class 0 is the background and the labels begin at it.
+    """
+    known = {"data": 0, "background+data": 1}
+    labels = card.output.labels
+    if not isinstance(labels, str) or labels not in known:
+        raise UserError(
+            f"card {card.name}: boxes are learnt by [output] labels = 'data' or 'background+data', not by other maps"
+        )
+    if labels == "data" and isinstance(module, BACKGROUND):
+        raise UserError(
+            f"card {card.name}: class 0 of a {type(module).__name__} is the background, and [output] labels = 'data' "
+            "begin with it; write 'background+data', and one class more in its [args]"
+        )
+    return known[labels]

@@ -21,6 +21,7 @@ from robustbench_ms.errors import UserError, choose
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.detectors import first_label
 from robustbench_ms.subjects.devices import find_device
 from robustbench_ms.subjects.inputs import Preprocess
 from robustbench_ms.subjects.loading import build_module
@@ -134,14 +135,12 @@ class _Training:
         every = np.arange(len(index.ids))
         whole = index.open("stored").load(every, torch.device("cpu"))
         images, labels = whole.samples, whole.targets
-        self.targets: Targets
         if isinstance(labels, list):
-            self.images, self.targets = images.to(device), Boxes(labels, device, _first_label(card))
-            self.held_out = None
+            self.images, self.held_out = images.to(device), None
         else:
             out = held_out_rows(recipe.dataset, index.ids, labels.numpy(), recipe.held_out)
             rows = torch.from_numpy(out)
-            self.images, self.targets = images[~rows].to(device), labels[~rows].to(device)
+            self.images = images[~rows].to(device)
             self.held_out = (images[rows].to(device), labels[rows].to(device)) if rows.any() else None
         self.steps = len(self.images) // recipe.batch_size
         if self.steps == 0:
@@ -154,11 +153,16 @@ class _Training:
         model, self.card = build_module(card, index.classes)
         if not isinstance(model, nn.Module):
             raise UserError(f"card {card.name}: {card.build} makes no torch module, so it cannot be trained")
-        if isinstance(self.targets, Boxes) and not takes_boxes(model):
+        if isinstance(labels, list) and not takes_boxes(model):
             raise UserError(
                 f"card {card.name}: {recipe.dataset} has boxes to learn, and the network that {card.build} makes "
                 "takes images alone, not images and targets as a detector does"
             )
+        self.targets: Targets = (
+            Boxes(labels, device, first_label(self.card, model))
+            if isinstance(labels, list)
+            else labels[~rows].to(device)
+        )
         self.layout = (
             torch.channels_last if card.memory_format == "channels_last" else torch.contiguous_format
         )
@@ -327,13 +331,3 @@ def _write(state: dict[str, Tensor], told: dict[str, str], output: Path) -> None
             f"the weights {output} could not be written ({error.strerror}); the checkpoint is kept, so the same "
             "command writes them when there is room"
         ) from error
-
-
-def _first_label(card: Card) -> int:
-    """What a detector calls the first class of the data, by its [output] labels."""
-    known = {"data": 0, "background+data": 1}
-    if not isinstance(card.output.labels, str) or card.output.labels not in known:
-        raise UserError(
-            f"card {card.name}: boxes are learnt by [output] labels = 'data' or 'background+data', not by other maps"
-        )
-    return known[card.output.labels]

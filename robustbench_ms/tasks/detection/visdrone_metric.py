@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_ms.specs.card import Output
 from robustbench_ms.tasks.detection.measures import OfSets, Precision, in_order
 from robustbench_ms.tasks.measure import Measured, Scorer, jackknife_weights, of_replicates
 from robustbench_ms.tasks.outcomes import Absent, Items, Outcomes
@@ -30,6 +31,13 @@ class Official(OfSets):
     """VD_AP, VD_AP50, VD_AP75 and VD_AR1, 10, 100, 500 of boxes, as fractions."""
 
     names: tuple[str, ...] = (*_AT, *(f"VD_AR{most}" for most in _CUTS))
+
+    def lacks(self, output: Output) -> list[str]:
+        """What a card's output keeps from these numbers."""
+        if output.maximum >= _CUTS[-1]:
+            return []
+        told = f"[output] maximum = {output.maximum}: VisDrone's numbers are over {_CUTS[-1]} detections an image"
+        return [f"{told}, and with fewer VD_AP and VD_AR{_CUTS[-1]} can only be lower"]
 
     def measure(
         self,
