@@ -96,9 +96,7 @@ def test_a_detector_whose_class_0_is_the_background_learns_labels_from_1_or_is_r
     card = Card("own", "torchvision:ssdlite320_mobilenet_v3_large", ("detection",), untrained=True)
     made, completed = build_module(card, 3)
     assert first_label(completed, made) == 1
-    with pytest.raises(
-        UserError, match=r"card boxed: class 0 of a SSD is the background.*'background\+data'"
-    ):
+    with pytest.raises(UserError, match=r"card boxed: class 0 of SSD is the background.*'background\+data'"):
         first_label(card_of(), made)
     assert first_label(replace(card_of(), output=Output(labels="background+data")), made) == 1
     assert first_label(card_of(), tiny_fcos(width=4)) == 0
@@ -108,7 +106,9 @@ def test_the_labels_that_are_learnt_are_those_of_the_completed_card(tmp_path, pl
     monkeypatch.setattr(loop, "training_split", lambda *_: limited(training_split("quick-scenes", places), 8))
     seen = []
     monkeypatch.setattr(
-        loop, "build_module", lambda *_: (tiny_fcos(classes=11, width=4), of_library(card_of(), pretrained=False))
+        loop,
+        "build_module",
+        lambda *_: (tiny_fcos(classes=11, width=4), of_library(card_of(), pretrained=False)),
     )
     monkeypatch.setattr(
         loop, "Boxes", lambda labels, device, first: seen.append(first) or Boxes(labels, device, first)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "answers_of", "axes_of",
-    "index_of", "load", "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of", "task_of",
+    "index_of", "load", "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of",
+    "task_of",
 ]  # fmt: skip
 
 

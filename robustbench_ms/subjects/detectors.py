@@ -58,7 +58,7 @@ def first_label(card: Card, module: Any) -> int:
         )
     if labels == "data" and isinstance(module, BACKGROUND):
         raise UserError(
-            f"card {card.name}: class 0 of a {type(module).__name__} is the background, and [output] labels = 'data' "
+            f"card {card.name}: class 0 of {type(module).__name__} is the background, and [output] labels = 'data' "
             "begin with it; write 'background+data', and one class more in its [args]"
         )
     return known[labels]
