@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from robustbench_ms.gating.judge import judge
-from robustbench_ms.gating.limits import TOLERATED
 from robustbench_ms.reports.markdown import grid
+from robustbench_ms.tasks.classification.rows import ROWS
 from tests import few_images
 from tests.judging import parse_rules
 from tests.records import CORRUPTED
@@ -120,7 +120,7 @@ def page():
     parts += few_images.sections()
     rows = [
         [f"{n:,}", f"{100 * few_images.tolerated(n):.2f} pp", f"{100 * told:g} pp"]
-        for n, told in TOLERATED["accuracy"].items()
+        for n, told in ROWS["accuracy"].any_cell
     ]
     parts.append("\n".join(grid([["images", "bound", "tolerated"], *rows])))
     parts.append("\n".join(checks(setting) for setting in SETTINGS))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robustbench_ms.gating.limits import TOLERATED
+from robustbench_ms.tasks.classification.rows import ROWS
 from tests import few_images, gate_simulation
 from tests.gate_simulation import ALPHA, PAIRS, SETTINGS, TIMES, tally
 from tests.simulated import KEYS, bits
@@ -44,7 +44,7 @@ def test_the_pages_numbers_are_those_of_this_code(page):
         assert gate_simulation.checks(setting) in page.splitlines()
     for row in (few_images.FEW[2], few_images.OUTLYING[0]):
         assert few_images.cells(row, few_images.DRAWS) in rows_of(page)
-    for n, tolerance in list(TOLERATED["accuracy"].items())[:2]:
+    for n, tolerance in ROWS["accuracy"].any_cell[:2]:
         bound = few_images.tolerated(n)
         assert [f"{n:,}", f"{100 * bound:.2f} pp", f"{100 * tolerance:g} pp"] in rows_of(page)
         assert bound <= tolerance

@@ -40,7 +40,7 @@ def test_a_plan_of_a_folder_counts_its_pictures(folder, rbms):
 
     assert (len(found["conditions"]), found["images_per_cell"]) == (6, 3)
     assert found["suite"].startswith("mine-")
-    assert "3 images say too little for a gate, which takes 30 or more" in rbms("plan", *meant(folder)).out
+    assert "A gate on 3 images: what it notices is known from 30 on" in rbms("plan", *meant(folder)).out
     assert "choose one with --annotations" in rbms("plan", folder).err
 
 

@@ -103,14 +103,14 @@ def test_a_model_that_breaks_is_told(rbms, tiny, measured):
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (("{record}",), "suite 'tiny' is not shipped; give its file with --suite"),
+        (("{record}",), "suite 'tiny' is not shipped; give its file or its folder with --suite"),
         (
             ("{record}", "--suite", "{tiny}"),
             "the record's model 'mine' is no name that is known here; say with -m",
         ),
         (("{record}", "--suite", "{tiny}", "-m", "a", "-m", "b"), "one record is one model, and 2 are given"),
         (("{record}", "--suite", "{tiny}", "-m", "digits-resnet8"), "is 3 models"),
-        (("{record}", "--limit", "5"), "--limit and --seed are those of the record"),
+        (("{record}", "--limit", "5"), "--limit, --seed and --corruptions are those of the record"),
         (("{tiny}", "--suite", "{tiny}"), "--suite is for a record"),
         (("{tiny}", "--limit", "7"), "there are no records in"),
         (("{tiny}", "-m", "tests.fakes:other"), "there is no record"),

@@ -9,7 +9,10 @@ from typing import Literal
 
 from robustbench_ms.errors import UserError, choose
 
-__all__ = ["COSTS", "Metric", "Rows", "Summary"]
+__all__ = ["COSTS", "ByImages", "Metric", "Rows", "Summary"]
+
+ByImages = tuple[tuple[int, float], ...]
+"""(images, value in the stored unit), by rising numbers of images."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,12 @@ class Metric:
     """The least value of one sample, and so of a mean, in the stored unit."""
     high: float = math.inf
     """The largest one."""
+    any_cell: ByImages = ()
+    """What a rule about any cell must tolerate for a model to pass in 95 % that is as good as its reference and answers
+    a tenth otherwise."""
+    noticed: ByImages = ()
+    """By how much more than is tolerated a model with a tenth of its answers changed must lose for a gate to fail it
+    mostly: in 80 % of sets or oftener."""
 
     @property
     def scale(self) -> float:

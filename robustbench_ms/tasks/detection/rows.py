@@ -7,17 +7,24 @@ arXiv 1907.07484, section 3.3), all as fractions. VisDrone's official numbers ar
 
 from __future__ import annotations
 
-from robustbench_ms.specs.metrics import Metric, Rows, Summary
+from robustbench_ms.specs.metrics import ByImages, Metric, Rows, Summary
 
 __all__ = ["LEAST", "ROWS", "VISDRONE_ROWS"]
 
 LEAST = 0.01
 """Of a clean AP below it rPC says nothing: a model that finds nothing keeps all of it."""
+_ANY_CELL = ((30, 0.12), (79, 0.08), (300, 0.05))
+_NOTICED: dict[tuple[str, str], ByImages] = {
+    ("AP", "clean"): ((30, 0.05), (50, 0.046), (79, 0.038), (300, 0.022)),
+    ("AP", "common"): ((30, 0.022), (50, 0.018), (79, 0.016), (300, 0.01)),
+}
+"""Both of results/ap-simulation.md, 80 classes (fewer need less), and what is noticed in 90 % by symmetry: as much as
+must be tolerated for a model that loses nothing to pass."""
 _KINDS = ("noise", "blur", "weather", "digital")
 
 
-def _share(name: str, label: str, about: str) -> Metric:
-    return Metric(name, label, "%", "higher", 1, about, share=True, low=0.0, high=1.0)
+def _share(name: str, label: str, about: str, any_cell: ByImages = ()) -> Metric:
+    return Metric(name, label, "%", "higher", 1, about, share=True, low=0.0, high=1.0, any_cell=any_cell)
 
 
 def _sized(kind: str, what: str) -> tuple[Metric, ...]:
@@ -31,8 +38,9 @@ def _sized(kind: str, what: str) -> tuple[Metric, ...]:
 
 def _over(name: str, label: str, of: str, group: str, about: str) -> Summary:
     return Summary(
-        name, label, "%", "higher", 1, about, share=True, of=of, over=(group,), whole=group != "clean"
-    )
+        name, label, "%", "higher", 1, about, share=True, of=of, over=(group,), whole=group != "clean",
+        noticed=_NOTICED.get((of, group), ()),
+    )  # fmt: skip
 
 
 def _robustness(of: str, stem: str, end: str = "") -> tuple[Summary, Summary, Summary]:
@@ -51,7 +59,10 @@ def _robustness(of: str, stem: str, end: str = "") -> tuple[Summary, Summary, Su
 
 
 _MEASURED = (
-    _share("AP", "AP", "average precision at 101 recalls, mean over IoU .5:.05:.95 and classes, 100 boxes an image"),
+    _share(
+        "AP", "AP", "average precision at 101 recalls, mean over IoU .5:.05:.95 and classes, 100 boxes an image",
+        _ANY_CELL,
+    ),
     _share("AP50", "AP50", "the same at IoU .5"),
     _share("AP75", "AP75", "the same at IoU .75"),
     *_sized("AP", "AP of"),
