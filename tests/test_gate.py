@@ -351,7 +351,7 @@ def test_default_rules_of_detection_tolerate_what_the_simulation_found(name):
     rules = {str(rule.target): rule.tolerance for rule in rules_of(suite)}
 
     any_cell = dict(DETECTION["AP"].any_cell)[79 if name == "coco-mini-c" else 300]
-    assert any_cell <= rules.pop("any:AP", 0.1) == 0.1
+    assert any_cell <= rules.pop("any:AP", any_cell) <= 1.5 * any_cell
     assert rules.keys() == MISSED[name].keys()
     for metric, points in MISSED[name].items():
         assert points <= 100 * rules[metric] <= 1.5 * points

@@ -29,13 +29,19 @@ def test_the_tables_of_ap_are_those_of_the_simulation_rounded_up():
 
 @pytest.mark.parametrize(
     ("limit", "told"),
-    [(None, "any:AP=10pp"), (300, "any:AP=10pp"), (78, "any:AP=12pp"), (29, "warn:any:AP=10pp")],
+    [
+        (None, "any:AP=6pp"),
+        (300, "any:AP=6pp"),
+        (299, "any:AP=8pp"),
+        (78, "any:AP=12pp"),
+        (29, "warn:any:AP=6pp"),
+    ],
 )
 def test_ap_on_fewer_images_has_a_table_of_its_own(limit, told):
     rule = rules_of(find_suite("coco-c").limited(limit))[-1]
 
     assert str(rule) == told
-    assert bool(rule.note) == (told != "any:AP=10pp")
+    assert bool(rule.note) == (told != "any:AP=6pp")
 
 
 def test_what_no_simulation_knows_is_a_warning():
