@@ -104,6 +104,8 @@ class TaskInfo:
     """"package.module:name" of its scorers, a tuple; imports no torch."""
     options: tuple[str, ...] = ()
     """Further keys that a suite may give it."""
+    drawing: str | None = None
+    """"package.module:name" of how its answers are drawn, a `tasks.protocol.Drawing`; None where they are not."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,14 @@ TASKS = Registry(
             task="robustbench_ms.tasks.classification.task:Classification",
             rows="robustbench_ms.tasks.classification.rows:ROWS",
             measures="robustbench_ms.tasks.classification.measures:SCORERS",
+            drawing="robustbench_ms.tasks.classification.drawing:DRAWING",
         ),
         "detection": TaskInfo(
             task="robustbench_ms.tasks.detection.task:Detection",
             rows="robustbench_ms.tasks.detection.rows:ROWS",
             measures="robustbench_ms.tasks.detection.measures:SCORERS",
             options=("iou",),
+            drawing="robustbench_ms.tasks.detection.drawing:DRAWING",
         ),
     },
 )

@@ -17,6 +17,7 @@ from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.evaluation.events import RecordDone, Trouble
+from robustbench_ms.evaluation.finished import suite_of
 from robustbench_ms.gating.run import Watch
 from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.records.record import Measurement, Record, read_record, records_in
@@ -94,7 +95,7 @@ def reproduce(
         record = read_record(Path(target))
         if limit is not None or seed is not None:
             raise UserError("--limit and --seed are those of the record")
-        chosen = _suite_of(record, suite)
+        chosen = suite_of(record, suite)
         if len(models) > 1:
             raise UserError(f"one record is one model, and {len(models)} are given with -m")
         pairs = [(_card_of(record, models[0] if models else None), record)]
@@ -286,17 +287,6 @@ def _card_of(record: Record, spelling: str | None) -> Card:
             f"card {card.name} is {len(many)} models ({seeds}); say with -m which one the record is of"
         )
     return replace(many[0], name=record.name)
-
-
-def _suite_of(record: Record, spelling: str | None) -> Suite:
-    limit, seed = record.suite["limit"], record.suite["seed"]
-    name = str(record.suite["name"]).removesuffix(f"-seed{seed}").removesuffix(f"-limit{limit}")
-    try:
-        return find_suite(spelling or name).limited(limit, seed)
-    except UnknownName as error:
-        if spelling is not None:
-            raise
-        raise UserError(f"the record's suite {name!r} is not shipped; give its file with --suite") from error
 
 
 def describe(one: Reproduction, *, most: int = 10) -> str:
