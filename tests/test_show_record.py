@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from PIL import Image
 
 import robustbench_ms as rbms_api
 from robustbench_ms.adapters.results import Results
-from robustbench_ms.datasets.scenes import index_scenes
+from robustbench_ms.datasets.digits import index_digits
+from robustbench_ms.datasets.protocol import limited
+from robustbench_ms.datasets.scenes import index_scenes, scene
 from robustbench_ms.evaluation.cells import cell_path, read_cell
 from robustbench_ms.evaluation.finished import _results
 from robustbench_ms.records.record import read_record
@@ -109,7 +112,7 @@ def test_a_committed_record_of_another_task_is_shown(rbms):
     told = rbms("show", "quick/digits-resnet8@0", "--results", ROOT / "results")
 
     assert told.code == 0
-    assert "| Clean, % ↑" in told.out
+    assert "| clean, % ↑" in told.out
     assert told.out.count("_noise  ") == 4
 
 
@@ -167,18 +170,18 @@ def test_a_sheet_has_a_row_a_picture_and_a_column_a_cell(home, show, tmp_path):
 
 
 def test_of_classification_right_and_wrong_are_drawn_by_the_bits(rbms, tmp_path):
-    argv = ("show", "quick/digits-resnet8@0", "--results", ROOT / "results", "--cells", "clean,glass_blur-5")
-
-    told = rbms(*argv, "--images", tmp_path / "s.png", "--json")
-
-    assert told.code == 0, told.err
-    right, wrong = (0, 114, 178), (213, 94, 0)
-    drawn = np.asarray(Image.open(tmp_path / "s.png").convert("RGB"))
     record = read_record(ROOT / "results" / "quick" / "digits-resnet8@0.json")
-    bits = [record.samples().row(key)[:3] for key in ("clean", "corruption=glass_blur,severity=5")]
-    assert (drawn == right).all(axis=2).any() == bool(np.any(bits))
-    assert (drawn == wrong).all(axis=2).any() == (not np.all(bits))
-    assert not np.all(bits)
+    bits, ids = record.samples().row("clean"), index_digits(Source("digits"), None, ()).ids
+    argv = ("show", "quick/digits-resnet8@0", "--results", ROOT / "results", "--cells", "clean", "--images")
+    for of, there, not_there in ((True, (0, 114, 178), (213, 94, 0)), (False, (213, 94, 0), (0, 114, 178))):
+        chosen = ids[bits == of][:2]
+
+        told = rbms(*argv, tmp_path / "s.png", "--ids", ",".join(map(str, chosen)))
+
+        assert told.code == 0, told.err
+        drawn = np.asarray(Image.open(tmp_path / "s.png").convert("RGB"))
+        assert (drawn == there).all(axis=2).any()
+        assert not (drawn == not_there).all(axis=2).any()
 
 
 def test_some_samples_outcomes_are_theirs():
@@ -230,10 +233,10 @@ def test_other_data_are_not_drawn_as_the_records(home, show, tmp_path, monkeypat
     found = show("--images", tmp_path / "s.png", "--suite", tmp_path / "other.toml", suite=False)
 
     assert found.code == 0  # the record's own seed counts
-    (tmp_path / "other.toml").write_text(boxes.SUITE.replace("any-size", "imagenet"))
+    (tmp_path / "other.toml").write_text(boxes.SUITE.replace("[matrix]", 'encode = "jpeg-85"\n[matrix]'))
     found = show("--images", tmp_path / "s.png", "--suite", tmp_path / "other.toml", suite=False)
     assert found.code == 2
-    assert "profile is imagenet here and any-size in the record" in found.err
+    assert "encode is jpeg-85 here and None in the record" in found.err
 
 
 def test_a_word_that_is_no_record_gets_the_nearest(home, rbms, tmp_path):
@@ -254,9 +257,65 @@ def test_a_word_that_is_no_record_gets_the_nearest(home, rbms, tmp_path):
     assert "--images is of a record" in rbms("show", "quick", "--images", "s.png").err
 
 
-def test_ap_by_ground_is_that_of_the_grounds_own_scenes():
+@pytest.fixture
+def parted(monkeypatch):
+    """The boxes' data, whose ids part into even and odd ones."""
+    index, info = index_boxes(None, None, ()), boxes.DATASETS["boxes"]
+    parts = {"side": np.array(["even", "odd"])[index.ids % 2]}
+    monkeypatch.setattr(boxes.data, "index_boxes", lambda *_: replace(index, parts=parts))
+    boxes.DATASETS.register("boxes", replace(info, parts=("side",)))
+    yield parts
+    boxes.DATASETS.register("boxes", info)
+
+
+def test_a_part_has_the_numbers_of_its_own_samples(home, show, parted):
+    """By pycocotools on the detections and objects of these images alone."""
+    told = show("--json").json()["parts"]["side"]
+
+    assert [(name, one["n"]) for name, one in told.items()] == [("even", 6), ("odd", 6)]
+    for odd, name in enumerate(told):
+        rows = [
+            row
+            for row in json.loads((home / "theirs" / "clean.json").read_text())
+            if row["image_id"] % 2 == odd
+        ]
+        expected = average_precision(rows, [i for i in range(100, 112) if i % 2 == odd])
+        assert told[name]["cells"]["clean"]["AP"] == pytest.approx(expected, abs=1e-6)
+    text = show().out
+    assert "| side | " in text
+    row = next(line for line in text.splitlines() if line.startswith("| even"))
+    assert row.split("|")[2:4] == ["   6 ", f" {100 * told['even']['cells']['clean']['AP']:.1f} "]
+    assert "by side: " in show(cache="empty").out
+
+
+def average_precision(rows, ids):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    found = [(i, *one) for i in ids for one in picture(i)[1]]
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": i} for i in ids],
+        "categories": [{"id": number} for number in CATEGORY_IDS],
+        "annotations": [
+            {"id": k, "image_id": i, "category_id": CATEGORY_IDS[label], "bbox": [left, top, right - left, low - top],
+             "area": (right - left) * (low - top), "iscrowd": 0}
+            for k, (i, left, top, right, low, label) in enumerate(found, 1)
+        ],
+    }  # fmt: skip
+    truth.createIndex()
+    judged = COCOeval(truth, truth.loadRes(rows), "bbox")
+    judged.evaluate()
+    judged.accumulate()
+    judged.summarize()
+    return judged.stats[0]
+
+
+def test_scenes_part_by_their_ground():
     index = index_scenes(Source("quick-scenes", wants=("boxes",)), None, ())
 
-    names, counts = np.unique(index.parts["ground"], return_counts=True)
-    assert names.tolist() == ["chelsea", "motorcycle_left", "retina"]
-    assert counts.sum() == 300
+    own = [scene("test", int(i)).ground.partition(".")[0] for i in index.ids[:9]]
+    assert index.parts["ground"][:9].tolist() == own
+    assert np.unique(index.parts["ground"]).tolist() == ["chelsea", "motorcycle_left", "retina"]
+    few = limited(index, 30)
+    assert few.parts["ground"].tolist() == index.parts["ground"][np.isin(index.ids, few.ids)].tolist()

@@ -126,17 +126,16 @@ def parts_markdown(record: Record, parts: Parts) -> str:
     """A table a way: of each part the first metric, clean and over those of its summaries that are means."""
     terms = Terms.of(record)
     first = terms.rows.first
+    wanted = [terms.rows.summaries[name] for name in record.suite["summary"] if name not in terms.partial]
     means = {
-        row.label: terms.keys(row.over[0])
-        for row in terms.rows.summaries.values()
-        if row.of == first.name and row.how == "mean" and terms.keys(row.over[0])
+        row.label: terms.keys(row.over[0]) for row in wanted if row.of == first.name and row.how == "mean"
     }
     lines: list[str] = []
     for way, found in parts.items():
         shown = {
             label: keys
             for label, keys in means.items()
-            if all(first.name in one.values.get(key, {}) for one in found for key in keys)
+            if keys and all(first.name in one.values.get(key, {}) for one in found for key in keys)
         }
         body = [
             [

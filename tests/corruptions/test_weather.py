@@ -190,7 +190,7 @@ def test_snow_is_the_same_turned_by_half():
 
 def test_the_first_five_photographs_are_drawn_evenly():
     words = frost.draw(torch.arange(5000), (5000, 3, 32, 32), setting_of("frost", "cifar", 1), keyed.words)
-    ice = frost._ice("cifar", 32, 32)
+    ice = frost._ice("cifar", ())
     first, _ = frost._corners(words, ice.sizes, 32, 32)
     drawn = np.bincount(np.searchsorted(ice.sizes[:, 0], first.numpy(), side="right") - 1, minlength=5)
     assert len(frost.PHOTOGRAPHS) == len(ice.sizes) == 5
@@ -207,7 +207,7 @@ def test_the_first_five_photographs_are_drawn_evenly():
     ],
 )
 def test_crops_lie_within_their_photographs(profile, height, width):
-    ice = frost._ice(profile, height, width)
+    ice = frost._ice(profile, frost._scales(profile, height, width))
     most = (1 << 32) - 1
     for index in range(5):
         at = (index * (1 << 32)) // 5 + 1

@@ -32,7 +32,7 @@ def _draw(shown: Shown) -> Image.Image:
     for box in boxes[::-1]:  # the best one last, and so on top
         _outline(pen, box * shown.zoom, _ORANGE, width, dashed=False)
     for box, label, score in zip(boxes, labels, table.columns["score"][kept], strict=True):
-        text = f"{_name(shown, int(label))} {float(score):.2f}".replace(" 0.", " .")
+        text = f"{_name(shown, int(label))}: {float(score):.2f}".replace(": 0.", ": .")
         tags.put(text, box * shown.zoom, _BLACK, _ORANGE)
     for box, label, crowd in zip(truth["boxes"], truth["labels"], truth["crowd"], strict=True):
         if not (_overlaps(box, boxes[labels == label]) >= _HALF).any():
