@@ -21,8 +21,10 @@ from robustbench_ms.evaluation.finished import _results
 from robustbench_ms.records.record import read_record
 from robustbench_ms.records.summary import summarise
 from robustbench_ms.specs.source import Source
+from robustbench_ms.tasks.detection.drawing import DRAWING
 from robustbench_ms.tasks.detection.task import Detection
 from robustbench_ms.tasks.outcomes import Items, Outcomes, taken
+from robustbench_ms.tasks.protocol import Shown
 from tests import boxes
 from tests.boxes.data import CATEGORY_IDS, index_boxes, picture
 
@@ -169,6 +171,26 @@ def test_a_sheet_has_a_row_a_picture_and_a_column_a_cell(home, show, tmp_path):
     assert ((bare == 255).all(axis=2).sum()) > orange  # and the truth, in white
 
 
+def test_detections_and_objects_differ_without_colour():
+    """Along the upper edge: one grey level the whole way, and black and white in turns."""
+    target = boxes.data.target([(10, 20, 90, 60, 1), (10, 80, 90, 110, 0)])
+    table = Items(
+        np.array([0]), {"box": target["boxes"][1:], "score": np.array([0.5]), "label": np.array([0])}
+    )
+    answer, ground = (
+        Outcomes({"height": np.array([120])}, {"detections": table}),
+        np.full((480, 400, 3), 128, np.uint8),
+    )
+    target["boxes"][1] += 200  # elsewhere than what was found
+
+    drawn = DRAWING.draw(Shown(ground, 4.0, target, answer, ("red", "blue"), 0.3)).convert("L")
+
+    found, missed = (np.asarray(drawn)[y, 150:350].astype(int) for y in (320, 80))
+    assert len(set(found)) == 1
+    assert {0, 255} <= set(missed)
+    assert 8 <= (np.diff(missed) != 0).sum() <= 40
+
+
 def test_of_classification_right_and_wrong_are_drawn_by_the_bits(rbms, tmp_path):
     record = read_record(ROOT / "results" / "quick" / "digits-resnet8@0.json")
     bits, ids = record.samples().row("clean"), index_digits(Source("digits"), None, ()).ids
@@ -206,6 +228,7 @@ def test_some_samples_outcomes_are_theirs():
         (("--images", "s.png", "--ids", "7"), "shows no sample of id 7"),
         (("--images", "s.png", "--ids", "a"), "--ids wants whole numbers"),
         (("--ids", "100"), "give --images"),
+        (("--images", "s.png", "--score", "30"), "--score is from 0 to 1, not 30"),
         (("--measure",), "--measure counts what a model costs"),
     ],
 )

@@ -78,13 +78,16 @@ def command(
         raise UserError("--measure counts what a model costs, and a record is not built")
     if images is None and (ids is not None or cells is not None):
         raise UserError("--ids and --cells say what is drawn: give --images, the file to draw into")
+    if not 0 <= score <= 1:
+        raise UserError(f"--score is from 0 to 1, not {score:g}")
     from robustbench_ms.records.record import read_record
 
     record = read_record(path)
     if images is None and detections is None:
         _record(record, places, suite, as_json=as_json)
         return
-    from robustbench_ms.evaluation.finished import Finished, suite_of
+    from robustbench_ms.evaluation.finished import Finished
+    from robustbench_ms.records.suites import suite_of
 
     finished = Finished(record, places, suite_of(record, suite))
     told: dict[str, Any] = {}
@@ -133,7 +136,8 @@ def _record(record: Record, places: Places, suite: str | None, *, as_json: bool)
     parts, lacking = {}, ""
     dataset = record.suite["protocol"].get("dataset")
     if dataset in DATASETS and (ways := DATASETS[dataset].parts):
-        from robustbench_ms.evaluation.finished import Finished, suite_of
+        from robustbench_ms.evaluation.finished import Finished
+        from robustbench_ms.records.suites import suite_of
 
         try:
             parts = dict(Finished(record, places, suite_of(record, suite)).parts())

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.registry import DATASETS, axes_of, index_of, measures_of, task_of
 from robustbench_ms.datasets.protocol import Index
-from robustbench_ms.errors import BadFile, Incomparable, UnknownName, UserError, choose, suggest
+from robustbench_ms.errors import BadFile, Incomparable, UserError, choose, suggest
 from robustbench_ms.evaluation.cells import FinishedCell, cell_path, load_truth, read_cell
 from robustbench_ms.evaluation.jobs import Conditions
 from robustbench_ms.files import replacing
@@ -26,7 +25,7 @@ from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks.measure import Mean, cell_values
 from robustbench_ms.tasks.outcomes import Items, Outcomes, taken
 
-__all__ = ["Finished", "Part", "suite_of"]
+__all__ = ["Finished", "Part"]
 
 DETECTIONS = "detections"
 """The table of items that COCO's results are written of."""
@@ -40,21 +39,6 @@ class Part:
     n: int
     values: Mapping[str, Mapping[str, float]]
     """{cell: {metric: value}}, those that have a value."""
-
-
-def suite_of(record: Record, spelling: str | None = None) -> Suite:
-    """The suite that a record is of; `spelling` names it where it is not shipped, a folder of pictures too."""
-    limit, seed = record.suite["limit"], record.suite["seed"]
-    name = str(record.suite["name"]).removesuffix(f"-seed{seed}").removesuffix(f"-limit{limit}")
-    shown: Mapping[str, Sequence[Any]] = record.suite.get("matrix") or {}
-    folder = spelling is not None and Path(spelling).is_dir()
-    try:
-        corruptions = ",".join(shown["corruption"]) if folder and "corruption" in shown else None
-        return find_suite(spelling or name, corruptions=corruptions).limited(limit, seed)
-    except UnknownName as error:
-        if spelling is not None:
-            raise
-        raise UserError(f"the record's suite {name!r} is not shipped; give its file with --suite") from error
 
 
 class Finished:
@@ -190,7 +174,12 @@ class Finished:
         # As one group they have no replicates, which are not wanted and cost more than the values.
         one = np.zeros(len(rows), dtype=np.int64)
         true = None if truth is None else taken(truth, rows)
-        values, _, _ = cell_values([scorer], taken(cell.outcomes, rows), true, self.index.ids[rows], one)
+        try:
+            values, _, _ = cell_values([scorer], taken(cell.outcomes, rows), true, self.index.ids[rows], one)
+        except ValueError as error:
+            if truth is not None:
+                raise
+            raise UserError(f"{self.places.cache / 'truths'} lacks what is true of the data") from error
         return {name: value["mean"] for name, value in values.items()}
 
     def write_detections(self, folder: Path) -> Iterator[tuple[Path, int]]:

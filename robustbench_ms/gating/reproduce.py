@@ -17,10 +17,10 @@ from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.evaluation.events import RecordDone, Trouble
-from robustbench_ms.evaluation.finished import suite_of
 from robustbench_ms.gating.run import Watch
 from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.records.record import Measurement, Record, read_record, records_in
+from robustbench_ms.records.suites import suite_of
 from robustbench_ms.records.summary import interval_of, summarise
 from robustbench_ms.specs.card import Card, Published
 from robustbench_ms.specs.metrics import Metric

@@ -273,8 +273,8 @@ def _cells(record: Record, terms: Terms, samples: Samples | None) -> Iterator[st
         one, other = terms.matrix
         columns = [str(value) for value in terms.matrix[other]]
         rows = [[one, *(f"{other} {value}" if i == 0 else value for i, value in enumerate(columns))]]
-        if "clean" in told:
-            rows.append(["clean", told["clean"], *("" for _ in columns[1:])])
+        alone = [key for key in told if "=" not in key]  # the uncorrupted cell
+        rows += [[key, told[key], *("" for _ in columns[1:])] for key in alone]
         rows += [
             [str(value), *(told.get(f"{one}={value},{other}={column}", "") for column in columns)]
             for value in terms.matrix[one]

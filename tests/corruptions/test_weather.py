@@ -285,3 +285,15 @@ def test_where_all_is_wet_it_is_the_liquids_colour(mud):
         assert (out == torch.tensor([63, 42, 20]).view(1, 3, 1, 1)).all()
     else:
         assert (out >= images).all()
+
+
+def test_sizes_that_enlarge_the_photographs_alike_share_them():
+    """A folder of photographs has many sizes, and to enlarge five pictures for each costs more than all the rest."""
+    frost._ice.cache_clear()
+    for height, width in ((300, 640), (310, 640), (240, 640), (480, 640)):
+        words = torch.zeros(1, 3, dtype=torch.int64)
+        frost.by_loops(
+            torch.zeros(1, 3, height, width, dtype=torch.uint8), words, setting_of("frost", "any-size", 1)
+        )
+
+    assert frost._ice.cache_info().misses == 2

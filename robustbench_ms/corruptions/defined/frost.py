@@ -79,7 +79,7 @@ def _scales(profile: str, height: int, width: int) -> tuple[float, ...]:
     return tuple(1.1 * max(1, height / tall, width / wide) for tall, wide, _ in shapes)
 
 
-@lru_cache(maxsize=16)  # by what is made of a size: images that are smaller than the photographs share theirs
+@lru_cache(maxsize=16)  # by what is made of a size: many sizes enlarge the photographs alike
 def _ice(profile: str, scales: tuple[float, ...]) -> _Ice:
     import cv2
 

@@ -34,10 +34,10 @@ def _draw(shown: Shown) -> Image.Image:
     for box, label, score in zip(boxes, labels, table.columns["score"][kept], strict=True):
         text = f"{_name(shown, int(label))}: {float(score):.2f}".replace(": 0.", ": .")
         tags.put(text, box * shown.zoom, _BLACK, _ORANGE)
-    for box, label, crowd in zip(truth["boxes"], truth["labels"], truth["crowd"], strict=True):
+    for i, (box, label) in enumerate(zip(truth["boxes"], truth["labels"], strict=True)):
         if not (_overlaps(box, boxes[labels == label]) >= _HALF).any():
-            text = f"{_name(shown, int(label))}{' (crowd)' if crowd else ''}"
-            tags.put(text, box * shown.zoom, _BLACK, _WHITE, if_free=True)
+            kind = " (crowd)" if truth["crowd"][i] else " (ignored)" if truth["ignore"][i] else ""
+            tags.put(f"{_name(shown, int(label))}{kind}", box * shown.zoom, _BLACK, _WHITE, if_free=True)
     tags.draw(pen)
     return picture
 
