@@ -180,6 +180,8 @@ def test_its_record_is_shown_and_cannot_be_drawn(folder, records, rbms, tmp_path
     detections = rbms("show", where, *given, "--detections", tmp_path / "d")
 
     assert "2 shifts x 2 levels; n = 24" in text
-    assert [line.split("|")[1].strip() for line in text.splitlines() if "±" in line][-3:-1] == ["roll", "dim"]
+    assert [
+        line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ") and "±" in line
+    ][-2:] == ["roll", "dim"]
     assert "the task spots has no way to draw" in found.err
     assert "is a record of spots, which keeps no detections" in detections.err

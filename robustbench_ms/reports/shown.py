@@ -126,7 +126,8 @@ def parts_markdown(record: Record, parts: Parts) -> str:
     """A table a way: of each part the first metric, clean and over those of its summaries that are means."""
     terms = Terms.of(record)
     first = terms.rows.first
-    wanted = [terms.rows.summaries[name] for name in record.suite["summary"] if name not in terms.partial]
+    named = [terms.rows.summaries.get(name) for name in record.suite["summary"] if name not in terms.partial]
+    wanted = [row for row in named if row is not None]
     means = {
         row.label: terms.keys(row.over[0]) for row in wanted if row.of == first.name and row.how == "mean"
     }
