@@ -90,9 +90,13 @@ class Finished:
         found = self.record.cell(key(condition))
         if found is None:
             raise UserError(
-                f"{self.record.name} has no finished cell {key(condition)}; {self.record.command}"
+                f"{self.record.name} has no finished cell {key(condition)}; this makes it: {self.record.command}"
             )
         return found
+
+    def _finished(self) -> list[Condition]:
+        """The suite's conditions of which the record has a finished cell."""
+        return [c for c in self.conditions.values() if self.record.cell(key(c)) is not None]
 
     def cell(self, condition: Condition) -> FinishedCell:
         """The finished cell; UserError names the command that makes it where the cache has none."""
@@ -151,9 +155,9 @@ class Finished:
 
         Over the cells that are measured. UserError where the cache lacks one.
         """
-        if not DATASETS[self.suite.dataset].parts:
+        every = self._finished()
+        if not every or not DATASETS[self.suite.dataset].parts:
             return
-        every = [c for c in self.conditions.values() if self.record.cell(key(c)) is not None]
         cells = {key(condition): self.cell(condition) for condition in every}
         self.check_data(every[0])
         first = next(iter(cells.values()))
@@ -187,7 +191,9 @@ class Finished:
 
         Yields (file, detections). UserError before anything is written where the task keeps none, or a cell is missing.
         """
-        wanted = [c for c in self.conditions.values() if self.record.cell(key(c)) is not None]
+        wanted = self._finished()
+        if not wanted:
+            raise UserError(f"{self.record.name} has no finished cell of suite {self.suite.label}")
         for condition in wanted:  # all of them first, without their arrays in memory
             if DETECTIONS not in self.cell(condition).outcomes.items:
                 raise UserError(
