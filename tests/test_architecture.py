@@ -181,7 +181,8 @@ def tables():
                 *(
                     target
                     for row in registry.TASKS.ours.values()
-                    for target in (row.task, row.rows, row.measures)
+                    for target in (row.task, row.rows, row.measures, row.drawing)
+                    if target is not None
                 ),
                 *(info.target for info in registry.PERTURBATIONS.ours.values()),
             )

@@ -169,3 +169,19 @@ def test_a_row_whose_module_is_not_there_is_one_sentence(folder, rbms):
 
     assert found.code == 2
     assert "no module named 'tests.spts.rows'" in found.err
+
+
+def test_its_record_is_shown_and_cannot_be_drawn(folder, records, rbms, tmp_path):
+    where = folder / "one" / "results" / "suite" / "good.json"
+
+    text = rbms("show", where).out
+    given = ("--suite", folder / "suite.toml", "--cache", folder / "one" / "cache")
+    found = rbms("show", where, *given, "--images", tmp_path / "s.png")
+    detections = rbms("show", where, *given, "--detections", tmp_path / "d")
+
+    assert "2 shifts x 2 levels; n = 24" in text
+    assert [
+        line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ") and "±" in line
+    ][-2:] == ["roll", "dim"]
+    assert "the task spots has no way to draw" in found.err
+    assert "is a record of spots, which keeps no detections" in detections.err

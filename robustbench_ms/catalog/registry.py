@@ -107,6 +107,8 @@ class TaskInfo:
     """Further keys that a suite may give it."""
     answers: str = ""
     """The task that cards name whose models can be asked: another that takes the same answers; "" is its own name."""
+    drawing: str | None = None
+    """"package.module:name" of how its answers are drawn, a `tasks.protocol.Drawing`; None where they are not."""
 
 
 @dataclass(frozen=True)
@@ -130,18 +132,21 @@ TASKS = Registry(
             task="robustbench_ms.tasks.classification.task:Classification",
             rows="robustbench_ms.tasks.classification.rows:ROWS",
             measures="robustbench_ms.tasks.classification.measures:SCORERS",
+            drawing="robustbench_ms.tasks.classification.drawing:DRAWING",
         ),
         "detection": TaskInfo(
             task="robustbench_ms.tasks.detection.task:Detection",
             rows="robustbench_ms.tasks.detection.rows:ROWS",
             measures="robustbench_ms.tasks.detection.measures:SCORERS",
             options=("iou",),
+            drawing="robustbench_ms.tasks.detection.drawing:DRAWING",
         ),
         "detection-visdrone": TaskInfo(
             task="robustbench_ms.tasks.detection.task:Detection",
             rows="robustbench_ms.tasks.detection.rows:VISDRONE_ROWS",
             measures="robustbench_ms.tasks.detection.visdrone_metric:SCORERS",
             answers="detection",
+            drawing="robustbench_ms.tasks.detection.drawing:DRAWING",
         ),
     },
 )

@@ -1,32 +1,219 @@
-"""rbms show: one suite or model, whole."""
+"""rbms show: one suite, model or record, whole."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robustbench_ms.cli.options import Json, print_json
-from robustbench_ms.errors import UserError
+from robustbench_ms.cli.options import Cache, Data, Json, Results, print_json
+from robustbench_ms.errors import UserError, suggest
 from robustbench_ms.specs.card import Card, Output, Published
 from robustbench_ms.specs.metrics import COSTS
+from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
+
+if TYPE_CHECKING:
+    from robustbench_ms.evaluation.finished import Finished
+    from robustbench_ms.records.record import Record
 
 __all__ = ["command"]
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="A suite or a model, by name or file.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A suite or a model, by name or file; or a record: its file, or SUITE/MODEL."),
+    ],
     measure: Annotated[
         bool, typer.Option("--measure", help="Build the model and count what it costs; needs no weights.")
     ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Of a record: draw pictures and answers into this file.", show_default=False),
+    ] = None,
+    ids: Annotated[
+        str | None,
+        typer.Option(metavar="ID,...", help="Which pictures; the first three.", show_default=False),
+    ] = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(metavar="clean,fog-3,...", help="In which cells.", show_default=False),
+    ] = None,
+    score: Annotated[float, typer.Option(help="Draw detections of that score or more.")] = 0.3,
+    detections: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a record: write its detections there, COCO results as -m results:FOLDER reads them.",
+            show_default=False,
+        ),
+    ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="The file or folder of a record's suite that is not shipped.", show_default=False),
+    ] = None,
+    data: Data = None,
+    results: Results = None,
+    cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Show all that is known of a suite or a model without loading it, a shipped model's costs among it."""
+    """Show all that is known of a suite, a model (a shipped one's costs among it) or a record; asks no model.
+
+    Pictures and detections are made of the finished cells in the cache.
+    """
+    places = Places.find(data, results, cache)
+    path = _record_path(name, places.results)
+    if path is None:
+        given = {"images": images, "ids": ids, "cells": cells, "detections": detections, "suite": suite}
+        if named := [option for option, value in given.items() if value is not None]:
+            raise UserError(f"--{named[0]} is of a record, and {name} is none: give its file, or SUITE/MODEL")
+        _show(name, measure, as_json=as_json)
+        return
+    if measure:
+        raise UserError("--measure counts what a model costs, and a record is not built")
+    if images is None and (ids is not None or cells is not None):
+        raise UserError("--ids and --cells say what is drawn: give --images, the file to draw into")
+    if not 0 <= score <= 1:
+        raise UserError(f"--score is from 0 to 1, not {score:g}")
+    from robustbench_ms.records.record import read_record
+
+    record = read_record(path)
+    if images is None and detections is None:
+        _record(record, places, suite, as_json=as_json)
+        return
+    from robustbench_ms.evaluation.finished import Finished
+    from robustbench_ms.records.suites import suite_of
+
+    finished = Finished(record, places, suite_of(record, suite, places=places))
+    told: dict[str, Any] = {}
+    if images is not None:
+        told |= _draw(finished, images, ids, cells, score)
+    if detections is not None:
+        told["detections"] = []
+        for written, count in finished.write_detections(detections):
+            told["detections"].append({"path": str(written), "detections": count})
+            if not as_json:
+                print(f"{written}: {count:,} detections")
+        if not as_json and (lost := _not_read(record)):
+            print(f"rbms: {lost}", file=sys.stderr)
+    if as_json:
+        print_json(told)
+    elif images is not None:
+        print(images)
+
+
+def _record_path(name: str, results: Path) -> Path | None:
+    """The file of a record, named by it or as SUITE/MODEL; None for another kind of name. UserError where none is."""
+    if name.endswith(".correct.npz"):
+        raise UserError(
+            f"{name} holds the arrays of a record; give the record, {name.removesuffix('.correct.npz')}.json"
+        )
+    path = Path(name)
+    if path.suffix == ".json":
+        if not path.is_file():
+            near = sorted(p.name for p in path.parent.glob("*.json")) if path.parent.is_dir() else []
+            raise UserError(f"{name}: no such record{suggest(path.name, near)}")
+        return path
+    if "/" not in name or ":" in name or path.suffix == ".toml" or path.exists():
+        return None
+    path = results / f"{name}.json"
+    if not path.is_file():
+        known = {str(p.relative_to(results).with_suffix("")) for p in results.glob("*/*.json")}
+        raise UserError(f"no record {name!r} in {results}{suggest(name, known)}")
+    return path
+
+
+def _record(record: Record, places: Places, suite: str | None, *, as_json: bool) -> None:
+    """Who, what, the cells, and what its data's parts come to where the cache has the cells."""
+    from robustbench_ms.catalog.registry import DATASETS
+    from robustbench_ms.reports.shown import parts_json, parts_markdown, record_json, record_markdown
+
+    parts, lacking = {}, ""
+    dataset = record.suite["protocol"].get("dataset")
+    if dataset in DATASETS and (ways := DATASETS[dataset].parts):
+        from robustbench_ms.evaluation.finished import Finished
+        from robustbench_ms.records.suites import suite_of
+
+        try:
+            parts = dict(Finished(record, places, suite_of(record, suite, places=places)).parts())
+        except UserError as error:
+            lacking = f"by {' and '.join(ways)}: {error}"
+    if as_json:
+        found = record_json(record)
+        print_json({**found, **({"parts": parts_json(parts)} if parts else {})})
+        return
+    print(record_markdown(record), end="")
+    print(parts_markdown(record, parts), end="")
+    if lacking:
+        print(lacking)
+
+
+def _draw(finished: Finished, path: Path, ids: str | None, cells: str | None, score: float) -> dict[str, Any]:
+    """Draw a sheet; what is on it."""
+    from PIL import Image
+
+    from robustbench_ms.evaluation.panels import drawing_of, panels
+    from robustbench_ms.files import replacing
+    from robustbench_ms.reports.sheets import sheet
+    from robustbench_ms.reports.shown import cell_title
+    from robustbench_ms.specs.conditions import file_name, key
+
+    kind = {k: v for k, v in Image.registered_extensions().items() if v in Image.SAVE}.get(
+        path.suffix.lower()
+    )
+    if kind is None:
+        raise UserError(f"--images: Pillow writes no picture with the ending {path.suffix!r}; .png is usual")
+    record, drawing = finished.record, drawing_of(finished.record.task)
+    names = finished.few() if cells is None else [one.strip() for one in cells.split(",")]
+    wanted = [finished.named(one) for one in names]
+    chosen = finished.index.ids[:3].tolist() if ids is None else _numbers(ids)
+    rows = finished.rows(chosen)
+    made = sheet(
+        panels(finished, wanted, rows, score),
+        [cell_title(record, key(one)) for one in wanted],
+        [f"id {number}" for number in chosen],
+        f"{record.name} on {record.suite['name']}, n = {finished.measured(wanted[0]).n:,}. {drawing.legend(score)}",
+    )
+    try:
+        with replacing(path) as part:
+            made.save(part, format=kind)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--images: {path} cannot be written ({error})") from error
+    return {
+        "images": str(path),
+        "size": list(made.size),
+        "ids": chosen,
+        "cells": [file_name(one) for one in wanted],
+    }
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(one) for one in text.split(",")]
+    except ValueError:
+        raise UserError(f"--ids wants whole numbers with commas between them, not {text!r}") from None
+
+
+def _not_read(record: Record) -> str:
+    """What `-m results:FOLDER` would leave out of a record's detections, by its own threshold and maximum."""
+    from robustbench_ms.catalog.find import DETECTED
+
+    output = record.card.get("output") or {}
+    least, most = output.get("score") or 0.0, output.get("maximum") or 0
+    if least >= (DETECTED.score or 0.0) and most <= DETECTED.maximum:
+        return ""
+    return (
+        f"this card has score = {least:g} and maximum = {most}; -m results:FOLDER has {DETECTED.score:g} and "
+        f"{DETECTED.maximum}: to read all of it give a card with these in [output]"
+    )
+
+
+def _show(name: str, measure: bool, *, as_json: bool) -> None:
     found = _find(name)
     told = {k: v for k, v in asdict(found).items() if v not in (None, False, "", (), {}) and k != "folder"}
     if isinstance(found, Card) and found.output == Output():

@@ -30,6 +30,8 @@ class DatasetInfo:
     """Further keys that a suite may give it."""
     counts_classes: bool = False
     """Its files say how many classes there are, so that a suite need not."""
+    parts: tuple[str, ...] = ()
+    """Ways in which readers part its samples, see `Index.parts`."""
     counter: str | None = None
     """"package.module:function" of a source: how many samples it chooses, or None where it takes the split."""
 
@@ -54,6 +56,7 @@ DATASETS: dict[str, DatasetInfo] = {
         classes=10,
         sizes=(300, 1000),
         gives=("boxes", "masks", "map"),
+        parts=("ground",),
     ),
     "cifar10": DatasetInfo(f"{_HERE}.cifar:index_cifar", "CIFAR-10", classes=10, sizes=_CIFAR),
     "cifar100": DatasetInfo(f"{_HERE}.cifar:index_cifar", "CIFAR-100", classes=100, sizes=_CIFAR),

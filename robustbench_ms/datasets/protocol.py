@@ -156,6 +156,8 @@ class Index:
     """What its classes are called, where a task's models go by it; () where nobody asks."""
     category_ids: tuple[int, ...] = ()
     """The numbers that files of detections have for its classes, where they are not 0, 1, ..."""
+    parts: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    """Ways in which readers part the samples, {"ground": (n,) which each is of}; no part of what is asked."""
 
     def open(self, canvas: str) -> Data:
         """The data on a canvas: "stored" is as the data set has them."""
@@ -172,6 +174,7 @@ def limited(index: Index, limit: int | None) -> Index:
         ids=index.ids[rows],
         layout=index.layout.part(rows),
         groups=None if index.groups is None else index.groups[rows],
+        parts={name: values[rows] for name, values in index.parts.items()},
         opener=lambda canvas: _Chosen(index.open(canvas), rows),
     )
 

@@ -184,6 +184,7 @@ class Scenes:
     def __init__(self, split: str, wants: tuple[str, ...]) -> None:
         self._scenes, self._wants = _scenes(split), wants
         ids, n = np.arange(*_IDS[split]), len(self._scenes)
+        self.grounds = np.array([one.ground.partition(".")[0] for one in self._scenes])
         counts = [len(one.labels) for one in self._scenes]
         self._first = np.cumsum([1, *counts])  # of each scene's annotation ids
         told = [array_digest(part) for one in self._scenes for part in (one.owner, one.labels)]
@@ -247,4 +248,7 @@ def index_scenes(source: Source, places: Places, condition: Condition) -> Index:
     check_digest(data.images, source.sha256.get("images"), "quick-scenes: images")
     check_digest(data.asked, source.sha256.get("labels"), "quick-scenes: labels")
     facts = data.facts
-    return Index(facts.ids, facts.layout, facts.classes, data.asked, lambda _: data, names=NAMES)
+    return Index(
+        facts.ids, facts.layout, facts.classes, data.asked, lambda _: data, names=NAMES,
+        parts={"ground": data.grounds},
+    )  # fmt: skip

@@ -36,6 +36,7 @@ __all__ = [
     "CellFacts",
     "FinishedCell",
     "cell_facts",
+    "cell_path",
     "is_old",
     "keep_truth",
     "load_cell",
@@ -114,7 +115,7 @@ def save_cell(folder: Path, protocol: str, subject: str, cell: FinishedCell) -> 
     # As it will be read: what JSON has no word for is spelled as in the protocol's digest.
     told = json.loads(json.dumps(told, default=list, allow_nan=False))
     told["digest"] = content_digest(told)
-    path = _path(folder, protocol, subject)
+    path = cell_path(folder, protocol, subject)
     members: dict[str, Any] = {_HEADER: np.array(json.dumps(told)), **arrays}
     try:
         with replacing(path) as part, part.open("wb") as file:
@@ -131,7 +132,7 @@ def load_cell(folder: Path, protocol: str, subject: str) -> tuple[FinishedCell |
 
     Where it cannot be set aside, in a cache that cannot be written, it is passed over. A cell of the old form is none.
     """
-    path = _path(folder, protocol, subject)
+    path = cell_path(folder, protocol, subject)
     try:
         return read_cell(path), None
     except (FileNotFoundError, NotADirectoryError):
@@ -204,7 +205,8 @@ def is_old(path: Path) -> bool:
         return False
 
 
-def _path(folder: Path, protocol: str, subject: str) -> Path:
+def cell_path(folder: Path, protocol: str, subject: str) -> Path:
+    """Where the cell of a protocol and a subject lies in a folder of cells."""
     return folder / f"{protocol}-{subject}.npz"
 
 

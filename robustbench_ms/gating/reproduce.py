@@ -13,13 +13,14 @@ from typing import Literal
 
 import numpy as np
 
-from robustbench_ms.catalog.find import find_card, find_suite, is_folder
+from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.evaluation.events import RecordDone, Trouble
 from robustbench_ms.gating.run import Watch
 from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.records.record import Measurement, Record, read_record, records_in
+from robustbench_ms.records.suites import suite_of
 from robustbench_ms.records.summary import interval_of, summarise
 from robustbench_ms.specs.card import Card, Published
 from robustbench_ms.specs.metrics import Metric
@@ -97,7 +98,7 @@ def reproduce(
         record = read_record(Path(target))
         if not (limit is None and seed is None and corruptions is None):
             raise UserError("--limit, --seed and --corruptions are those of the record")
-        chosen = _suite_of(record, suite, annotations, places)
+        chosen = suite_of(record, suite, annotations=annotations, places=places)
         if len(models) > 1:
             raise UserError(f"one record is one model, and {len(models)} are given with -m")
         pairs = [(_card_of(record, models[0] if models else None), record)]
@@ -290,30 +291,6 @@ def _card_of(record: Record, spelling: str | None) -> Card:
             f"card {card.name} is {len(many)} models ({seeds}); say with -m which one the record is of"
         )
     return replace(many[0], name=record.name)
-
-
-def _suite_of(record: Record, spelling: str | None, annotations: str | None, places: Places) -> Suite:
-    limit, seed = record.suite["limit"], record.suite["seed"]
-    name = str(record.suite["name"]).removesuffix(f"-seed{seed}").removesuffix(f"-limit{limit}")
-    shown = record.suite["matrix"].get("corruption")
-    try:
-        found = find_suite(
-            spelling or name,
-            annotations=annotations,
-            corruptions=",".join(shown) if shown and is_folder(spelling or name) else None,
-            places=places,
-        )
-    except UnknownName as error:
-        if spelling is not None:
-            raise
-        raise UserError(
-            f"the record's suite {name!r} is not shipped; give its file or its folder with --suite"
-        ) from error
-    if is_folder(spelling or name) and found.name != name:
-        raise UserError(
-            f"{spelling} is {found.name} as it is shown, and the record is of {name}: other pictures"
-        )
-    return found.limited(limit, seed)
 
 
 def describe(one: Reproduction, *, most: int = 10) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Absent", "Items", "Outcomes", "is_finite", "merged"]
+__all__ = ["Absent", "Items", "Outcomes", "is_finite", "merged", "taken"]
 
 Columns = Mapping[str, NDArray[Any]]
 """Arrays; before they are merged tensors will do, so that a device need not be waited for at each batch."""
@@ -52,6 +52,18 @@ class Absent:
 def is_finite(column: NDArray[Any]) -> bool:
     """Whether a column holds no NaN and no infinity."""
     return column.dtype.kind != "f" or bool(np.isfinite(column).all())
+
+
+def taken(outcomes: Outcomes, rows: NDArray[np.int64]) -> Outcomes:
+    """The outcomes of some samples, rows (k,) each once, in that order; a column of samples says how many there are."""
+    place = np.full(len(next(iter(outcomes.samples.values()))), -1)
+    place[rows] = np.arange(len(rows))
+    items = {}
+    for table, whole in outcomes.items.items():
+        at = np.flatnonzero(place[whole.owner] >= 0)
+        at = at[np.argsort(place[whole.owner[at]], kind="stable")]
+        items[table] = Items(place[whole.owner[at]], {name: c[at] for name, c in whole.columns.items()})
+    return Outcomes({name: column[rows] for name, column in outcomes.samples.items()}, items)
 
 
 def merged(parts: Sequence[tuple[Outcomes, NDArray[np.int64]]]) -> Outcomes:

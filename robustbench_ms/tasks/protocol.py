@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from robustbench_ms.tasks.answers import Answers
     from robustbench_ms.tasks.outcomes import Outcomes
 
-__all__ = ["Asked", "Geometry", "Perturbation", "Task"]
+__all__ = ["Asked", "Drawing", "Geometry", "Perturbation", "Shown", "Task"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,34 @@ class Geometry:
     """Where the resized canvas begins in what is shown, in its pixels; negative where it was cropped."""
     scale: float | None = None
     """By which both sides grew, before they were rounded to pixels; None where each side has a scale of its own."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One sample under one condition beside what was answered to it, as a task draws it."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3), RGB, enlarged or made smaller by `zoom`."""
+    zoom: float
+    """Pixels a pixel of the sample."""
+    target: Any
+    """What is asked about it."""
+    answer: Outcomes
+    """Its outcomes: (1, ...) a column, and its items; those columns alone that were kept."""
+    names: tuple[str, ...]
+    """What classes are called; () where they have no names."""
+    score: float
+    """From which on an answer with a score is drawn."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a task draws (`TaskInfo.drawing`)."""
+
+    draw: Callable[[Shown], Any]
+    """A picture of Pillow's, as wide as the sample is shown; it may be higher."""
+    legend: Callable[[float], str]
+    """What is to be seen, of answers with that score or more: a sentence or two for a caption."""
 
 
 class Asked(Protocol):

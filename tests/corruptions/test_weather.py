@@ -190,7 +190,7 @@ def test_snow_is_the_same_turned_by_half():
 
 def test_the_first_five_photographs_are_drawn_evenly():
     words = frost.draw(torch.arange(5000), (5000, 3, 32, 32), setting_of("frost", "cifar", 1), keyed.words)
-    ice = frost._ice("cifar", 32, 32)
+    ice = frost._ice("cifar", ())
     first, _ = frost._corners(words, ice.sizes, 32, 32)
     drawn = np.bincount(np.searchsorted(ice.sizes[:, 0], first.numpy(), side="right") - 1, minlength=5)
     assert len(frost.PHOTOGRAPHS) == len(ice.sizes) == 5
@@ -207,7 +207,7 @@ def test_the_first_five_photographs_are_drawn_evenly():
     ],
 )
 def test_crops_lie_within_their_photographs(profile, height, width):
-    ice = frost._ice(profile, height, width)
+    ice = frost._ice(profile, frost._scales(profile, height, width))
     most = (1 << 32) - 1
     for index in range(5):
         at = (index * (1 << 32)) // 5 + 1
@@ -285,3 +285,15 @@ def test_where_all_is_wet_it_is_the_liquids_colour(mud):
         assert (out == torch.tensor([63, 42, 20]).view(1, 3, 1, 1)).all()
     else:
         assert (out >= images).all()
+
+
+def test_sizes_that_enlarge_the_photographs_alike_share_them():
+    """A folder of photographs has many sizes, and to enlarge five pictures for each costs more than all the rest."""
+    frost._ice.cache_clear()
+    for height, width in ((300, 640), (310, 640), (240, 640), (480, 640)):
+        words = torch.zeros(1, 3, dtype=torch.int64)
+        frost.by_loops(
+            torch.zeros(1, 3, height, width, dtype=torch.uint8), words, setting_of("frost", "any-size", 1)
+        )
+
+    assert frost._ice.cache_info().misses == 2

@@ -71,16 +71,23 @@ class _Ice(NamedTuple):
     """int64 (5, 3): where each begins in a plane, its height, its width."""
 
 
-@lru_cache(maxsize=16)
-def _ice(profile: str, height: int, width: int) -> _Ice:
+def _scales(profile: str, height: int, width: int) -> tuple[float, ...]:
+    """By how much each photograph is enlarged for images of a size in the profile any-size; () in the others."""
+    if profile != "any-size":
+        return ()
+    shapes = [photograph(index).shape for index in range(len(PHOTOGRAPHS))]
+    return tuple(1.1 * max(1, height / tall, width / wide) for tall, wide, _ in shapes)
+
+
+@lru_cache(maxsize=16)  # by what is made of a size: many sizes enlarge the photographs alike
+def _ice(profile: str, scales: tuple[float, ...]) -> _Ice:
     import cv2
 
     scaled = []
     for index in range(len(PHOTOGRAPHS)):
         photo = photograph(index)
-        if profile == "any-size":
-            scale = 1.1 * max(1, height / photo.shape[0], width / photo.shape[1])
-            size = (math.ceil(photo.shape[1] * scale), math.ceil(photo.shape[0] * scale))
+        if scales:
+            size = (math.ceil(photo.shape[1] * scales[index]), math.ceil(photo.shape[0] * scales[index]))
             photo = np.asarray(cv2.resize(photo, dsize=size, interpolation=cv2.INTER_CUBIC))
         elif share := _SHARES.get(profile):
             photo = np.asarray(cv2.resize(photo, (0, 0), fx=share, fy=share))
@@ -94,8 +101,8 @@ def _ice(profile: str, height: int, width: int) -> _Ice:
 
 
 @lru_cache(maxsize=16)
-def _planes_on(device: torch.device, profile: str, height: int, width: int) -> Tensor:
-    return torch.from_numpy(_ice(profile, height, width).planes).to(device)
+def _planes_on(device: torch.device, profile: str, scales: tuple[float, ...]) -> Tensor:
+    return torch.from_numpy(_ice(profile, scales).planes).to(device)
 
 
 def draw(keys: Tensor, shape: Shape, setting: Setting, words: Words) -> Tensor:
@@ -121,8 +128,9 @@ def crops(
     words: Tensor, channels: int, setting: Setting, height: int, width: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(planes on the words' device, uint8 (channels, pixels), and of each crop its first pixel and its stride)."""
-    first, stride = _corners(words, _ice(setting.profile, height, width).sizes, height, width)
-    planes = _planes_on(words.device, setting.profile, height, width)
+    scales = _scales(setting.profile, height, width)
+    first, stride = _corners(words, _ice(setting.profile, scales).sizes, height, width)
+    planes = _planes_on(words.device, setting.profile, scales)
     return planes[:3] if channels == 3 else planes[3:], first, stride
 
 
@@ -163,7 +171,7 @@ def by_loops(images: Tensor, words: Tensor | None, setting: Setting) -> Tensor:
     assert words is not None
     height, width = images.shape[2:]
     of_image, of_frost = setting.parameters
-    ice = _ice(setting.profile, height, width)
+    ice = _ice(setting.profile, _scales(setting.profile, height, width))
     first, stride = _corners(words, ice.sizes, height, width)
     out = torch.empty_like(images)
     spread(
