@@ -91,6 +91,8 @@ class DataFacts:
     """What its classes are called, where a task's models go by it; () where nobody asks."""
     notes: tuple[str, ...] = ()
     """What was mended or decided in reading them, a sentence each; a run tells it."""
+    present: int | None = None
+    """How many of its classes any sample has; None where all have some, or nobody counted."""
 
 
 @dataclass(frozen=True)
