@@ -121,6 +121,8 @@ class DataFacts:
     """What was mended or decided in reading them, a sentence each; a run tells it."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of the protocol, only such as say something: how files were decoded, which were skipped."""
+    present: int | None = None
+    """How many of its classes any sample has; None where all have some, or nobody counted."""
 
 
 @dataclass(frozen=True)
