@@ -127,6 +127,7 @@ TASKS = Registry(
             task="robustbench_ms.tasks.classification.task:Classification",
             rows="robustbench_ms.tasks.classification.rows:ROWS",
             measures="robustbench_ms.tasks.classification.measures:SCORERS",
+            options=("subset",),
         ),
         "detection": TaskInfo(
             task="robustbench_ms.tasks.detection.task:Detection",

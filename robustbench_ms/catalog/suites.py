@@ -45,6 +45,7 @@ def read_suite(path: Path) -> Suite:
         gate=table.strings("gate"),
         options={key: table.anything(key) for key in (*info.options, *TASKS[task].options) if table.has(key)},
         folder=path.parent,
+        skip=_skip(table, info),
     )
     table.done()
     _check_suite(suite, info, path)
@@ -163,6 +164,17 @@ def _encode(table: Table) -> str | None:
 def _limit(table: Table) -> int | None:
     value: int | None = table.take("limit", int)
     return table.check("limit", value, lambda v: v is None or v > 0, "1 or more")
+
+
+def _skip(table: Table, info: DatasetInfo) -> tuple[int, ...]:
+    """Ids of pictures, in their order; only of data sets that are listed picture by picture."""
+    if not table.has("skip") or not info.photographs:
+        return ()
+    given: list[Any] = table.take("skip", list)
+    for one in given:
+        if type(one) is not int or one < 0:
+            raise UserError(f"{table.place}: skip must list ids of pictures, whole numbers, not {one!r}")
+    return tuple(sorted({*given}))
 
 
 def _files(table: Table) -> dict[str, str]:

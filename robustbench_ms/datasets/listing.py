@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Files", "Listing"]
+from robustbench_ms.errors import BadFile
+
+__all__ = ["Files", "Listing", "check_names", "ids_of", "imagenet_number", "numbers_of"]
 
 
 class Files(Protocol):
@@ -50,3 +56,61 @@ class Listing:
     """What was decided or left out in listing them, a sentence each; a run tells it."""
     skip: frozenset[int] = frozenset()
     """Ids that the suite leaves out of every condition; they are in no row."""
+
+
+_NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})(?:_n\d{8})?$")
+"""The stem of a validation picture's name; Hugging Face's copies have the WordNet id behind the number."""
+
+
+def imagenet_number(name: str) -> int | None:
+    """Which of ImageNet's validation pictures a name says it is; None where it says none."""
+    stem = name.rpartition("/")[2].rpartition(".")[0]
+    found = _NUMBERED.search(stem)
+    return int(found[1]) if found else None
+
+
+def numbers_of(names: Iterable[str], count: int) -> NDArray[np.int64] | None:
+    """The numbers (n,) of ImageNet's validation pictures; None where a name has none."""
+    numbers = np.empty(count, np.int64)
+    for row, name in enumerate(names):
+        number = imagenet_number(name)
+        if number is None:
+            return None
+        numbers[row] = number
+    return numbers
+
+
+def ids_of(names: Iterable[str], count: int) -> NDArray[np.int64]:
+    """Ids (n,) of `count` names that can be gone through again.
+
+    ImageNet's numbers where every name ends in one; else 63 bits of the SHA-256 of each, in Unicode's normal form C.
+    """
+    numbers = numbers_of(names, count)
+    if numbers is not None:
+        return numbers
+    ids = np.empty(count, np.int64)
+    for row, name in enumerate(names):
+        text = unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape")
+        ids[row] = int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 1
+    return ids
+
+
+def check_names(names: Sequence[str], ids: NDArray[np.int64], where: Path) -> None:
+    """BadFile where two pictures have one id, or names that differ in case only."""
+    if pair := _twice(ids):
+        one, other = (names[row] for row in pair)
+        raise BadFile(f"{where}: {one} and {other} have one id, {ids[pair[0]]}: rename or remove one of them")
+    folded = np.fromiter((hash(name.casefold()) for name in names), np.int64, len(ids))
+    if pair := _twice(folded):
+        one, other = (names[row] for row in pair)
+        if one.casefold() == other.casefold():
+            raise BadFile(
+                f"{where}: {one} and {other} differ in case only, and on some disks they are one file: rename one"
+            )
+
+
+def _twice(keys: NDArray[np.int64]) -> tuple[int, int] | None:
+    """The first two rows of one key."""
+    order = np.argsort(keys, kind="stable")
+    same = np.flatnonzero(np.diff(keys[order]) == 0)
+    return (int(order[same[0]]), int(order[same[0] + 1])) if same.size else None

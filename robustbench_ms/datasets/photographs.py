@@ -116,6 +116,7 @@ def _facts(
     listing: Listing, ids: Rows, labels: NDArray[Any], known: Known, canvas: str | Canvas
 ) -> DataFacts:
     n = len(ids)
+    some = int(labels.any(axis=0).sum()) if labels.dtype == bool else len(np.unique(labels))
     columns = [ids.astype("<i8"), labels if labels.dtype == bool else labels.astype("<i8"), known.sha256]
     table = np.concatenate([np.ascontiguousarray(c).reshape(n, -1).view(np.uint8) for c in columns], axis=1)
     layout: Images | RaggedImages
@@ -134,7 +135,7 @@ def _facts(
         said["skip"] = sorted(listing.skip)
     return DataFacts(
         n, hashlib.sha256(table.data).hexdigest(), ids, None, listing.classes, corrupted=False, layout=layout,
-        names=listing.names, told=said,
+        names=listing.names, told=said, present=some if some < listing.classes else None,
     )  # fmt: skip
 
 

@@ -49,6 +49,8 @@ class Suite:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of its task and its data set, those that their rows list."""
     folder: Path | None = None
+    skip: tuple[int, ...] = ()
+    """Ids of pictures that are left out under every condition, rising; a part of the protocol."""
 
     def __post_init__(self) -> None:
         """UserError for a matrix whose profile is about one size, where each model has a canvas of its own."""
@@ -71,7 +73,7 @@ class Suite:
         """What it shows, of which its task wants that."""
         return Source(
             self.dataset, self.split, self.limit, self.classes, self.files, self.sha256, self.folder, wants,
-            self.options,
+            self.options, self.skip,
         )  # fmt: skip
 
     def limited(self, limit: int | None = None, seed: int | None = None) -> Suite:
