@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from robustbench_ms.tasks.protocol import Perturbation, Task
 
 __all__ = [
-    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "axes_of", "canvas_bytes", "index_of",
-    "load", "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of", "task_of",
+    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "axes_of", "canvas_bytes",
+    "index_of", "load", "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of",
+    "task_of",
 ]  # fmt: skip
 
 
