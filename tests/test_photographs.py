@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from robustbench_ms.catalog.find import find_card
 from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.datasets import DatasetInfo, kept
 from robustbench_ms.datasets.canvases import drawn
@@ -341,3 +342,28 @@ def test_models_load_before_a_picture_is_read(pictures, places):
 def told_by(steps):
     """The progress of an opening, to its end."""
     yield from steps
+
+
+@pytest.mark.slow
+def test_several_workers_share_digests_and_canvases_and_end_in_the_records_of_one(places, tmp_path):
+    """Pictures on the disk, which every process can open."""
+    folder = tmp_path / "pictures"
+    for row in range(8):
+        (folder / str(row % 2)).mkdir(parents=True, exist_ok=True)
+        (folder / str(row % 2) / f"{row}.png").write_bytes(photographs.picture(row))
+    suite = replace(suite_on("model"), dataset="picture-folder", classes=2, options={"path": str(folder)})
+    models = [
+        replace(
+            find_card("tests.fakes:pair"), name=f"crop{crop}", input=Input(size=32, fit="crop", crop=crop)
+        )
+        for crop in (0.8, 0.9)
+    ]
+    found = []
+    for workers, name in ((1, "one"), (2, "two")):
+        here = replace(places, results=tmp_path / name, cache=tmp_path / name / "cache")
+        events = measured(suite, models, here, workers=workers, threads=1)
+        found.append([done.record.answers() for done in only(events, RecordDone)])
+        assert len(list((here.cache / "canvases").glob("*.npy"))) == 2
+
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
