@@ -14,12 +14,12 @@ from robustbench_ms.catalog.registry import TASKS, rows_of
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.files import replacing
+from robustbench_ms.specs.canvas import INTERPOLATIONS, MODES
 from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Published, Weights
 from robustbench_ms.specs.metrics import COSTS
 
 __all__ = ["read_card", "read_input", "write_card", "write_weights"]
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 FITS = ("resize", "crop", "letterbox")
 PRECISIONS = ("fp32", "bf16", "fp16")
 MEMORY_FORMATS = ("contiguous", "channels_last")
@@ -87,6 +87,7 @@ def read_input(table: Table) -> Input:
         size=size,
         fit=table.word("fit", FITS, "fit", default="resize"),
         crop=crop,
+        crop_mode=table.word("crop_mode", MODES, "crop mode", default="center"),
         interpolation=table.word("interpolation", INTERPOLATIONS, "interpolation", default="bilinear"),
         range=(bounds[0], bounds[1]),
         mean=mean,

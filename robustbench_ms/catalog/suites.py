@@ -12,6 +12,7 @@ from robustbench_ms.corruptions.table import NAMES, PROFILES
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.specs.axes import Axis
+from robustbench_ms.specs.canvas import INTERPOLATIONS, MODES, Canvas
 from robustbench_ms.specs.suite import Suite
 
 __all__ = ["read_suite"]
@@ -30,7 +31,7 @@ def read_suite(path: Path) -> Suite:
         dataset=dataset,
         split=table.word("split", info.splits, f"split of {dataset}", default=info.splits[0]),
         about=table.take("about", str, ""),
-        canvas=table.word("canvas", ("stored",), "canvas", default="stored"),
+        canvas=_canvas(table),
         profile=table.word("profile", PROFILES, "profile", default=None),
         encode=_encode(table),
         matrix=_matrix(table.table("matrix")),
@@ -129,6 +130,26 @@ def _values(axis: Axis, given: Any, place: str) -> tuple[Any, ...]:
             *first, last = map(str, axis.values)
             raise UserError(f"{place}: {name} must be {', '.join(first)} or {last}, not {value!r}")
     return tuple(given)
+
+
+def _canvas(table: Table) -> str | Canvas:
+    """A word, "stored" or "model", or canvas = {short = 256, crop = 224, interpolation = "bilinear"}."""
+    value = table.anything("canvas") if table.has("canvas") else table.take("canvas", str, "stored")
+    place = f"{table.place}: canvas"
+    if not isinstance(value, dict):
+        return choose(value, ("stored", "model"), "canvas", table.place)
+    inner = Table(value, place)
+    sides = {
+        key: inner.check(key, inner.take(key, int, required=True), lambda side: side > 0, "1 or more")
+        for key in ("short", "crop")
+    }
+    made = Canvas(
+        **sides,
+        interpolation=inner.word("interpolation", INTERPOLATIONS, "interpolation", default="bilinear"),
+        mode=inner.word("mode", MODES, "crop mode", default="center"),
+    )
+    inner.done()
+    return made
 
 
 def _encode(table: Table) -> str | None:

@@ -152,7 +152,7 @@ def described_card(model: Model) -> dict[str, Any]:
         "name": card.name,
         "build": build,
         "args": dict(card.args),
-        "input": asdict(card.input),
+        "input": card.input.described,
         "precision": card.precision,
         "memory_format": card.memory_format,
         "untrained": card.untrained,
