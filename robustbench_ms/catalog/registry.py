@@ -226,6 +226,11 @@ def index_of(source: Source, places: Places, condition: Condition) -> Index:
     """What is known of a source's data under a condition before any of it is decoded."""
     from robustbench_ms.datasets.protocol import limited
 
+    for name in places.named:
+        if not DATASETS[choose(name, DATASETS, "data set", "--data")].photographs:
+            raise UserError(
+                f"--data {name}=...: only sets of pictures have a place of their own; --data FOLDER is for all"
+            )
     index: Index = load(DATASETS[source.dataset].target)(source, places, condition)
     return limited(index, source.limit)
 

@@ -76,7 +76,12 @@ Threads = Annotated[
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images shown at once.")]
 
 Data = Annotated[
-    Path | None, typer.Option(help="Folder of data sets and weights [RBMS_DATA].", show_default=False)
+    list[str] | None,
+    typer.Option(
+        metavar="FOLDER|NAME=PATH",
+        help="Folder of data sets and weights [RBMS_DATA]; NAME=PATH: where one data set of pictures lies; repeat.",
+        show_default=False,
+    ),
 ]
 Results = Annotated[
     Path | None, typer.Option(help="Folder of records [RBMS_RESULTS, else ./results].", show_default=False)

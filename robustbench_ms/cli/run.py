@@ -33,7 +33,9 @@ __all__ = ["command"]
 
 
 def command(
-    suite: Annotated[str, typer.Argument(help="A suite, by name or file, or a folder in COCO's format.")],
+    suite: Annotated[
+        str, typer.Argument(help="A suite, by name or file, or pictures: a folder, .tar, .parquet, .csv.")
+    ],
     model: Models = None,
     weights: WeightsFile = None,
     name: Annotated[str | None, typer.Option(help="The record's name, for the one model.")] = None,
@@ -60,6 +62,18 @@ def command(
             show_default=False,
         ),
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Which class each folder is (JSON or CSV), or what is in pictures that lie in one folder.",
+            show_default=False,
+        ),
+    ] = None,
+    skip_broken: Annotated[
+        bool,
+        typer.Option("--skip-broken", help="Decode every picture first, and leave out those that cannot be."),
+    ] = False,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -74,7 +88,16 @@ def command(
     from robustbench_ms.specs.places import Places
 
     places = Places.find(data, results, cache)
-    chosen = find_suite(suite, annotations=annotations, corruptions=corruptions, places=places)
+    chosen = find_suite(
+        suite,
+        annotations=annotations,
+        corruptions=corruptions,
+        labels=labels,
+        skip_broken=skip_broken,
+        places=places,
+    )
+    if skip_broken and chosen.skip:
+        print(f"left out of every condition, as in a suite with skip = {list(chosen.skip)}", file=sys.stderr)
     chosen = chosen.limited(limit, seed)
     cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
 

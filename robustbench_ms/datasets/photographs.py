@@ -116,7 +116,6 @@ def _facts(
     listing: Listing, ids: Rows, labels: NDArray[Any], known: Known, canvas: str | Canvas
 ) -> DataFacts:
     n = len(ids)
-    some = int(labels.any(axis=0).sum()) if labels.dtype == bool else len(np.unique(labels))
     columns = [ids.astype("<i8"), labels if labels.dtype == bool else labels.astype("<i8"), known.sha256]
     table = np.concatenate([np.ascontiguousarray(c).reshape(n, -1).view(np.uint8) for c in columns], axis=1)
     layout: Images | RaggedImages
@@ -135,8 +134,13 @@ def _facts(
         said["skip"] = sorted(listing.skip)
     return DataFacts(
         n, hashlib.sha256(table.data).hexdigest(), ids, None, listing.classes, corrupted=False, layout=layout,
-        names=listing.names, told=said, present=some if some < listing.classes else None,
+        names=listing.names, told=said, present=_present(labels),
     )  # fmt: skip
+
+
+def _present(labels: NDArray[Any]) -> int:
+    """How many classes any picture has, of labels (n,) or sets of them (n, classes)."""
+    return int(labels.any(axis=0).sum() if labels.ndim == 2 else np.unique(labels).size)
 
 
 class Shown:
@@ -160,7 +164,11 @@ class Shown:
     def of(self, rows: Rows) -> Shown:
         """Some of them, in that order."""
         facts = replace(
-            self.facts, n=len(rows), ids=self.facts.ids[rows], layout=self.facts.layout.part(rows)
+            self.facts,
+            n=len(rows),
+            ids=self.facts.ids[rows],
+            layout=self.facts.layout.part(rows),
+            present=_present(self._labels[rows]),
         )
         known = Known(self._known.sha256[rows], self._known.facts[rows])
         return Shown(self._listing, self._rows[rows], self._labels[rows], known, facts, self._canvas)
