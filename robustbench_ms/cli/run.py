@@ -11,8 +11,11 @@ import typer
 from robustbench_ms.cli.options import (
     BatchSize,
     Cache,
+    Canvases,
+    Crop,
     Data,
     Device,
+    Fit,
     Json,
     Limit,
     Models,
@@ -30,13 +33,17 @@ __all__ = ["command"]
 
 
 def command(
-    suite: Annotated[str, typer.Argument(help="A suite, by name or file, or a folder in COCO's format.")],
+    suite: Annotated[
+        str, typer.Argument(help="A suite, by name or file, or pictures: a folder, .tar, .parquet, .csv.")
+    ],
     model: Models = None,
     weights: WeightsFile = None,
     name: Annotated[str | None, typer.Option(help="The record's name, for the one model.")] = None,
     mean: Numbers = None,
     std: Numbers = None,
     size: Size = None,
+    fit: Fit = None,
+    crop: Crop = None,
     device: Device = None,
     batch_size: BatchSize = None,
     workers: Workers = None,
@@ -55,11 +62,24 @@ def command(
             show_default=False,
         ),
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Which class each folder is (JSON or CSV), or what is in pictures that lie in one folder.",
+            show_default=False,
+        ),
+    ] = None,
+    skip_broken: Annotated[
+        bool,
+        typer.Option("--skip-broken", help="Decode every picture first, and leave out those that cannot be."),
+    ] = False,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
     results: Results = None,
     cache: Cache = None,
+    canvases: Canvases = None,
     as_json: Json = False,
 ) -> None:
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
@@ -68,9 +88,18 @@ def command(
     from robustbench_ms.specs.places import Places
 
     places = Places.find(data, results, cache)
-    chosen = find_suite(suite, annotations=annotations, corruptions=corruptions, places=places)
+    chosen = find_suite(
+        suite,
+        annotations=annotations,
+        corruptions=corruptions,
+        labels=labels,
+        skip_broken=skip_broken,
+        places=places,
+    )
+    if skip_broken and chosen.skip:
+        print(f"left out of every condition, as in a suite with skip = {list(chosen.skip)}", file=sys.stderr)
     chosen = chosen.limited(limit, seed)
-    cards = ModelOptions(weights, name, mean, std, size).cards(model or [])
+    cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
 
     from robustbench_ms.cli.drawing import draw
     from robustbench_ms.evaluation.events import RecordDone, Trouble
@@ -81,7 +110,7 @@ def command(
     from robustbench_ms.specs.settings import Settings
 
     records, stopped = [], []
-    settings = Settings(device, batch_size, executor, workers, threads)
+    settings = Settings(device, batch_size, executor, workers, threads, canvases)
     for event in draw(run(chosen, cards, places, settings), title=chosen.label):
         if isinstance(event, Trouble):
             stopped.append(event)

@@ -117,10 +117,9 @@ def index_cifar_c(source: Source, places: Places, condition: Condition) -> Index
 def index_cifar_new(source: Source, places: Places, condition: Condition) -> Index:
     """CIFAR-10.1 (Recht et al. 2018) as published: cifar10.1_<split>_data.npy and _labels.npy."""
     del condition
-    usual = [places.data / "cifar10.1", places.data]
-    given = places.of(source.dataset)
     name = f"cifar10.1_{source.split}"
-    folder = given or next((at for at in usual if (at / f"{name}_data.npy").is_file()), usual[0])
+    usual = [places.data / "cifar10.1", places.data]
+    folder = next((at for at in usual if (at / f"{name}_data.npy").is_file()), usual[0])
     if not (folder / f"{name}_data.npy").is_file():
         raise BadFile(
             f"{source.dataset}: {folder / name}_data.npy is missing; get it and {name}_labels.npy of "

@@ -6,6 +6,7 @@ ICCV 2021 (R) and CVPR 2021 (A); Wang et al., NeurIPS 2019 (Sketch); Beyer et al
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +19,9 @@ from robustbench_ms.datasets.layouts.labels import label_file, labelled_by
 from robustbench_ms.datasets.listed import chosen_folder, labels_of, listed, option
 from robustbench_ms.datasets.listing import Listing, imagenet_number, numbers_of
 from robustbench_ms.datasets.orders import Order, imagenet_ids, order_of, read_order, real_labels
-from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.protocol import Data, Index, Progress, Rows
 from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
@@ -55,10 +57,24 @@ _LIST = "imagenet_test_image_ids.txt"
 
 
 def index_imagenet(source: Source, places: Places, condition: Condition) -> Index:
-    """The pictures of a data set of ImageNet's family under a condition."""
+    """The pictures of a data set of ImageNet's family under a condition.
+
+    ImageNet-C's are published as they were cut, 224 x 224: a canvas cuts the clean ones alone.
+    """
     from robustbench_ms.datasets.photographs import index_photographs
 
-    return index_photographs(list_imagenet(source, places, condition), places)
+    index = index_photographs(list_imagenet(source, places, condition), places)
+    opens = index.opens
+    if source.dataset != "imagenet-c" or not condition or opens is None:
+        return index
+
+    def cut(
+        canvas: str | Canvas, keep: Path | None, rows: Rows | None = None
+    ) -> Generator[Progress, None, Data]:
+        as_is = replace(canvas, short=canvas.crop) if isinstance(canvas, Canvas) else canvas
+        return (yield from opens(as_is, keep, rows))
+
+    return replace(index, opens=cut)
 
 
 def list_imagenet(source: Source, places: Places, condition: Condition) -> Listing:

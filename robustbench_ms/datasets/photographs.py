@@ -134,8 +134,13 @@ def _facts(
         said["skip"] = sorted(listing.skip)
     return DataFacts(
         n, hashlib.sha256(table.data).hexdigest(), ids, None, listing.classes, corrupted=False, layout=layout,
-        names=listing.names, told=said,
+        names=listing.names, told=said, present=_present(labels),
     )  # fmt: skip
+
+
+def _present(labels: NDArray[Any]) -> int:
+    """How many classes any picture has, of labels (n,) or sets of them (n, classes)."""
+    return int(labels.any(axis=0).sum() if labels.ndim == 2 else np.unique(labels).size)
 
 
 class Shown:
@@ -159,7 +164,11 @@ class Shown:
     def of(self, rows: Rows) -> Shown:
         """Some of them, in that order."""
         facts = replace(
-            self.facts, n=len(rows), ids=self.facts.ids[rows], layout=self.facts.layout.part(rows)
+            self.facts,
+            n=len(rows),
+            ids=self.facts.ids[rows],
+            layout=self.facts.layout.part(rows),
+            present=_present(self._labels[rows]),
         )
         known = Known(self._known.sha256[rows], self._known.facts[rows])
         return Shown(self._listing, self._rows[rows], self._labels[rows], known, facts, self._canvas)

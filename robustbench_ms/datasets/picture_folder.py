@@ -66,7 +66,10 @@ def list_picture_folder(source: Source, places: Places) -> Listing:
         order = read_order(file, found.words, where)
     labels, notes = labels_of(found, order, where)
     if order.classes < 2:
-        raise BadFile(f"{where} has one class, {found.words[0]!r}: nothing can be told apart")
+        raise BadFile(
+            f"{where} has one class, {found.words[0]!r}: nothing can be told apart (pictures with boxes need an "
+            "annotation file in COCO's format, see --annotations)"
+        )
     names = order.names or found.classes
     told = f"{where}: {_told(order, file)}"
     return listed(

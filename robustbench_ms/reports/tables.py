@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.records.ranking import ranges
 from robustbench_ms.records.record import Record
@@ -63,6 +64,8 @@ class Table:
     """The labels of the columns that are functions of the set of images, and no means over them."""
     valueless: Mapping[str, str] = field(default_factory=dict)
     """Where a column has no value, for people."""
+    shown: str = ""
+    """Of a part of a data set how much that is, for people: " of 50,000 images a cell, 10 of 1,000 classes"."""
     apart: tuple[str, ...] = ()
     """Rows of one name that are no seeds of one card, and in what they differ."""
 
@@ -148,8 +151,20 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
         _means(terms, columns),
         tuple(m.label for m, c in zip(metrics, columns, strict=True) if _of_sets(terms, c)),
         {c: terms.quantity(c).valueless for c in columns},
+        _shown(records[0]),
         found.apart,
     )
+
+
+def _shown(record: Record) -> str:
+    """How much of a data set of pictures there is: of how many images, and classes; "" where all."""
+    told = record.suite["protocol"]
+    name = told.get("dataset")
+    info = DATASETS[name] if name in DATASETS else None  # noqa: SIM401 - get would raise, as the table's own
+    size = info.size(told["split"]) if info is not None and info.photographs else None
+    of = f" of {size:,}" if size is not None and told.get("n", size) < size else ""
+    few = f", {told['classes_present']:,} of {told['classes']:,} classes" if "classes_present" in told else ""
+    return f"{of} images a cell{few}"
 
 
 def _of_sets(terms: Terms, column: str) -> bool:

@@ -112,9 +112,9 @@ def find_in_tars(tars: Sequence[Path]) -> Found:
         except OSError as error:
             raise BadFile(f"{path} cannot be read ({error.strerror})") from error
         with path.open("rb") as file:
-            # Two blocks of zeros end a tar; without any it may lack members, and nothing else would say so.
-            file.seek(max(0, end - _BLOCK))
-            if file.read(_BLOCK).strip(b"\0"):
+            # Blocks of zeros end a tar; without any it may lack members, and nothing else would say so.
+            file.seek(end)
+            if file.read(_BLOCK) != bytes(_BLOCK):
                 raise BadFile(f"{path} is cut short: the marks of its end are missing")
     if found.labelled not in {0, len(found.names)}:
         lacking = found.names[int(np.flatnonzero(found.codes.array() < 0)[0])]
