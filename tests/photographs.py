@@ -40,13 +40,13 @@ class InMemory:
         return np.array([(len(data or b""), 0) for data in self.files.values()], np.int64)
 
 
-def picture(row, *, format="PNG", mode="RGB", exif=None):
+def picture(row, *, kind="PNG", mode="RGB", exif=None):
     """A picture of coarse noise, the same each time, in the bytes of a file."""
     height, width = SIZES[row % len(SIZES)]
     words = np.random.default_rng(row).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
     made = Image.fromarray(words).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
     told = io.BytesIO()
-    made.save(told, format, **({} if exif is None else {"exif": exif}))
+    made.save(told, kind, **({} if exif is None else {"exif": exif}))
     return told.getvalue()
 
 

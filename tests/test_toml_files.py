@@ -69,6 +69,13 @@ SUITE_MISTAKES = {
     'dataset = "digits"\n[files]\nimages = "a.npy"': ("no key named 'files'", ""),
     'dataset = "digits"\n[sha256]\nimags = "00"': ("imags", "did you mean 'images'"),
     'dataset = "digits"\n[sha256]\nimages = "00"': ("images", "64"),
+    'dataset = "digits"\ncanvas = "modle"': ("modle", "did you mean 'model'"),
+    'dataset = "digits"\ncanvas = {shrot = 256, crop = 224}': ("shrot", "did you mean 'short'"),
+    'dataset = "digits"\ncanvas = {short = 0, crop = 224}': ("short", "1 or more"),
+    'dataset = "digits"\ncanvas = {short = 8, crop = 8, mode = "centre"}': (
+        "centre",
+        "did you mean 'center'",
+    ),
     'dataset = "digits': ("not valid TOML", "end of document"),
     "dataset = digits": ("not valid TOML", "line 1"),
     "seed = " + "9" * 5000: ("not valid TOML", ""),

@@ -19,6 +19,8 @@ from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose, suggest
 from robustbench_ms.specs.axes import Axis
+from robustbench_ms.specs.canvas import Canvas
+from robustbench_ms.specs.conditions import conditions
 from robustbench_ms.specs.metrics import Rows
 
 if TYPE_CHECKING:
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
     from robustbench_ms.tasks.protocol import Perturbation, Task
 
 __all__ = [
-    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "axes_of", "check_places", "index_of",
-    "load", "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of", "task_of",
+    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "axes_of", "canvas_bytes",
+    "check_places", "index_of", "load", "measures_of", "normaliser_of", "perturbation_info", "perturbation_of",
+    "rows_of", "size_of", "task_of",
 ]  # fmt: skip
 
 
@@ -242,6 +245,14 @@ def size_of(source: Source) -> int | None:
     chosen = None if info.counter is None else load(info.counter)(source)
     size: int | None = info.size(source.split) if chosen is None else chosen
     return min(source.limit, size) if source.limit and size else size
+
+
+def canvas_bytes(suite: Suite, size: int | None) -> int | None:
+    """Bytes of a suite's decoded canvases, of `size` samples; None where none are kept, or nobody can tell yet."""
+    shown_again = len(conditions(suite)) > 1 and not DATASETS[suite.dataset].corrupted
+    if size is None or not shown_again or not isinstance(suite.canvas, Canvas):
+        return None
+    return size * 3 * suite.canvas.crop**2
 
 
 def perturbation_of(suite: Suite, facts: DataFacts) -> Perturbation | None:

@@ -11,8 +11,10 @@ import typer
 from robustbench_ms.cli.options import (
     BatchSize,
     Cache,
+    Crop,
     Data,
     Device,
+    Fit,
     Json,
     Limit,
     Models,
@@ -51,6 +53,8 @@ def command(
     mean: Numbers = None,
     std: Numbers = None,
     size: Size = None,
+    fit: Fit = None,
+    crop: Crop = None,
     device: Device = None,
     batch_size: BatchSize = None,
     workers: Workers = None,
@@ -84,7 +88,8 @@ def command(
     shared: dict[str, Any] = {"rules": tuple(rule or ()), "alpha": alpha}
     of_suite = {
         "--model": model, "--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size,
-        "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed, "--workers": workers,
+        "--fit": fit, "--crop": crop, "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed,
+        "--workers": workers,
         "--threads": threads,
     }  # fmt: skip
     if target.endswith(".json"):
@@ -97,7 +102,7 @@ def command(
         from robustbench_ms.catalog.model_options import ModelOptions
 
         suite = find_suite(target).limited(limit, seed)
-        cards = ModelOptions(weights, name, mean, std, size).cards(model or [])
+        cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
         settings = Settings(device, batch_size, None, workers, threads)
         judged = _measured(suite, cards, against, places, settings=settings, **shared)
 

@@ -11,8 +11,11 @@ import typer
 __all__ = [
     "BatchSize",
     "Cache",
+    "Canvases",
+    "Crop",
     "Data",
     "Device",
+    "Fit",
     "Json",
     "Limit",
     "Models",
@@ -40,7 +43,27 @@ WeightsFile = Annotated[
     Path | None, typer.Option(help="Weights for the one model: .safetensors, or a pickle of tensors.")
 ]
 Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
-Size = Annotated[int | None, typer.Option(help="Side in pixels that the model wants.")]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIDE|canvas", help="Side in pixels that the model wants; canvas: no crop of its own."
+    ),
+]
+Fit = Annotated[
+    str | None, typer.Option(metavar="resize|crop", help="How it is shown pictures.", show_default=False)
+]
+Crop = Annotated[
+    float | None,
+    typer.Option(
+        help="The fraction that --fit crop keeps, of a canvas that is cut already too.", show_default=False
+    ),
+]
+Canvases = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER|off", help="Where decoded pictures are kept [<cache>/canvases].", show_default=False
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")]
 Workers = Annotated[
     int | None,

@@ -23,8 +23,9 @@ def command(
 ) -> None:
     """Show the cells and images of a run, and what is measured already."""
     from robustbench_ms.catalog.find import find_card, find_suite
-    from robustbench_ms.catalog.registry import size_of
+    from robustbench_ms.catalog.registry import canvas_bytes, size_of
     from robustbench_ms.evaluation.measured import measured, probably_finished
+    from robustbench_ms.specs.canvas import told
     from robustbench_ms.specs.conditions import conditions, key, plan
     from robustbench_ms.specs.places import Places
 
@@ -38,6 +39,7 @@ def command(
     done = {card.name: measured(card, folder) for card in subjects}
     cached = probably_finished(subjects, chosen, places.cache / "cells")
     cells = list(plan(chosen, cards))
+    room = canvas_bytes(chosen, size)
     if as_json:
         print_json(
             {
@@ -45,6 +47,8 @@ def command(
                 "conditions": keys,
                 "cells": len(cells),
                 "images_per_cell": size,
+                "canvas": told(chosen.canvas),
+                "canvas_bytes": room,
                 "measured": {
                     name: None if found is None else sorted(found & set(keys)) for name, found in done.items()
                 },
@@ -54,6 +58,8 @@ def command(
         return
     shown = "an unknown number of" if size is None else f"{size:,}"
     print(f"Suite {chosen.label}: {len(keys)} conditions of {shown} images" + _matrix(chosen.matrix))
+    if chosen.canvas != "stored":
+        print(_canvas(chosen.canvas, room, size, len(keys)))
     if not cards:
         print("Name models with -m to see their cells.")
         return
@@ -71,6 +77,14 @@ def command(
                 + (f", {more} more probably finished in the cache" if more else "")
                 + ", by the weights' digest"
             )
+
+
+def _canvas(canvas: object, room: int | None, size: int | None, conditions: int) -> str:
+    pictures = "" if size is None else f"{size * conditions:,} pictures are shown to each model; "
+    if canvas == "model":
+        return f"{pictures}canvas: each model's own, a file for each that several conditions show"
+    kept = "decoded each time" if room is None else f"{room / 1e9:.2f} GB, decoded once and kept"
+    return f"{pictures}canvas {canvas}: {kept}"
 
 
 def _matrix(matrix: object) -> str:

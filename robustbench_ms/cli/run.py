@@ -11,8 +11,11 @@ import typer
 from robustbench_ms.cli.options import (
     BatchSize,
     Cache,
+    Canvases,
+    Crop,
     Data,
     Device,
+    Fit,
     Json,
     Limit,
     Models,
@@ -39,6 +42,8 @@ def command(
     mean: Numbers = None,
     std: Numbers = None,
     size: Size = None,
+    fit: Fit = None,
+    crop: Crop = None,
     device: Device = None,
     batch_size: BatchSize = None,
     workers: Workers = None,
@@ -74,6 +79,7 @@ def command(
     data: Data = None,
     results: Results = None,
     cache: Cache = None,
+    canvases: Canvases = None,
     as_json: Json = False,
 ) -> None:
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
@@ -93,7 +99,7 @@ def command(
     if skip_broken and chosen.skip:
         print(f"left out of every condition, as in a suite with skip = {list(chosen.skip)}", file=sys.stderr)
     chosen = chosen.limited(limit, seed)
-    cards = ModelOptions(weights, name, mean, std, size).cards(model or [])
+    cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
 
     from robustbench_ms.cli.drawing import draw
     from robustbench_ms.evaluation.events import RecordDone, Trouble
@@ -104,7 +110,7 @@ def command(
     from robustbench_ms.specs.settings import Settings
 
     records, stopped = [], []
-    settings = Settings(device, batch_size, executor, workers, threads)
+    settings = Settings(device, batch_size, executor, workers, threads, canvases)
     for event in draw(run(chosen, cards, places, settings), title=chosen.label):
         if isinstance(event, Trouble):
             stopped.append(event)
