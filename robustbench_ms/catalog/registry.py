@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "axes_of", "canvas_bytes",
-    "index_of", "load", "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of",
-    "task_of",
+    "check_places", "index_of", "load", "measures_of", "normaliser_of", "perturbation_info", "perturbation_of",
+    "rows_of", "size_of", "task_of",
 ]  # fmt: skip
 
 
@@ -222,15 +222,19 @@ def normaliser_of(dataset: str) -> str | None:
     return DATASETS[dataset].normaliser if dataset in DATASETS else None
 
 
-def index_of(source: Source, places: Places, condition: Condition) -> Index:
-    """What is known of a source's data under a condition before any of it is decoded."""
-    from robustbench_ms.datasets.protocol import limited
-
+def check_places(places: Places) -> None:
+    """UserError where a place was said of a data set that is not known, or is no set of picture files."""
     for name in places.named:
         if not DATASETS[choose(name, DATASETS, "data set", "--data")].photographs:
             raise UserError(
                 f"--data {name}=...: only sets of pictures have a place of their own; --data FOLDER is for all"
             )
+
+
+def index_of(source: Source, places: Places, condition: Condition) -> Index:
+    """What is known of a source's data under a condition before any of it is decoded."""
+    from robustbench_ms.datasets.protocol import limited
+
     index: Index = load(DATASETS[source.dataset].target)(source, places, condition)
     return limited(index, source.limit)
 

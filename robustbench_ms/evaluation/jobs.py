@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustbench_ms.catalog.registry import DATASETS, index_of, perturbation_of
+from robustbench_ms.catalog.registry import DATASETS, check_places, index_of, perturbation_of
 from robustbench_ms.datasets.protocol import (
     Data,
     DataFacts,
@@ -65,6 +65,7 @@ class Conditions:
     """
 
     def __init__(self, suite: Suite, task: Task, places: Places, keep: Path | None = None) -> None:
+        check_places(places)
         self.suite, self.task, self.places, self.keep = suite, task, places, keep
         self.source = suite.source(task.wants)
         self.conditions = tuple(conditions(suite))

@@ -92,9 +92,9 @@ def _number(metric: Metric, value: Interval, *, ends: bool) -> str:
 
 def _footnotes(table: Table) -> list[str]:
     ns, devices = sorted({row.n for row in table.rows}), sorted({row.device for row in table.rows})
+    counts = ", ".join(f"{n:,}" for n in ns)
     notes = [
-        f"Suite {table.suite}; n = {', '.join(f'{n:,}' for n in ns)}{table.shown or ' images a cell'}; "
-        f"measured on {', '.join(devices)}.",
+        f"Suite {table.suite}; n = {counts}{table.shown or ' images a cell'}; measured on {', '.join(devices)}.",
     ]
     notes += table.means
     if any(row.seeds == 1 for row in table.rows):

@@ -161,7 +161,7 @@ def _shown(record: Record) -> str:
     told = record.suite["protocol"]
     name = told.get("dataset")
     info = DATASETS[name] if name in DATASETS else None  # noqa: SIM401 - get would raise, as the table's own
-    size = info.size(told["split"]) if info is not None and info.photographs else None
+    size = info.size(told.get("split", "")) if info is not None and info.photographs else None
     of = f" of {size:,}" if size is not None and told.get("n", size) < size else ""
     few = f", {told['classes_present']:,} of {told['classes']:,} classes" if "classes_present" in told else ""
     return f"{of} images a cell{few}"
