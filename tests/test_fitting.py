@@ -87,8 +87,7 @@ def test_the_ratio_is_numpys(data, pictures, places):
     with torch.no_grad():
         network.norm.running_var[:3] = torch.tensor([0.0, 9e-4, 5.0])  # two silent channels, one that is odd
     model = model_of(network, places)
-    rows = np.unique(np.linspace(0, 39, 32).round().astype(int))
-    x = (torch.from_numpy(pictures[0][rows]).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+    x = (torch.from_numpy(pictures[0]).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
     with torch.no_grad():
         entering = network.stem(x).transpose(0, 1).flatten(1).double().numpy()
 
@@ -202,10 +201,10 @@ def test_torchvisions_declaration(places, tmp_path):
 
 
 def photographs(folder):
-    """32 of the 224-pixel pictures, spread over the classes."""
-    paths = sorted(folder.glob("*/*"))[:: 500 // 32][:32]
+    """50 of the 224-pixel pictures, five of a class."""
+    paths = sorted(folder.glob("*/*"))[::10]
     images = np.stack([np.array(Image.open(path).convert("RGB")) for path in paths])
-    return ImageStack(images, np.zeros(32, np.int64), np.arange(32), 1000, "")
+    return ImageStack(images, np.zeros(50, np.int64), np.arange(50), 1000, "")
 
 
 def test_four_inputs_of_efficientnet_lite0(real_data, places):
@@ -217,10 +216,10 @@ def test_four_inputs_of_efficientnet_lite0(real_data, places):
     plain = {"mean": (0.0,), "std": (1.0,)}
 
     for said, low, high in (
-        ({}, 0.96, 1.04),
-        ({"range": (0.0, 1.0), **imagenet}, 4.8, 5.1),
-        ({"range": (0.0, 1.0), **plain}, 0.25, 0.3),
-        (plain, 16_500, 19_500),
+        ({}, 0.85, 1.15),
+        ({"range": (0.0, 1.0), **imagenet}, 4.2, 5.8),
+        ({"range": (0.0, 1.0), **plain}, 0.22, 0.32),
+        (plain, 15_000, 20_000),
     ):
         shown = replace(card.input, **said)
         asked = replace(model, card=replace(card, input=shown), preprocess=Preprocess(shown, 3, CPU))
