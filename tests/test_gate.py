@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from robustbench_ms.catalog.find import find_suite, suite_names
-from robustbench_ms.datasets import DATASETS
+from robustbench_ms.catalog.registry import size_of
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.gating.judge import Case, judge, judge_all
 from robustbench_ms.gating.limits import TOLERATED
@@ -362,7 +362,7 @@ def test_default_rules_tolerate_more_than_their_suite_can_miss(name):
     """With a tenth of the answers changed, a loss as large as the tolerance is noticed four times in five."""
     suite = find_suite(name)
     rules = parse_rules(suite.gate)
-    size = suite.limit or DATASETS[suite.dataset].size(suite.split)
+    size = size_of(suite.source())
     cells = len(conditions(suite)) - 1
 
     assert rules

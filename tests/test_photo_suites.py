@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robustbench_ms.catalog.find import find_suite, suite_names
-from robustbench_ms.catalog.registry import DATASETS, index_of
+from robustbench_ms.catalog.registry import DATASETS, index_of, size_of
 from robustbench_ms.datasets.orders import imagenet_ids, subset_ids
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import RecordDone, Trouble
@@ -66,6 +66,13 @@ def made(suite, data):
             class_folders(data / "ImageNet-C" / corruption / "1", six(224))
         lines = [f"{WNIDS[place]}/{name_of(number)}\n" for number, (place, _) in six().items()]
         (data / "imagenet_test_image_ids.txt").write_text("".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("imagenet-c-5k", 5_000), ("imagenet-c-500", 500), ("imagenet-c", 50_000)]
+)
+def test_a_plan_counts_the_pictures_that_are_shown(name, count):
+    assert size_of(find_suite(name).source()) == count
 
 
 def card(classes=1000):

@@ -128,12 +128,14 @@ DATASETS: dict[str, DatasetInfo] = {
         normaliser="alexnet",
         options=("folders", "labels", "list"),
         photographs=True,
+        counter=f"{_HERE}.imagenet:count_listed",
     ),
     "imagenet-real": DatasetInfo(
         _IMAGENET,
         "ImageNet's validation set with all right labels of a picture (ReaL)",
         classes=1000,
         splits=("val",),
+        sizes=(46_837,),
         options=("folders", "labels"),
         photographs=True,
     ),
@@ -147,6 +149,7 @@ DATASETS: dict[str, DatasetInfo] = {
         normaliser="alexnet",
         options=("folders", "labels", "list"),
         photographs=True,
+        counter=f"{_HERE}.imagenet:count_listed",
     ),
     "imagenet-v2": DatasetInfo(
         _IMAGENET,

@@ -26,7 +26,7 @@ from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 
-__all__ = ["index_imagenet", "list_imagenet"]
+__all__ = ["count_listed", "index_imagenet", "list_imagenet"]
 
 CLASSES = 1000
 
@@ -54,6 +54,8 @@ _V2 = {
     "top-images": "imagenetv2-top-images-format-val",
 }
 _LIST = "imagenet_test_image_ids.txt"
+_LISTED = {"robustbench": 5_000, "imagenet-val-500": 500}
+"""Pictures of the list that a package ships, and of the folder that the suites of 500 read."""
 
 
 def index_imagenet(source: Source, places: Places, condition: Condition) -> Index:
@@ -88,6 +90,14 @@ def list_imagenet(source: Source, places: Places, condition: Condition) -> Listi
     found, order = _ordered(found, source, where)
     labels, notes = labels_of(found, order, where)
     return listed(found, labels, CLASSES, where, source.skip, names=order.names, notes=notes)
+
+
+def count_listed(source: Source) -> int | None:
+    """Pictures that a source chooses, by its list or its folder; None where it takes the split, or nobody can tell."""
+    for key in (source.options.get("list"), *source.options.get("folders", ())):
+        if key in _LISTED:
+            return _LISTED[key] - len(source.skip)
+    return None
 
 
 def _real(source: Source, places: Places) -> Listing:
