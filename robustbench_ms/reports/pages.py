@@ -96,7 +96,7 @@ def _footnotes(table: Table) -> list[str]:
     notes = [
         f"Suite {table.suite}; n = {counts}{table.shown or ' images a cell'}; measured on {', '.join(devices)}.",
     ]
-    notes += table.means
+    notes += [*table.means, *([table.normalised] if table.normalised else [])]
     if any(row.seeds == 1 for row in table.rows):
         notes.append("± is half a 95 % interval over the test images; it does not cover training seeds.")
     if any(row.seeds > 1 for row in table.rows):

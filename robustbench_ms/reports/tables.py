@@ -15,7 +15,7 @@ from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.records.ranking import ranges
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.replicates import Group, grouped
-from robustbench_ms.records.summary import by_chance, summarise
+from robustbench_ms.records.summary import by_chance, others_mce, summarise
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval, mean_interval
@@ -66,6 +66,8 @@ class Table:
     """Where a column has no value, for people."""
     shown: str = ""
     """Of a part of a data set how much that is, for people: " of 50,000 images a cell, 10 of 1,000 classes"."""
+    normalised: str = ""
+    """What the columns over a normaliser's errors are, for people; "" without one."""
     apart: tuple[str, ...] = ()
     """Rows of one name that are no seeds of one card, and in what they differ."""
 
@@ -152,6 +154,7 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
         tuple(m.label for m, c in zip(metrics, columns, strict=True) if _of_sets(terms, c)),
         {c: terms.quantity(c).valueless for c in columns},
         _shown(records[0]),
+        _normalised(records[0], terms, columns),
         found.apart,
     )
 
@@ -165,6 +168,17 @@ def _shown(record: Record) -> str:
     of = f" of {size:,}" if size is not None and told.get("n", size) < size else ""
     few = f", {told['classes_present']:,} of {told['classes']:,} classes" if "classes_present" in told else ""
     return f"{of} images a cell{few}"
+
+
+def _normalised(record: Record, terms: Terms, columns: Sequence[str]) -> str:
+    """Of which files the errors above and below a normalised column's line are, and what others show in it."""
+    found = [c for c in columns if terms.rows.summaries[c].how in {"normalised", "relative"}]
+    if not found or terms.unfit or terms.normaliser is None:
+        return ""
+    labels = ", ".join(terms.rows[c].label for c in found)
+    here = "ours" if "profile" in record.suite["protocol"] else "the model's"
+    others = ", ".join(f"{name} {100 * value:.2f}" for name, value in others_mce(terms.normaliser).items())
+    return f"{labels}: {here} over AlexNet's errors on the published files; on these RobustBench has an mCE of {others}."
 
 
 def _of_sets(terms: Terms, column: str) -> bool:
