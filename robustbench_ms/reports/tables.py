@@ -64,8 +64,8 @@ class Table:
     """The labels of the columns that are functions of the set of images, and no means over them."""
     valueless: Mapping[str, str] = field(default_factory=dict)
     """Where a column has no value, for people."""
-    shown: str = ""
-    """Of a part of a data set how much that is, for people: " of 50,000 images a cell, 10 of 1,000 classes"."""
+    shown: str = " images a cell"
+    """What n counts, of a part of a data set of pictures as " of 50,000 images a cell, 10 of 1,000 classes"."""
     apart: tuple[str, ...] = ()
     """Rows of one name that are no seeds of one card, and in what they differ."""
 
@@ -157,7 +157,7 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
 
 
 def _shown(record: Record) -> str:
-    """How much of a data set of pictures there is: of how many images, and classes; "" where all."""
+    """What n counts, and of a part of a data set of pictures of how many images and classes that is."""
     told = record.suite["protocol"]
     name = told.get("dataset")
     info = DATASETS[name] if name in DATASETS else None  # noqa: SIM401 - get would raise, as the table's own
