@@ -24,6 +24,7 @@ FITS = ("resize", "crop", "letterbox")
 PRECISIONS = ("fp32", "bf16", "fp16")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 DECODES = ("boxes", "yolox", "detr")
+BY = ("name", "position")
 LABELS = ("data", "background+data", "coco-80", "coco-91")
 
 
@@ -129,12 +130,16 @@ def _weights(rows: list[Table], path: Path) -> tuple[Weights, ...]:
     found = []
     for row in rows:
         digest = row.take("sha256", str)
+        package = row.take("package", str)
+        row.check("package", package, lambda p: p is None or p.isidentifier(), "one package's import name")
         found.append(
             Weights(
                 file=inside(row.take("file", str, required=True), f"{row.place} file"),
                 sha256=None if digest is None else sha256(digest, f"{row.place} sha256"),
                 seed=row.take("seed", int),
                 url=row.take("url", str),
+                package=package,
+                by=row.word("by", BY, "way to tell tensors", default="name"),
             )
         )
         row.done()
@@ -175,6 +180,8 @@ def write_card(card: Card, path: Path) -> Path:
         tables["input"] = _changed(card.input, Input()) or {"range": card.input.range}
     else:
         tables.pop("input", None)
+    if "weights" in tables:
+        tables["weights"] = [{"file": w.file, **_changed(w, Weights(w.file))} for w in card.weights]
     if "output" in tables:
         tables["output"] = _changed(card.output, Output())
     try:
@@ -200,7 +207,9 @@ def _refuse_loss(card: Card, path: Path) -> None:
         raise UserError(f"card {card.name} cannot be saved: TOML cannot hold its args as they are")
 
 
-def _changed(thing: Card | Input | Output, default: Card | Input | Output) -> dict[str, Any]:
+def _changed(
+    thing: Card | Input | Output | Weights, default: Card | Input | Output | Weights
+) -> dict[str, Any]:
     before = asdict(default)
     return {key: value for key, value in asdict(thing).items() if value != before[key]}
 

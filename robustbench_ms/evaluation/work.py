@@ -35,6 +35,7 @@ from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.specs.settings import Settings
 from robustbench_ms.subjects.devices import find_device, lost_devices
+from robustbench_ms.subjects.fitting import misfit
 from robustbench_ms.subjects.identity import Unwell, exact_arithmetic, identify
 from robustbench_ms.subjects.loading import Model, blame, load_model
 
@@ -128,13 +129,17 @@ class _Worker:
     def _probe(self, card: Card) -> Iterator[Event]:
         model = self.models[card.name]
         canvas = self._canvas(model)
-        data = self.shown.data(self.shown.conditions[0], canvas)
+        condition = self.shown.conditions[0]
+        data = self.shown.data(condition, canvas)
         batch, _ = self._batch(data)
         try:
             with blame(card):
                 found = self.shown.task.calibrate(model, self.shown.source, self.shown.places)
                 model = replace(model, calibration=found)
                 described = identify(model, self.shown.task, data.facts, batch)
+                clean = not (condition and data.facts.corrupted)
+                if clean and (told := misfit(model, self.shown.task, data)) is not None:
+                    described = replace(described, warnings=(*described.warnings, told))
         except Unwell as error:
             self.store.fail(card.name, "probe", str(error))
             yield Trouble(card.name, str(error))

@@ -80,11 +80,15 @@ class Weights:
     """One file of weights."""
 
     file: str
-    """Relative to the card's folder or to the data folder; absolute only from the command line."""
+    """Relative to the card's folder, to the data folder or to `package`; absolute only from the command line."""
     sha256: str | None = None
     seed: int | None = None
     """Which replicate this is, where a card has several."""
     url: str | None = None
+    package: str | None = None
+    """The installed package in whose folder the file lies, by its import name; it is found and never imported."""
+    by: str = "name"
+    """How its tensors are told: by "name", or by "position", in the order of the network's own."""
 
 
 @dataclass(frozen=True)

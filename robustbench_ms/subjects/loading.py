@@ -18,6 +18,7 @@ from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.adapting import adapted, is_adapted
+from robustbench_ms.subjects.declared import undeclared
 from robustbench_ms.subjects.detectors import of_library, settled
 from robustbench_ms.subjects.devices import lost_devices
 from robustbench_ms.subjects.inputs import Preprocess, interpolation_of, of_timm, said_first, way_of
@@ -97,7 +98,7 @@ def load_model(
             path = find_weights(weights, card, places)
             sha256 = file_digest(path)
             refuse_other(sha256, weights, path)
-            load_into(module, path)
+            load_into(module, path, by=weights.by)
         if isinstance(module, nn.Module):
             module = module.to(device).eval()
             if card.memory_format == "channels_last":
@@ -155,11 +156,13 @@ def _built(card: Card, classes: int, *, tested: bool) -> tuple[Any, Card, tuple[
     if not isinstance(module, nn.Module):
         return module, known, ()
     refuse_lazy(module)
+    told = undeclared(card, module, classes)
+    warnings = () if told is None else (told,)
     given = isinstance(card.build, nn.Module) or str(card.build).startswith(("timm:", "torchvision:"))
     if given or card.weights or card.untrained:
-        return module, known, ()
+        return module, known, warnings
     untrained, told = doubt(module, lambda: _build(card, classes)[0])
-    return module, replace(known, untrained=untrained), () if told is None else (told,)
+    return module, replace(known, untrained=untrained), (*warnings, *([] if told is None else [told]))
 
 
 def build_module(card: Card, classes: int, *, tested: bool = False) -> tuple[Any, Card]:
