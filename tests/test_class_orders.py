@@ -180,6 +180,16 @@ def test_a_line_too_few_is_an_error(tmp_path, write):
         labels_of(root)
 
 
+@pytest.mark.parametrize("write", [devkit, synsets])
+def test_lines_that_go_by_their_place_are_as_many_as_pictures(tmp_path, write):
+    """Of more, or of fewer that reach the last picture, each could be another's."""
+    root = flat(tmp_path / "val")
+    write(root)
+    (root / name_of(2)).unlink()
+    with pytest.raises(BadFile, match=r"has 6 lines, and there are 5 pictures \(50,000 as published\)"):
+        labels_of(root)
+
+
 def test_a_flat_folder_needs_a_label_file(tmp_path):
     root = flat(tmp_path / "a" / "b" / "c" / "d" / "e" / "val")
     with pytest.raises(BadFile, match="no label file is near"):

@@ -312,4 +312,4 @@ def test_mce_of_images_that_were_corrupted_here_says_so():
 
     assert "mCE: the model's over AlexNet's errors on the published files; " in texts[0]
     assert "mCE: ours over AlexNet's errors on the published files; " in texts[1]
-    assert "RobustBench has an mCE of ResNet-50 76.38, AugMix 64.17" in texts[1]
+    assert "RobustBench has an mCE on these of ResNet-50 76.38, AugMix 64.17" in texts[1]

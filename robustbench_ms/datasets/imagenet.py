@@ -104,12 +104,12 @@ def _real(source: Source, places: Places) -> Listing:
     """ImageNet's validation pictures with all their right labels (Beyer et al. 2020); those without one left out."""
     where = _where(replace(source, dataset="imagenet", split="val"), places, ())
     found = find_at(where, "val")
-    numbers = numbers_of((found.files.name(row) for row in range(len(found.files))), len(found.files))
+    numbers = numbers_of(found.files)
     if numbers is None:
         raise BadFile(
             f"{where}: ReaL labels go by ImageNet's numbers, and not every name ends in ILSVRC2012_val_N"
         )
-    named = option(source.options, "labels", source.dataset)
+    named = option(source, "labels")
     said = real_labels(None if named is None else _beside(named, source, places))
     if numbers.size and not 1 <= numbers.min() <= numbers.max() <= len(said):
         raise BadFile(f"{where}: picture {numbers.max()} has no place among the {len(said):,} ReaL labels")
@@ -159,7 +159,7 @@ def _first(root: Path, inner: list[Path], lacking: str) -> Path:
 
 def _ordered(found: Found, source: Source, where: Path) -> tuple[Found, Order]:
     """Pictures with labels, and which class of ImageNet each label means."""
-    named = option(source.options, "labels", source.dataset)
+    named = option(source, "labels")
     if not found.words:
         file = label_file(where) if named is None else (source.folder or Path()) / named
         if file is None:
@@ -191,7 +191,7 @@ def _ordered(found: Found, source: Source, where: Path) -> tuple[Found, Order]:
 
 def _chosen(found: Found, source: Source, places: Places) -> Found:
     """The pictures of a suite's list alone; all where it has none."""
-    named = option(source.options, "list", source.dataset)
+    named = option(source, "list")
     if named is None:
         return found
     file = _list_file(named, source, places)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.datasets.layouts.found import Found
-from robustbench_ms.datasets.listing import Listing, check_names, ids_of
+from robustbench_ms.datasets.listing import Listing, ids_of
 from robustbench_ms.datasets.orders import Order
 from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.specs.source import Source
 
 __all__ = ["chosen_folder", "labels_of", "listed", "option"]
 
@@ -34,9 +35,7 @@ def listed(
     """
     if not len(found.files):
         raise BadFile(f"{where} has no picture: an empty data set cannot be measured")
-    names_found = _NamesOf(found)
-    ids = ids_of(names_found, len(found.files))
-    check_names(names_found, ids, where)
+    ids = ids_of(found.files, where)
     rows = np.argsort(ids, kind="stable")
     if skip:
         if strange := sorted({*skip} - {*ids.tolist()}):
@@ -50,23 +49,6 @@ def listed(
     )  # fmt: skip
 
 
-class _NamesOf(Sequence[str]):
-    """The names of pictures, made one at a time."""
-
-    def __init__(self, found: Found) -> None:
-        self._files = found.files
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, row: int) -> str:  # type: ignore[override]  # no slices
-        return self._files.name(int(row)) if row < len(self._files) else _beyond(row)
-
-
-def _beyond(row: int) -> str:
-    raise IndexError(row)
-
-
 def labels_of(found: Found, order: Order, where: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Class indices (n,) in an order, and what is to be told of it.
 
@@ -76,7 +58,8 @@ def labels_of(found: Found, order: Order, where: Path) -> tuple[NDArray[np.int64
     if (codes < 0).any():
         row = int(np.flatnonzero(codes < 0)[0])
         raise BadFile(f"{where}: {found.files.name(row)} has no label: it lies in no class folder")
-    empty = [word for i, word in enumerate(found.words) if not (codes == i).any()] if len(found.words) else []
+    shown = np.bincount(codes, minlength=len(found.words))
+    empty = [word for word, count in zip(found.words, shown, strict=True) if not count]
     notes: tuple[str, ...] = ()
     if empty:
         if order.kind == "sorted":
@@ -96,11 +79,11 @@ def labels_of(found: Found, order: Order, where: Path) -> tuple[NDArray[np.int64
     return table[codes], notes
 
 
-def option(options: object, name: str, dataset: str) -> str | None:
+def option(source: Source, name: str) -> str | None:
     """A suite's key that must be a string; None where it is absent."""
-    value = options.get(name) if isinstance(options, dict) else None
+    value = source.options.get(name)
     if value is not None and not isinstance(value, str):
-        raise UserError(f"{dataset}: {name} must be a string, not {value!r}")
+        raise UserError(f"{source.dataset}: {name} must be a string, not {value!r}")
     return value
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from robustbench_ms.errors import BadFile
 
-__all__ = ["Files", "Listing", "check_names", "ids_of", "imagenet_number", "numbers_of"]
+__all__ = ["Files", "Listing", "ids_of", "imagenet_number", "numbers_of"]
 
 
 class Files(Protocol):
@@ -69,44 +68,42 @@ def imagenet_number(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def numbers_of(names: Iterable[str], count: int) -> NDArray[np.int64] | None:
+def numbers_of(files: Files) -> NDArray[np.int64] | None:
     """The numbers (n,) of ImageNet's validation pictures; None where a name has none."""
-    numbers = np.empty(count, np.int64)
-    for row, name in enumerate(names):
-        number = imagenet_number(name)
+    numbers = np.empty(len(files), np.int64)
+    for row in range(len(files)):
+        number = imagenet_number(files.name(row))
         if number is None:
             return None
         numbers[row] = number
     return numbers
 
 
-def ids_of(names: Iterable[str], count: int) -> NDArray[np.int64]:
-    """Ids (n,) of `count` names that can be gone through again.
+def ids_of(files: Files, where: Path) -> NDArray[np.int64]:
+    """Ids (n,): ImageNet's numbers where every name ends in one; else 63 bits of the SHA-256 of each.
 
-    ImageNet's numbers where every name ends in one; else 63 bits of the SHA-256 of each, in Unicode's normal form C.
+    Names are hashed in Unicode's normal form C. BadFile where two pictures have one id, or names that differ in case
+    only.
     """
-    numbers = numbers_of(names, count)
-    if numbers is not None:
-        return numbers
-    ids = np.empty(count, np.int64)
-    for row, name in enumerate(names):
-        text = unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape")
-        ids[row] = int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 1
-    return ids
-
-
-def check_names(names: Sequence[str], ids: NDArray[np.int64], where: Path) -> None:
-    """BadFile where two pictures have one id, or names that differ in case only."""
+    ids = numbers_of(files)
+    if ids is None:
+        ids = np.empty(len(files), np.int64)
+        for row in range(len(files)):
+            name = unicodedata.normalize("NFC", files.name(row)).encode("utf-8", "surrogateescape")
+            ids[row] = int.from_bytes(hashlib.sha256(name).digest()[:8]) >> 1
     if pair := _twice(ids):
-        one, other = (names[row] for row in pair)
+        one, other = map(files.name, pair)
         raise BadFile(f"{where}: {one} and {other} have one id, {ids[pair[0]]}: rename or remove one of them")
-    folded = np.fromiter((hash(name.casefold()) for name in names), np.int64, len(ids))
+    folded = np.fromiter(
+        (hash(files.name(row).casefold()) for row in range(len(files))), np.int64, len(files)
+    )
     if pair := _twice(folded):
-        one, other = (names[row] for row in pair)
+        one, other = map(files.name, pair)
         if one.casefold() == other.casefold():
             raise BadFile(
                 f"{where}: {one} and {other} differ in case only, and on some disks they are one file: rename one"
             )
+    return ids
 
 
 def _twice(keys: NDArray[np.int64]) -> tuple[int, int] | None:

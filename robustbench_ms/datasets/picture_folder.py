@@ -39,7 +39,7 @@ def list_picture_folder(source: Source, places: Places) -> Listing:
 
     Labels are read as `orders.order_of` has it, or as the file of the key `labels` says; a note says which.
     """
-    path = option(source.options, "path", source.dataset)
+    path = option(source, "path")
     if path is None:
         raise UserError(f"{source.dataset}: the key 'path' is missing: where the pictures are")
     given = places.of(source.dataset)
@@ -48,7 +48,7 @@ def list_picture_folder(source: Source, places: Places) -> Listing:
     if where is None:
         raise BadFile(f"{source.dataset}: {path} is neither in {' nor in '.join(map(str, folders))}")
     found = find_at(where)
-    named = option(source.options, "labels", source.dataset)
+    named = option(source, "labels")
     file = None if named is None else (source.folder or Path()) / named
     if not len(found.files):
         raise BadFile(f"{where} has no picture, and no folder of pictures")

@@ -94,7 +94,7 @@ def _footnotes(table: Table) -> list[str]:
     ns, devices = sorted({row.n for row in table.rows}), sorted({row.device for row in table.rows})
     counts = ", ".join(f"{n:,}" for n in ns)
     notes = [
-        f"Suite {table.suite}; n = {counts}{table.shown or ' images a cell'}; measured on {', '.join(devices)}.",
+        f"Suite {table.suite}; n = {counts}{table.shown}; measured on {', '.join(devices)}.",
     ]
     notes += [*table.means, *([table.normalised] if table.normalised else [])]
     if any(row.seeds == 1 for row in table.rows):

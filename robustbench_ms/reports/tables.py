@@ -64,8 +64,8 @@ class Table:
     """The labels of the columns that are functions of the set of images, and no means over them."""
     valueless: Mapping[str, str] = field(default_factory=dict)
     """Where a column has no value, for people."""
-    shown: str = ""
-    """Of a part of a data set how much that is, for people: " of 50,000 images a cell, 10 of 1,000 classes"."""
+    shown: str = " images a cell"
+    """What n counts, of a part of a data set of pictures as " of 50,000 images a cell, 10 of 1,000 classes"."""
     normalised: str = ""
     """What the columns over a normaliser's errors are, for people; "" without one."""
     apart: tuple[str, ...] = ()
@@ -160,7 +160,7 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
 
 
 def _shown(record: Record) -> str:
-    """How much of a data set of pictures there is: of how many images, and classes; "" where all."""
+    """What n counts, and of a part of a data set of pictures of how many images and classes that is."""
     told = record.suite["protocol"]
     name = told.get("dataset")
     info = DATASETS[name] if name in DATASETS else None  # noqa: SIM401 - get would raise, as the table's own
@@ -178,7 +178,8 @@ def _normalised(record: Record, terms: Terms, columns: Sequence[str]) -> str:
     labels = ", ".join(terms.rows[c].label for c in found)
     here = "ours" if "profile" in record.suite["protocol"] else "the model's"
     others = ", ".join(f"{name} {100 * value:.2f}" for name, value in others_mce(terms.normaliser).items())
-    return f"{labels}: {here} over AlexNet's errors on the published files; on these RobustBench has an mCE of {others}."
+    told = f"{labels}: {here} over AlexNet's errors on the published files"
+    return f"{told}; RobustBench has an mCE on these of {others}."
 
 
 def _of_sets(terms: Terms, column: str) -> bool:
