@@ -201,10 +201,10 @@ def test_torchvisions_declaration(places, tmp_path):
 
 
 def photographs(folder):
-    """50 of the 224-pixel pictures, five of a class."""
-    paths = sorted(folder.glob("*/*"))[::10]
+    """125 of the 224-pixel pictures, in the order of their numbers."""
+    paths = sorted(folder.glob("*/*"), key=lambda path: path.name.split("_")[-1])[::4]
     images = np.stack([np.array(Image.open(path).convert("RGB")) for path in paths])
-    return ImageStack(images, np.zeros(50, np.int64), np.arange(50), 1000, "")
+    return ImageStack(images, np.zeros(125, np.int64), np.arange(125), 1000, "")
 
 
 def test_four_inputs_of_efficientnet_lite0(real_data, places):
@@ -216,10 +216,10 @@ def test_four_inputs_of_efficientnet_lite0(real_data, places):
     plain = {"mean": (0.0,), "std": (1.0,)}
 
     for said, low, high in (
-        ({}, 0.85, 1.15),
-        ({"range": (0.0, 1.0), **imagenet}, 4.2, 5.8),
-        ({"range": (0.0, 1.0), **plain}, 0.22, 0.32),
-        (plain, 15_000, 20_000),
+        ({}, 0.8, 1.2),
+        ({"range": (0.0, 1.0), **imagenet}, 4, 5.5),
+        ({"range": (0.0, 1.0), **plain}, 0.2, 0.32),
+        (plain, 14_000, 20_000),
     ):
         shown = replace(card.input, **said)
         asked = replace(model, card=replace(card, input=shown), preprocess=Preprocess(shown, 3, CPU))
