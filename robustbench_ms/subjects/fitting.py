@@ -43,8 +43,8 @@ def misfit(model: Model, task: Task, data: Data) -> str | None:
 def variance_ratio(model: Model, task: Task, data: Data) -> float | None:
     """The variance of what enters the first batch normalisation over its running variance, the median over channels.
 
-    Of 128 clean samples spread over the data, of which no more is computed than what lies before it. None where there is
-    no such layer, where it is not trained, or where it is in train mode: asking it would change its state.
+    Of 128 clean samples spread over the data; no more of them is computed than what lies before it. None where there
+    is no such layer, where it is not trained, or where it is in train mode: asking it would change its state.
     """
     parts = model.module.modules() if isinstance(model.module, nn.Module) else ()
     norms = [part for part in parts if _normalises(part)]
