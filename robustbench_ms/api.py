@@ -17,7 +17,7 @@ from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
 from robustbench_ms.evaluation.run import run as events_of
 from robustbench_ms.records.record import Record
 from robustbench_ms.specs.card import Card, Input
-from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.places import Given, Places
 from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
 
@@ -38,20 +38,21 @@ def run(
     threads: int | None = None,
     limit: int | None = None,
     seed: int | None = None,
-    data: PathLike | None = None,
+    data: Given = None,
     results: PathLike | None = None,
     cache: PathLike | None = None,
+    canvases: PathLike | None = None,
 ) -> list[Record]:
     """Measure models on a suite, write their records, and return them.
 
-    `suite` is a name, a TOML file, a folder of COCO's format or a Suite. `models`, one or several, are spellings of
+    `suite` is a name, a TOML file, a path of pictures or a Suite. `models`, one or several, are spellings of
     cards ("resnet20", "mypkg.nets:build", "timm:NAME", a TOML file), Cards, modules, functions without required
     arguments that build one, or callables that answer float RGB batches (N, 3, H, W) in 0..1 with logits (N,
     classes). What is finished already is not measured again. A function that builds is called twice, and a model that
     comes out otherwise under another seed is untrained: told, and never ranked. `workers` processes share the work,
-    with `threads` each. Folders default as on the command line: RBMS_DATA, RBMS_RESULTS, RBMS_CACHE. A model that
-    fails is stopped, told to `on_event` (or warned of), and the others are measured. Raises UserError for what the
-    caller can mend.
+    with `threads` each. Decoded pictures are kept in the folder `canvases`, or nowhere with "off". Folders default as
+    on the command line: RBMS_DATA, RBMS_RESULTS, RBMS_CACHE. A model that fails is stopped, told to `on_event` (or
+    warned of), and the others are measured. Raises UserError for what the caller can mend.
     """
     places = Places.find(data, results, cache)
     chosen = suite if isinstance(suite, Suite) else find_suite(str(suite), places=places)
@@ -64,7 +65,9 @@ def run(
             chosen.limited(limit, seed),
             cards,
             places,
-            Settings(device, batch_size, executor, workers, threads),
+            Settings(
+                device, batch_size, executor, workers, threads, None if canvases is None else str(canvases)
+            ),
         ):
             if on_event is not None:
                 on_event(event)

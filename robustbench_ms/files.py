@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["probe", "replacing", "sweep"]
+__all__ = ["lock", "probe", "replacing", "sweep"]
 
 fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
 """None on a platform without locks."""
@@ -27,7 +27,7 @@ _own: set[Path] = set()
 """The part files of this process."""
 
 
-def _lock(file: int) -> bool | None:
+def lock(file: int) -> bool | None:
     """Take the lock of an open file without waiting: whether it was free; None where there are no locks.
 
     flock and not lockf: the block that writes a part file opens and closes it again, and closing any descriptor of a
@@ -53,7 +53,7 @@ def _make(path: Path) -> tuple[Path, int]:
         except FileExistsError:
             continue
         # A sweep that came between the two has the lock, or has removed the file: another is made.
-        if _lock(file) is not False and os.fstat(file).st_nlink > 0:
+        if lock(file) is not False and os.fstat(file).st_nlink > 0:
             _own.add(part)
             return part, file
         os.close(file)
@@ -111,7 +111,7 @@ def sweep(folder: Path) -> int:
 def _removed(path: Path) -> bool:
     file = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     try:
-        free = _lock(file)
+        free = lock(file)
         if free or (free is None and time.time() - os.fstat(file).st_mtime > _DAY):
             path.unlink()
             return True

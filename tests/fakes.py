@@ -35,6 +35,10 @@ def other():
     return Coarse(1)
 
 
+def pair():
+    return Coarse(classes=2)
+
+
 class Edited(Coarse):
     """The same names and shapes of weights, another forward."""
 

@@ -7,16 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.corruptions.table import COMMON
-from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.records.record import Environment, Measurement, Record, write_record
 from robustbench_ms.records.samples import Samples
 from robustbench_ms.records.upgrades import GROUPS
-
-DATASETS.register(
-    "imagenet", DatasetInfo("tests.nowhere:index", "normalised by AlexNet", normaliser="alexnet")
-)
 
 CORRUPTED = tuple(f"corruption={c},severity={s}" for c in COMMON for s in range(1, 6))
 ENVIRONMENT = Environment("0", None, None, "3.11", "2.11", None, "cpu", "a CPU", "Linux", {})

@@ -51,7 +51,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 
 HEAVY = {
     "torch", "torchvision", "timm", "numba", "cv2", "scipy", "skimage", "sklearn", "safetensors", "PIL", "onnxruntime",
-    "transformers",
+    "transformers", "pyarrow",
 }  # fmt: skip
 HEAVY_ROOMS = {"adapters", "api", "corruptions", "evaluation", "models", "subjects", "tasks"}
 """Rooms that may import torch when they are imported; all the others are read without it."""

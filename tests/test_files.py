@@ -109,7 +109,7 @@ def test_without_locks_what_is_older_than_a_day_is_swept(tmp_path, monkeypatch):
 
 
 def test_a_sweep_between_making_and_locking_costs_another_file(tmp_path, monkeypatch):
-    real, calls = files._lock, []
+    real, calls = files.lock, []
 
     def late(file):
         if not calls:
@@ -117,7 +117,7 @@ def test_a_sweep_between_making_and_locking_costs_another_file(tmp_path, monkeyp
             assert sweep(tmp_path) == 1
         return real(file)
 
-    monkeypatch.setattr(files, "_lock", late)
+    monkeypatch.setattr(files, "lock", late)
     with replacing(tmp_path / "a.txt") as part:
         part.write_text("whole")
     assert names(tmp_path) == ["a.txt"]

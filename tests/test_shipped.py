@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 RECORDS = sorted((ROOT / "results").glob("*/*.correct.npz"))
 SHIPPED_CARDS = sorted(p.stem for p in shipped("baselines").glob("*.toml"))
 OURS = [name for name in SHIPPED_CARDS if not is_adapted(find_card(name))]
-WEIGHTS = [(name, w) for name in OURS for w in find_card(name).weights if w.url is None]
+WEIGHTS = [(name, w) for name in OURS for w in find_card(name).weights if w.file.startswith("weights/")]
 
 
 @pytest.mark.parametrize("name", suite_names())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import tomllib
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -16,7 +18,10 @@ from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from robustbench_ms.errors import Incomparable
 from robustbench_ms.records.summary import Incomplete, mce, relative_mce, summarise
 from robustbench_ms.records.terms import Terms
+from robustbench_ms.reports.pages import to_markdown
+from robustbench_ms.reports.tables import tables
 from robustbench_ms.statistics.intervals import mean_interval, ratio_interval
+from tests.judging import verdict
 from tests.records import CORRUPTED, keys, record_of, written
 
 SUMMARIES = rows_of("classification").summaries
@@ -265,3 +270,46 @@ def test_ratio_interval_covers_as_often_as_it_says():
     assert 0.92 <= hits / 600 <= 0.98
     with pytest.raises(ZeroDivisionError):
         ratio_interval(np.ones(3), np.zeros(3))
+
+
+# mCE on a part of ImageNet
+
+
+def _on(protocol, **rest):
+    record = alexnet(summary=("clean_accuracy", "mce"), **rest)
+    return replace(record, suite={**record.suite, "protocol": {**record.suite["protocol"], **protocol}})
+
+
+@pytest.mark.parametrize(
+    ("protocol", "why"),
+    [
+        ({"n": 50_000}, None),
+        ({"n": 5_000}, None),
+        ({"n": 4_999}, "on 4,999 images, where it takes 5,000"),
+        (
+            {"n": 50_000, "classes": 1000, "classes_present": 999},
+            "on 999 of 1,000 classes, where it takes all",
+        ),
+    ],
+)
+def test_mce_is_of_all_classes_and_of_thousands_of_images(protocol, why):
+    record = _on(protocol)
+    (table,) = tables([record])
+    text = to_markdown([table])
+
+    for name in ("mce", "relative_mce"):
+        assert math.isnan(one(record, name).mean) == (why is not None)
+    assert one(record, "clean_accuracy").mean == pytest.approx(0.5652)
+    assert (f"mCE: - has no value, {why}." in text) == (why is not None)
+    assert ("over AlexNet's errors on the published files" in text) == (why is None)
+    found = verdict(record, record, "mce=1pp")
+    if why is not None:
+        assert (found.state, found.reason) == ("missing", f"mce has no value {why}")
+
+
+def test_mce_of_images_that_were_corrupted_here_says_so():
+    texts = [to_markdown(tables([_on(told)])) for told in ({}, {"profile": "imagenet"})]
+
+    assert "mCE: the model's over AlexNet's errors on the published files; " in texts[0]
+    assert "mCE: ours over AlexNet's errors on the published files; " in texts[1]
+    assert "RobustBench has an mCE on these of ResNet-50 76.38, AugMix 64.17" in texts[1]

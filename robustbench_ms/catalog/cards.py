@@ -14,16 +14,17 @@ from robustbench_ms.catalog.registry import TASKS, answers_of, rows_of
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.files import replacing
+from robustbench_ms.specs.canvas import INTERPOLATIONS, MODES
 from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Published, Weights
 from robustbench_ms.specs.metrics import COSTS
 
 __all__ = ["read_card", "read_input", "write_card", "write_weights"]
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 FITS = ("resize", "crop", "letterbox")
 PRECISIONS = ("fp32", "bf16", "fp16")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 DECODES = ("boxes", "yolox", "detr")
+BY = ("name", "position")
 LABELS = ("data", "background+data", "coco-80", "coco-91")
 
 
@@ -90,6 +91,7 @@ def read_input(table: Table) -> Input:
         size=size,
         fit=table.word("fit", FITS, "fit", default="resize"),
         crop=crop,
+        crop_mode=table.word("crop_mode", MODES, "crop mode", default="center"),
         interpolation=table.word("interpolation", INTERPOLATIONS, "interpolation", default="bilinear"),
         range=(bounds[0], bounds[1]),
         mean=mean,
@@ -131,12 +133,16 @@ def _weights(rows: list[Table], path: Path) -> tuple[Weights, ...]:
     found = []
     for row in rows:
         digest = row.take("sha256", str)
+        package = row.take("package", str)
+        row.check("package", package, lambda p: p is None or p.isidentifier(), "one package's import name")
         found.append(
             Weights(
                 file=inside(row.take("file", str, required=True), f"{row.place} file"),
                 sha256=None if digest is None else sha256(digest, f"{row.place} sha256"),
                 seed=row.take("seed", int),
                 url=row.take("url", str),
+                package=package,
+                by=row.word("by", BY, "way to tell tensors", default="name"),
             )
         )
         row.done()
@@ -177,6 +183,8 @@ def write_card(card: Card, path: Path) -> Path:
         tables["input"] = _changed(card.input, Input()) or {"range": card.input.range}
     else:
         tables.pop("input", None)
+    if "weights" in tables:
+        tables["weights"] = [{"file": w.file, **_changed(w, Weights(w.file))} for w in card.weights]
     if "output" in tables:
         tables["output"] = _changed(card.output, Output())
     try:
@@ -202,7 +210,9 @@ def _refuse_loss(card: Card, path: Path) -> None:
         raise UserError(f"card {card.name} cannot be saved: TOML cannot hold its args as they are")
 
 
-def _changed(thing: Card | Input | Output, default: Card | Input | Output) -> dict[str, Any]:
+def _changed(
+    thing: Card | Input | Output | Weights, default: Card | Input | Output | Weights
+) -> dict[str, Any]:
     before = asdict(default)
     return {key: value for key, value in asdict(thing).items() if value != before[key]}
 

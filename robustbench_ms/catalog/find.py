@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.catalog.cards import read_card
-from robustbench_ms.catalog.folders import folder_suite
+from robustbench_ms.catalog.folders import folder_suite, is_pictures, without_broken
+from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UnknownName, UserError, suggest
 from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Weights
@@ -50,32 +51,40 @@ def find_suite(
     *,
     annotations: str | None = None,
     corruptions: str | None = None,
+    labels: str | None = None,
+    skip_broken: bool = False,
     places: Places | None = None,
 ) -> Suite:
-    """The suite of that name, in that TOML file, or of that folder of pictures in COCO's format.
+    """The suite of that name, in that TOML file, or of the pictures at that path.
 
-    A shipped suite comes before a folder of its name ("./quick" is the folder). `annotations` and `corruptions` are a
-    folder's alone: which of its annotation files is meant, and what its pictures are shown under ("common", "all",
-    names with commas; clean alone where it is None).
+    A shipped suite comes before a folder of its name ("./quick" is the folder). `annotations` and `corruptions` are
+    those pictures' alone: which of a folder's annotation files is meant, and what they are shown under ("common",
+    "all", names with commas; clean alone where it is None). `labels` is a file that says which class a folder is, or
+    what is in pictures that lie in one folder; `skip_broken` decodes every picture and leaves out those that cannot be.
     """
     known = spelling in suite_names()
+    found = places or Places.find()
     if is_folder(spelling):
-        found = places or Places.find()
-        return folder_suite(Path(spelling), found, annotations=annotations, corruptions=corruptions)
+        return folder_suite(
+            Path(spelling), found, annotations=annotations, corruptions=corruptions, labels=labels,
+            skip_broken=skip_broken,
+        )  # fmt: skip
     for option, given in (("annotations", annotations), ("corruptions", corruptions)):
         if given is not None:
             raise UserError(f"--{option} is for a folder of pictures, and {spelling!r} is a suite of its own")
-    if _is_file(spelling):
-        return read_suite(Path(spelling))
-    path = shipped("suites") / f"{spelling}.toml"
-    if not known:
+    if not known and not _is_file(spelling):
         raise UnknownName(f"no suite named {spelling!r}{suggest(spelling, suite_names())}")
-    return read_suite(path)
+    suite = read_suite(shipped("suites") / f"{spelling}.toml" if known else Path(spelling))
+    if labels is not None:
+        if "labels" not in DATASETS[suite.dataset].options:
+            raise UserError(f"--labels is for pictures, and {suite.dataset} has labels of its own")
+        suite = replace(suite, options={**suite.options, "labels": str(Path(labels).resolve())})
+    return without_broken(suite, found)[0] if skip_broken else suite
 
 
 def is_folder(spelling: str) -> bool:
-    """Whether a spelling means a folder of pictures: a shipped suite comes before one of its name."""
-    return spelling not in suite_names() and Path(spelling).is_dir()
+    """Whether a spelling means pictures, in a folder mostly: a shipped suite comes before one of its name."""
+    return spelling not in suite_names() and is_pictures(Path(spelling))
 
 
 def find_card(spelling: str) -> Card:

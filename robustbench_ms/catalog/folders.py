@@ -1,4 +1,4 @@
-"""A folder of annotated pictures, as a suite made on the spot."""
+"""Pictures at a path, with boxes or with classes, as a suite made on the spot."""
 
 from __future__ import annotations
 
@@ -10,41 +10,116 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from robustbench_ms.catalog.registry import PERTURBATIONS, index_of, rows_of
+from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS, index_of, rows_of, task_of
 from robustbench_ms.errors import UserError, choose, suggest
+from robustbench_ms.specs.conditions import conditions
+from robustbench_ms.specs.metrics import Summary
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
 
-__all__ = ["annotation_files", "folder_suite"]
+__all__ = ["annotation_files", "folder_suite", "is_pictures", "without_broken"]
 
-_TASK, _DATASET, _WANTS = "detection", "coco-folder", ("boxes",)
 _PROFILE = "any-size"
+_FILES = {".csv", ".tar", ".parquet"}
+"""What a file of pictures, or of their names, may end in."""
+
+Broken = tuple[int, str, str]
+"""Id, name and fault of a picture that cannot be decoded."""
+
+
+def is_pictures(path: Path) -> bool:
+    """Whether a path may be pictures: a folder, or a file that holds or names some."""
+    return path.is_dir() or (path.suffix.lower() in _FILES and path.is_file())
 
 
 def folder_suite(
-    folder: Path, places: Places, *, annotations: str | None = None, corruptions: str | None = None
+    folder: Path,
+    places: Places,
+    *,
+    annotations: str | None = None,
+    corruptions: str | None = None,
+    labels: str | None = None,
+    skip_broken: bool = False,
 ) -> Suite:
-    """The suite of a folder in COCO's format: clean, and under `corruptions` ("common", "all" or names with commas).
+    """The suite of pictures at a path: clean, and under `corruptions` ("common", "all" or names with commas).
 
-    Its name is the folder's and six digits of a digest over data (their classes too), canvas and matrix, so that other
-    pictures in a folder of that name have other records: they are digested for it. UserError says what is missing.
+    A folder in COCO's format asks for boxes, anything else for classes, each picture as each model wants to be shown
+    it. Its name is the folder's and six digits of a digest over data (their labels and classes too), canvas and matrix,
+    so that other pictures in a folder of that name have other records: they are digested for it. UserError says what is
+    missing.
     """
-    file = _chosen(folder, annotations)
     matrix = {} if corruptions is None else _matrix(corruptions)
-    suite = Suite(
+    if folder.is_dir() and (annotations or annotation_files(folder) or not any(folder.iterdir())):
+        if labels is not None:
+            raise UserError(f"--labels is for pictures with one label each, and {folder} is in COCO's format")
+        suite = _of_boxes(folder, annotations)
+    elif annotations is not None:
+        raise UserError(f"--annotations is for a folder in COCO's format, and {folder} is a file")
+    else:
+        suite = _of_classes(folder, labels)
+    suite = replace(
+        suite,
         name=re.sub(r"[^\w.+-]+", "-", folder.resolve().name).strip("-") or "folder",
-        task=_TASK,
-        dataset=_DATASET,
-        about=f"the pictures of {file.name}",
         profile=_PROFILE if matrix else None,
         matrix=matrix,
-        summary=_columns(matrix),
+        summary=_columns(suite, matrix),
+    )
+    if skip_broken:
+        suite, _ = without_broken(suite, places)
+    index = index_of(suite.source(task_of(suite).wants), places, ())
+    told: list[Any] = [index.open("stored").facts.digest, suite.canvas, list(matrix.items())]
+    if suite.task != _BOXES:
+        told.append(index.classes)
+    return replace(suite, name=f"{suite.name}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:6]}")
+
+
+_BOXES = "detection"
+
+
+def _of_boxes(folder: Path, annotations: str | None) -> Suite:
+    file = _chosen(folder, annotations)
+    return Suite(
+        name="",
+        task=_BOXES,
+        dataset="coco-folder",
+        about=f"the pictures of {file.name}",
         options={"annotations": str(file.resolve())},
         folder=folder.resolve(),
     )
-    data = index_of(suite.source(_WANTS), places, ()).open(suite.canvas)
-    told = [data.facts.digest, suite.canvas, list(matrix.items())]
-    return replace(suite, name=f"{suite.name}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:6]}")
+
+
+def _of_classes(path: Path, labels: str | None) -> Suite:
+    options = {"path": str(path.resolve())}
+    if labels is not None:
+        options["labels"] = str(Path(labels).resolve())
+    return Suite(
+        name="",
+        task="classification",
+        dataset="picture-folder",
+        about=f"the pictures of {path.name}",
+        canvas="model",
+        options=options,
+        folder=path.resolve().parent,
+    )
+
+
+def without_broken(suite: Suite, places: Places) -> tuple[Suite, list[Broken]]:
+    """The suite without the pictures that cannot be decoded under some condition, and which these are.
+
+    Decodes every picture. UserError where the data set's samples are no picture files.
+    """
+    from robustbench_ms.datasets.photographs import broken
+
+    info = DATASETS[suite.dataset]
+    if not info.photographs:
+        raise UserError(
+            f"--skip-broken is for pictures that are listed file by file, and not for {suite.dataset}"
+        )
+    found: dict[int, Broken] = {}
+    for condition in conditions(suite) if info.corrupted else [()]:
+        for one in broken(index_of(suite.source(task_of(suite).wants), places, condition)):
+            found.setdefault(one[0], one)
+    return replace(suite, skip=tuple(sorted({*suite.skip, *found}))), [found[one] for one in sorted(found)]
 
 
 def annotation_files(folder: Path) -> list[Path]:
@@ -69,8 +144,8 @@ def _chosen(folder: Path, named: str | None) -> Path:
         return at
     if not found:
         raise UserError(
-            f"{folder} is no folder in COCO's format: it has neither annotations/instances_*.json nor "
-            "_annotations.coco.json; name its file with --annotations"
+            f"{folder} has no picture, and is no folder in COCO's format: it has neither annotations/instances_*.json "
+            "nor _annotations.coco.json; name its file with --annotations"
         )
     if len(found) > 1:
         raise UserError(
@@ -90,19 +165,30 @@ def _matrix(corruptions: str) -> dict[str, tuple[Any, ...]]:
     return {first.name: chosen, **{axis.name: axis.values for axis in rest}}
 
 
-def _columns(matrix: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
+def _columns(suite: Suite, matrix: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
     """The summaries whose cells a matrix has, and first those over corrupted ones.
 
-    Of a group that it has a part of, those that may be over a part.
+    Of a group that it has a part of, those that may be over a part; of a whole one those that must be over the whole,
+    where there are some.
     """
     shown, has = set[str](), set[str]()
     for axis in PERTURBATIONS["corruptions"].axes:
         values = set(matrix.get(axis.name, ()))
         shown |= {name for name, group in axis.groups.items() if values & set(group)}
         has |= {name for name, group in axis.groups.items() if values >= set(group)}
+    rows = rows_of(suite.task)
+    whole = {over for row in rows.summaries.values() if row.whole for over in row.over}
+
+    def fits(row: Summary, over: str) -> bool:
+        if over == "clean":
+            return True
+        return over in has if row.whole else over in shown and not (over in has and over in whole)
+
     fitting = [
         row
-        for row in rows_of(_TASK).summaries.values()
-        if all(over == "clean" or (over in has if row.whole else over in shown - has) for over in row.over)
+        for row in rows.summaries.values()
+        if all(fits(row, over) for over in row.over)
+        and row.how != "complement"
+        and rows.without_normaliser(row.name, suite.dataset) is None
     ]
     return tuple(row.name for row in sorted(fitting, key=lambda row: row.over == ("clean",)))

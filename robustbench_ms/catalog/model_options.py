@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.catalog.find import find_card
-from robustbench_ms.errors import UserError
-from robustbench_ms.specs.card import Card, Weights
+from robustbench_ms.errors import UserError, choose
+from robustbench_ms.specs.card import Card, Input, Weights
 
 __all__ = ["ModelOptions"]
 
@@ -24,7 +24,11 @@ class ModelOptions:
     mean: str | None = None
     """One or three numbers: "0.485,0.456,0.406"."""
     std: str | None = None
-    size: int | None = None
+    size: str | None = None
+    """A side in pixels, or "canvas": straight from a canvas that is cut already, without a crop of its own."""
+    fit: str | None = None
+    """"resize", or "crop": of a canvas that is cut already a second crop."""
+    crop: float | None = None
 
     def cards(self, spellings: Sequence[str]) -> list[Card]:
         """The cards of several spellings; UserError where something is said and they are not one."""
@@ -49,15 +53,38 @@ class ModelOptions:
             raise UserError(
                 "--mean and --std go together: one without the other is a normalisation that nobody meant"
             )
-        if self.size is not None and self.size < 1:
-            raise UserError(f"--size: a side in pixels is wanted, not {self.size}")
-        known = card.input if self.size is None else replace(card.input, size=self.size)
+        known = self._fitted(card.input)
         if self.mean is not None and self.std is not None:
             mean, std = _numbers("--mean", self.mean), _numbers("--std", self.std)
             known = replace(known, mean=mean, std=std, assumed=False)
             if min(known.std) <= 0:
                 raise UserError(f"--std: numbers above 0 are wanted, not {self.std!r}")
         return replace(card, input=known, **changes)
+
+    def _fitted(self, known: Input) -> Input:
+        """The input with what was said of size, fit and crop."""
+        if self.size == "canvas":
+            if self.fit is not None or self.crop is not None:
+                raise UserError(
+                    "--size canvas is a canvas without a crop of the model's own; --fit and --crop ask for one"
+                )
+            known = replace(known, recrop=False)
+        elif self.size is not None:
+            side = int(self.size) if self.size.isdecimal() else 0
+            if side < 1:
+                raise UserError(f"--size: a side in pixels or 'canvas' is wanted, not {self.size!r}")
+            known = replace(known, size=side)
+        if self.fit is None and self.crop is None:
+            return known
+        fit = choose(self.fit or "crop", ("resize", "crop"), "fit", "--fit")
+        if fit == "resize" and self.crop is not None:
+            raise UserError("--crop goes with --fit crop")
+        if self.crop is not None and not 0 < self.crop <= 1:
+            raise UserError(f"--crop: the fraction that is kept is above 0 and at most 1, not {self.crop:g}")
+        crop = 1.0 if fit == "resize" else self.crop or (known.crop if known.fit == "crop" else None)
+        if crop is None:
+            raise UserError("--fit crop needs --crop, the fraction that is kept: 0.875")
+        return replace(known, fit=fit, crop=crop, crop_mode="center", recrop=True)
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:

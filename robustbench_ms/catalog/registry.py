@@ -19,6 +19,8 @@ from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose, suggest
 from robustbench_ms.specs.axes import Axis
+from robustbench_ms.specs.canvas import Canvas
+from robustbench_ms.specs.conditions import conditions
 from robustbench_ms.specs.metrics import Rows
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "answers_of", "axes_of",
-    "index_of", "load", "measures_of", "normaliser_of", "perturbation_info", "perturbation_of", "rows_of", "size_of",
-    "task_of",
+    "canvas_bytes", "check_places", "index_of", "load", "measures_of", "normaliser_of", "perturbation_info",
+    "perturbation_of", "rows_of", "size_of", "task_of",
 ]  # fmt: skip
 
 
@@ -132,6 +134,7 @@ TASKS = Registry(
             task="robustbench_ms.tasks.classification.task:Classification",
             rows="robustbench_ms.tasks.classification.rows:ROWS",
             measures="robustbench_ms.tasks.classification.measures:SCORERS",
+            options=("subset",),
             drawing="robustbench_ms.tasks.classification.drawing:DRAWING",
         ),
         "detection": TaskInfo(
@@ -237,6 +240,15 @@ def normaliser_of(dataset: str) -> str | None:
     return DATASETS[dataset].normaliser if dataset in DATASETS else None
 
 
+def check_places(places: Places) -> None:
+    """UserError where a place was said of a data set that is not known, or is no set of picture files."""
+    for name in places.named:
+        if not DATASETS[choose(name, DATASETS, "data set", "--data")].photographs:
+            raise UserError(
+                f"--data {name}=...: only sets of pictures have a place of their own; --data FOLDER is for all"
+            )
+
+
 def index_of(source: Source, places: Places, condition: Condition) -> Index:
     """What is known of a source's data under a condition before any of it is decoded."""
     from robustbench_ms.datasets.protocol import limited
@@ -251,6 +263,14 @@ def size_of(source: Source) -> int | None:
     chosen = None if info.counter is None else load(info.counter)(source)
     size: int | None = info.size(source.split) if chosen is None else chosen
     return min(source.limit, size) if source.limit and size else size
+
+
+def canvas_bytes(suite: Suite, size: int | None) -> int | None:
+    """Bytes of a suite's decoded canvases, of `size` samples; None where none are kept, or nobody can tell yet."""
+    shown_again = len(conditions(suite)) > 1 and not DATASETS[suite.dataset].corrupted
+    if size is None or not shown_again or not isinstance(suite.canvas, Canvas):
+        return None
+    return size * 3 * suite.canvas.crop**2
 
 
 def perturbation_of(suite: Suite, facts: DataFacts) -> Perturbation | None:

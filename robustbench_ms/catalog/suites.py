@@ -12,6 +12,7 @@ from robustbench_ms.corruptions.table import NAMES, PROFILES
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.specs.axes import Axis
+from robustbench_ms.specs.canvas import INTERPOLATIONS, MODES, Canvas
 from robustbench_ms.specs.suite import Suite
 
 __all__ = ["read_suite"]
@@ -30,7 +31,7 @@ def read_suite(path: Path) -> Suite:
         dataset=dataset,
         split=table.word("split", info.splits, f"split of {dataset}", default=info.splits[0]),
         about=table.take("about", str, ""),
-        canvas=table.word("canvas", ("stored",), "canvas", default="stored"),
+        canvas=_canvas(table),
         profile=table.word("profile", PROFILES, "profile", default=None),
         encode=_encode(table),
         matrix=_matrix(table.table("matrix")),
@@ -44,6 +45,7 @@ def read_suite(path: Path) -> Suite:
         gate=table.strings("gate"),
         options={key: table.anything(key) for key in (*info.options, *TASKS[task].options) if table.has(key)},
         folder=path.parent,
+        skip=_skip(table, info),
     )
     table.done()
     _check_suite(suite, info, path)
@@ -54,6 +56,10 @@ def _check_suite(suite: Suite, info: DatasetInfo, path: Path) -> None:
     """What no key says alone."""
     if not suite.matrix and not suite.also:
         raise UserError(f'{path}: the suite has no cell: it needs a [matrix] or also = ["clean"]')
+    if suite.canvas != "stored" and not info.photographs:
+        raise UserError(
+            f"{path}: canvas must be 'stored': {suite.dataset} shows its images as they are stored"
+        )
     perturbation = perturbation_info(suite.matrix)
     profiles = () if perturbation is None else perturbation.profiles
     if profiles and not info.corrupted and suite.profile is None:
@@ -130,6 +136,26 @@ def _values(axis: Axis, given: Any, place: str) -> tuple[Any, ...]:
     return tuple(given)
 
 
+def _canvas(table: Table) -> str | Canvas:
+    """A word, "stored" or "model", or canvas = {short = 256, crop = 224, interpolation = "bilinear"}."""
+    value = table.anything("canvas") if table.has("canvas") else table.take("canvas", str, "stored")
+    place = f"{table.place}: canvas"
+    if not isinstance(value, dict):
+        return choose(value, ("stored", "model"), "canvas", table.place)
+    inner = Table(value, place)
+    sides = {
+        key: inner.check(key, inner.take(key, int, required=True), lambda side: side > 0, "1 or more")
+        for key in ("short", "crop")
+    }
+    made = Canvas(
+        **sides,
+        interpolation=inner.word("interpolation", INTERPOLATIONS, "interpolation", default="bilinear"),
+        mode=inner.word("mode", MODES, "crop mode", default="center"),
+    )
+    inner.done()
+    return made
+
+
 def _encode(table: Table) -> str | None:
     value: str | None = table.take("encode", str)
     if value is not None and not re.fullmatch(r"jpeg-([1-9]\d?|100)", value):
@@ -142,6 +168,17 @@ def _encode(table: Table) -> str | None:
 def _limit(table: Table) -> int | None:
     value: int | None = table.take("limit", int)
     return table.check("limit", value, lambda v: v is None or v > 0, "1 or more")
+
+
+def _skip(table: Table, info: DatasetInfo) -> tuple[int, ...]:
+    """Ids of pictures, in their order; only of data sets that are listed picture by picture."""
+    if not table.has("skip") or not info.photographs:
+        return ()
+    given: list[Any] = table.take("skip", list)
+    for one in given:
+        if type(one) is not int or one < 0:
+            raise UserError(f"{table.place}: skip must list ids of pictures, whole numbers, not {one!r}")
+    return tuple(sorted({*given}))
 
 
 def _files(table: Table) -> dict[str, str]:

@@ -12,6 +12,7 @@ import typer
 
 from robustbench_ms.cli import (
     accept,
+    cache,
     check,
     compare,
     corrupt,
@@ -49,6 +50,7 @@ for verb, module in (
     ("check", check),
     ("train", train),
     ("corrupt", corrupt),
+    ("cache", cache),
 ):
     app.command(verb)(module.command)
 

@@ -108,7 +108,7 @@ def command(
 
 
 def _suite(
-    spelling: str, folder: Path, limit: int | None, seed: int | None, data: Path | None, *, as_json: bool
+    spelling: str, folder: Path, limit: int | None, seed: int | None, data: list[str] | None, *, as_json: bool
 ) -> None:
     """Write the cells; a line each as it is done."""
     from robustbench_ms.catalog.find import find_suite

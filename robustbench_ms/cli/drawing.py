@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -11,12 +12,23 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
-from robustbench_ms.evaluation.events import BatchDone, CellsFound, CellStarted, Event, Note, Planned, Trouble
+from robustbench_ms.evaluation.events import (
+    BatchDone,
+    CellsFound,
+    CellStarted,
+    Event,
+    Note,
+    Opening,
+    Planned,
+    Trouble,
+)
 
 __all__ = ["draw"]
+
+TOLD_FROM = 100
+"""Batches after which the time left is told: the first ones also compile, and fill caches."""
 
 
 def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
@@ -27,16 +39,17 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total} cells  {task.fields[key]}", markup=False),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}", markup=False),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
-    answers = tenths = 0
+    answers = tenths = batches = 0
+    begun, before, opening = time.monotonic(), 0, ""
     plan = Planned(0, 0, 0)
     with bar:
-        shown = bar.add_task("cells", total=None, key="loading models")
+        shown = bar.add_task("cells", total=None, key="loading models", left="")
+        seen = begun
         for event in events:
             match event:
                 case Planned():
@@ -52,10 +65,25 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
                         reused=plan.reused + len(event.cards),
                         answers=max(plan.answers - event.answers, 0),
                     )
+                case Opening():
+                    if event.what != opening:
+                        opening = event.what
+                        console.print(opening, markup=False)
+                    bar.update(shown, key=f"{event.done:,} of {event.total:,}")
+                    begun += time.monotonic() - seen  # no part of what batches take
                 case CellStarted():
                     bar.update(shown, key=event.key)
                 case BatchDone():
                     answers += event.answers
+                    batches += 1
+                    if batches == 1:  # the first one compiles and fills caches
+                        begun, before = time.monotonic(), answers
+                    if batches >= TOLD_FROM and answers > before:
+                        pace = (time.monotonic() - begun) / (answers - before)
+                        left = _span(pace * max(plan.answers - answers, 0))
+                        bar.update(shown, left=f"{left} left")
+                        if batches == TOLD_FROM and not console.is_terminal:
+                            console.print(f"{title}: {left} left", markup=False)
                     # Cells with the finished part of the present one, so that the time left is steady.
                     done = plan.reused + (plan.cells - plan.reused) * answers / max(plan.answers, 1)
                     bar.update(shown, completed=done)
@@ -67,3 +95,12 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
                 case Trouble():
                     console.print(f"{event.card} was stopped: {event.message}", markup=False, style="red")
             yield event
+            seen = time.monotonic()
+
+
+def _span(seconds: float) -> str:
+    """A length of time for people."""
+    minutes = round(seconds / 60)
+    return (
+        f"about {minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"about {max(minutes, 1)} min"
+    )

@@ -13,9 +13,12 @@ from robustbench_ms.cli.options import (
     BatchSize,
     Cache,
     Corruptions,
+    Crop,
     Data,
     Device,
+    Fit,
     Json,
+    Labels,
     Limit,
     Models,
     Numbers,
@@ -55,12 +58,15 @@ def command(
     mean: Numbers = None,
     std: Numbers = None,
     size: Size = None,
+    fit: Fit = None,
+    crop: Crop = None,
     device: Device = None,
     batch_size: BatchSize = None,
     workers: Workers = None,
     threads: Threads = None,
     annotations: Annotations = None,
     corruptions: Corruptions = None,
+    labels: Labels = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -90,8 +96,9 @@ def command(
     shared: dict[str, Any] = {"rules": tuple(rule or ()), "alpha": alpha}
     of_suite = {
         "--model": model, "--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size,
-        "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed, "--workers": workers,
-        "--threads": threads, "--annotations": annotations, "--corruptions": corruptions,
+        "--fit": fit, "--crop": crop, "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed,
+        "--workers": workers, "--threads": threads, "--annotations": annotations, "--corruptions": corruptions,
+        "--labels": labels,
     }  # fmt: skip
     if target.endswith(".json"):
         given = [option for option, value in of_suite.items() if value not in (None, [])]
@@ -102,9 +109,10 @@ def command(
         from robustbench_ms.catalog.find import find_suite
         from robustbench_ms.catalog.model_options import ModelOptions
 
-        suite = find_suite(target, annotations=annotations, corruptions=corruptions, places=places)
-        suite = suite.limited(limit, seed)
-        cards = ModelOptions(weights, name, mean, std, size).cards(model or [])
+        suite = find_suite(
+            target, annotations=annotations, corruptions=corruptions, labels=labels, places=places
+        ).limited(limit, seed)
+        cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
         settings = Settings(device, batch_size, None, workers, threads)
         judged = _measured(suite, cards, against, places, settings=settings, **shared)
 

@@ -12,10 +12,14 @@ __all__ = [
     "Annotations",
     "BatchSize",
     "Cache",
+    "Canvases",
     "Corruptions",
+    "Crop",
     "Data",
     "Device",
+    "Fit",
     "Json",
+    "Labels",
     "Limit",
     "Models",
     "Numbers",
@@ -42,7 +46,27 @@ WeightsFile = Annotated[
     Path | None, typer.Option(help="Weights for the one model: .safetensors, or a pickle of tensors.")
 ]
 Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
-Size = Annotated[int | None, typer.Option(help="Side in pixels that the model wants.")]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIDE|canvas", help="Side in pixels that the model wants; canvas: no crop of its own."
+    ),
+]
+Fit = Annotated[
+    str | None, typer.Option(metavar="resize|crop", help="How it is shown pictures.", show_default=False)
+]
+Crop = Annotated[
+    float | None,
+    typer.Option(
+        help="The fraction that --fit crop keeps, of a canvas that is cut already too.", show_default=False
+    ),
+]
+Canvases = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER|off", help="Where decoded pictures are kept [<cache>/canvases].", show_default=False
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; CUDA where there is one.")]
 Workers = Annotated[
     int | None,
@@ -63,10 +87,23 @@ Corruptions = Annotated[
         show_default=False,
     ),
 ]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Which class each folder is (JSON or CSV), or what is in pictures that lie in one folder.",
+        show_default=False,
+    ),
+]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images shown at once.")]
 
 Data = Annotated[
-    Path | None, typer.Option(help="Folder of data sets and weights [RBMS_DATA].", show_default=False)
+    list[str] | None,
+    typer.Option(
+        metavar="FOLDER|NAME=PATH",
+        help="Folder of data sets and weights [RBMS_DATA]; NAME=PATH: where one data set of pictures lies; repeat.",
+        show_default=False,
+    ),
 ]
 Results = Annotated[
     Path | None, typer.Option(help="Folder of records [RBMS_RESULTS, else ./results].", show_default=False)

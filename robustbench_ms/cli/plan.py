@@ -13,6 +13,7 @@ from robustbench_ms.cli.options import (
     Corruptions,
     Data,
     Json,
+    Labels,
     Limit,
     Models,
     Results,
@@ -28,6 +29,7 @@ def command(
     model: Models = None,
     annotations: Annotations = None,
     corruptions: Corruptions = None,
+    labels: Labels = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -37,15 +39,17 @@ def command(
 ) -> None:
     """Show the cells and images of a run, and what is measured already."""
     from robustbench_ms.catalog.find import find_card, find_suite, is_folder
-    from robustbench_ms.catalog.registry import index_of, size_of, task_of
+    from robustbench_ms.catalog.registry import canvas_bytes, index_of, size_of, task_of
     from robustbench_ms.evaluation.measured import measured, probably_finished
     from robustbench_ms.gating.limits import noticed, noticed_lines
+    from robustbench_ms.specs.canvas import told
     from robustbench_ms.specs.conditions import conditions, key, plan
     from robustbench_ms.specs.places import Places
 
     places = Places.find(data, results, cache)
-    chosen = find_suite(suite, annotations=annotations, corruptions=corruptions, places=places)
-    chosen = chosen.limited(limit, seed)
+    chosen = find_suite(
+        suite, annotations=annotations, corruptions=corruptions, labels=labels, places=places
+    ).limited(limit, seed)
     cards = [find_card(name) for name in model or []]
     size = size_of(chosen.source())
     if size is None and is_folder(suite):  # its pictures were read for its name
@@ -56,6 +60,7 @@ def command(
     done = {card.name: measured(card, folder) for card in subjects}
     cached = probably_finished(subjects, chosen, places.cache / "cells")
     cells = list(plan(chosen, cards))
+    room = canvas_bytes(chosen, size)
     if as_json:
         print_json(
             {
@@ -64,6 +69,8 @@ def command(
                 "cells": len(cells),
                 "images_per_cell": size,
                 "noticed": noticed(chosen, size),
+                "canvas": told(chosen.canvas),
+                "canvas_bytes": room,
                 "measured": {
                     name: None if found is None else sorted(found & set(keys)) for name, found in done.items()
                 },
@@ -75,6 +82,8 @@ def command(
     print(f"Suite {chosen.label}: {len(keys)} conditions of {shown} images" + _matrix(chosen.matrix))
     for line in noticed_lines(chosen, size):
         print(line)
+    if chosen.canvas != "stored":
+        print(_canvas(chosen.canvas, room, size, len(keys)))
     if not cards:
         print("Name models with -m to see their cells.")
         return
@@ -92,6 +101,14 @@ def command(
                 + (f", {more} more probably finished in the cache" if more else "")
                 + ", by the weights' digest"
             )
+
+
+def _canvas(canvas: object, room: int | None, size: int | None, conditions: int) -> str:
+    pictures = "" if size is None else f"{size * conditions:,} pictures are shown to each model; "
+    if canvas == "model":
+        return f"{pictures}canvas: each model's own, a file for each that several conditions show"
+    kept = "decoded each time" if room is None else f"{room / 1e9:.2f} GB, decoded once and kept"
+    return f"{pictures}canvas {canvas}: {kept}"
 
 
 def _matrix(matrix: object) -> str:

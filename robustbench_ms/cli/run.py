@@ -12,10 +12,14 @@ from robustbench_ms.cli.options import (
     Annotations,
     BatchSize,
     Cache,
+    Canvases,
     Corruptions,
+    Crop,
     Data,
     Device,
+    Fit,
     Json,
+    Labels,
     Limit,
     Models,
     Numbers,
@@ -32,13 +36,17 @@ __all__ = ["command"]
 
 
 def command(
-    suite: Annotated[str, typer.Argument(help="A suite, by name or file, or a folder in COCO's format.")],
+    suite: Annotated[
+        str, typer.Argument(help="A suite, by name or file, or pictures: a folder, .tar, .parquet, .csv.")
+    ],
     model: Models = None,
     weights: WeightsFile = None,
     name: Annotated[str | None, typer.Option(help="The record's name, for the one model.")] = None,
     mean: Numbers = None,
     std: Numbers = None,
     size: Size = None,
+    fit: Fit = None,
+    crop: Crop = None,
     device: Device = None,
     batch_size: BatchSize = None,
     workers: Workers = None,
@@ -48,11 +56,17 @@ def command(
     ] = None,
     annotations: Annotations = None,
     corruptions: Corruptions = None,
+    labels: Labels = None,
+    skip_broken: Annotated[
+        bool,
+        typer.Option("--skip-broken", help="Decode every picture first, and leave out those that cannot be."),
+    ] = False,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
     results: Results = None,
     cache: Cache = None,
+    canvases: Canvases = None,
     as_json: Json = False,
 ) -> None:
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
@@ -61,9 +75,18 @@ def command(
     from robustbench_ms.specs.places import Places
 
     places = Places.find(data, results, cache)
-    chosen = find_suite(suite, annotations=annotations, corruptions=corruptions, places=places)
+    chosen = find_suite(
+        suite,
+        annotations=annotations,
+        corruptions=corruptions,
+        labels=labels,
+        skip_broken=skip_broken,
+        places=places,
+    )
+    if skip_broken and chosen.skip:
+        print(f"left out of every condition, as in a suite with skip = {list(chosen.skip)}", file=sys.stderr)
     chosen = chosen.limited(limit, seed)
-    cards = ModelOptions(weights, name, mean, std, size).cards(model or [])
+    cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
 
     from robustbench_ms.cli.drawing import draw
     from robustbench_ms.evaluation.events import RecordDone, Trouble
@@ -74,7 +97,7 @@ def command(
     from robustbench_ms.specs.settings import Settings
 
     records, stopped = [], []
-    settings = Settings(device, batch_size, executor, workers, threads)
+    settings = Settings(device, batch_size, executor, workers, threads, canvases)
     for event in draw(run(chosen, cards, places, settings), title=chosen.label):
         if isinstance(event, Trouble):
             stopped.append(event)

@@ -32,6 +32,8 @@ class DatasetInfo:
     """Its files say how many classes there are, so that a suite need not."""
     parts: tuple[str, ...] = ()
     """Ways in which readers part its samples, see `Index.parts`."""
+    photographs: bool = False
+    """Its samples are picture files that are listed before any is read: a suite may skip some, and say a canvas."""
     counter: str | None = None
     """"package.module:function" of a source: how many samples it chooses, or None where it takes the split."""
 
@@ -42,6 +44,16 @@ class DatasetInfo:
 
 _HERE = "robustbench_ms.datasets"
 _CIFAR = (10_000, 50_000)
+_IMAGENET = f"{_HERE}.imagenet:index_imagenet"
+
+
+def _relative(about: str, size: int) -> DatasetInfo:
+    """A set of pictures of ImageNet's classes, a folder a class."""
+    return DatasetInfo(
+        _IMAGENET, about, classes=1000, splits=("test",), sizes=(size,), options=("folders", "labels"),
+        photographs=True,
+    )  # fmt: skip
+
 
 DATASETS: dict[str, DatasetInfo] = {
     "digits": DatasetInfo(
@@ -102,6 +114,73 @@ DATASETS: dict[str, DatasetInfo] = {
         splits=tuple(VISDRONE),
         sizes=tuple(VISDRONE.values()),
         gives=("boxes",),
+    ),
+    "cifar10.1": DatasetInfo(
+        f"{_HERE}.cifar:index_cifar_new",
+        "CIFAR-10.1 as published: a new test set of CIFAR-10",
+        classes=10,
+        splits=("v6", "v4"),
+        sizes=(2_000, 2_021),
+    ),
+    "imagenet": DatasetInfo(
+        _IMAGENET,
+        "ImageNet's validation set: class folders, one folder with a label file, tars or parquet",
+        classes=1000,
+        splits=("val",),
+        sizes=(50_000,),
+        normaliser="alexnet",
+        options=("folders", "labels", "list"),
+        photographs=True,
+        counter=f"{_HERE}.imagenet:count_listed",
+    ),
+    "imagenet-real": DatasetInfo(
+        _IMAGENET,
+        "ImageNet's validation set with all right labels of a picture (ReaL)",
+        classes=1000,
+        splits=("val",),
+        sizes=(46_837,),
+        options=("folders", "labels"),
+        photographs=True,
+    ),
+    "imagenet-c": DatasetInfo(
+        _IMAGENET,
+        "ImageNet-C as published: <corruption>/<severity>/<wnid>/*.JPEG",
+        classes=1000,
+        splits=("val",),
+        sizes=(50_000,),
+        corrupted=True,
+        normaliser="alexnet",
+        options=("folders", "labels", "list"),
+        photographs=True,
+        counter=f"{_HERE}.imagenet:count_listed",
+    ),
+    "imagenet-v2": DatasetInfo(
+        _IMAGENET,
+        "ImageNet-V2: three new test sets, in folders called by class indices",
+        classes=1000,
+        splits=("matched-frequency", "threshold0.7", "top-images"),
+        sizes=(10_000,) * 3,
+        options=("folders",),
+        photographs=True,
+    ),
+    "imagenet-r": _relative("ImageNet-R: renditions of 200 of ImageNet's classes", 30_000),
+    "imagenet-a": _relative("ImageNet-A: natural adversarial examples of 200 of ImageNet's classes", 7_500),
+    "imagenet-sketch": _relative("ImageNet-Sketch: sketches of ImageNet's classes", 50_889),
+    "tiny-imagenet": DatasetInfo(
+        f"{_HERE}.tiny_imagenet:index_tiny_imagenet",
+        "Tiny ImageNet's validation set, 200 classes at 64 x 64",
+        classes=200,
+        splits=("val",),
+        sizes=(10_000,),
+        photographs=True,
+    ),
+    "picture-folder": DatasetInfo(
+        f"{_HERE}.picture_folder:index_picture_folder",
+        "anybody's pictures: a folder a class, tars, parquet files, or a CSV of path,label",
+        splits=("test",),
+        options=("path", "labels"),
+        counts_classes=True,
+        photographs=True,
     ),
     "arrays": DatasetInfo(
         f"{_HERE}.arrays:index_arrays", "any pair of .npy files: uint8 images and whole-number labels"

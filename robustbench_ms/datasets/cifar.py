@@ -30,7 +30,7 @@ from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 
-__all__ = ["index_cifar", "index_cifar_c"]
+__all__ = ["index_cifar", "index_cifar_c", "index_cifar_new"]
 
 _FOLDERS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 _RECORDS = {
@@ -112,3 +112,17 @@ def index_cifar_c(source: Source, places: Places, condition: Condition) -> Index
         return ImageStack(images[rows], found, ids, classes, told, channels_last=last, corrupted=True)
 
     return Index(ids, layout_of(images, channels_last=last), classes, array_digest(found), opened)
+
+
+def index_cifar_new(source: Source, places: Places, condition: Condition) -> Index:
+    """CIFAR-10.1 (Recht et al. 2018) as published: cifar10.1_<split>_data.npy and _labels.npy."""
+    del condition
+    name = f"cifar10.1_{source.split}"
+    usual = [places.data / "cifar10.1", places.data]
+    folder = next((at for at in usual if (at / f"{name}_data.npy").is_file()), usual[0])
+    if not (folder / f"{name}_data.npy").is_file():
+        raise BadFile(
+            f"{source.dataset}: {folder / name}_data.npy is missing; get it and {name}_labels.npy of "
+            "https://github.com/modestyachts/CIFAR-10.1"
+        )
+    return index_pair(folder / f"{name}_data.npy", folder / f"{name}_labels.npy", source, places)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,12 @@ from robustbench_ms.specs.source import Source
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
-__all__ = ["Found", "Named", "check_wants", "decoded", "files_found", "header", "index_pictures", "truths_of"]
+__all__ = [
+    "Found", "Named", "as_rgb", "check_wants", "decoded", "files_found", "header", "header_of", "index_pictures",
+    "truths_of",
+]  # fmt: skip
 
 Truths = dict[str, Any]
 """Of one picture: boxes float32 (k, 4) xyxy in its pixels, labels int64 (k,), crowd and ignore bool (k,), area float64
@@ -32,7 +37,7 @@ Truths = dict[str, Any]
 _KEPT = 2**28
 """Bytes of decoded pictures that a process keeps: a cell shows what the cell before it showed."""
 _ORIENTATION = 0x0112  # of EXIF 2.3, 4.6.4
-_LYING = (5, 6, 7, 8)
+LYING = (5, 6, 7, 8)
 """Orientations that exchange height and width."""
 
 
@@ -165,40 +170,55 @@ class _Shelf:
 
 def decoded(path: Path, *, turn: bool = False, white: float | None = None) -> NDArray[np.uint8]:
     """A picture as RGB bytes (H, W, 3), upright by its EXIF where `turn`; BadFile names one that is cut off or none."""
+    return np.asarray(as_rgb(path, str(path), turn=turn, white=white))
+
+
+def as_rgb(
+    file: Path | BinaryIO, name: str, *, turn: bool = False, white: float | None = None
+) -> Image.Image:
+    """A picture in mode RGB, of a path or an open file; `name` is what BadFile calls it."""
     from PIL import Image, ImageOps
 
     from robustbench_ms.corruptions.pictures import as_bytes
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(file) as picture:
             shown = ImageOps.exif_transpose(picture) if turn else picture
-            return np.asarray(as_bytes(shown, white, option="white = ").convert("RGB"))
+            return as_bytes(shown, white, option="white = ").convert("RGB")
     except UserError as error:
-        raise BadFile(f"{path}: {error}") from error
+        raise BadFile(f"{name}: {error}") from error
     except FileNotFoundError:
-        raise BadFile(f"{path} is missing") from None
+        raise BadFile(f"{name} is missing") from None
     except Exception as error:  # Pillow's decoders raise half a dozen kinds
-        raise BadFile(f"{path} is cut off or damaged ({error})".splitlines()[0]) from error
+        raise BadFile(f"{name} is cut off or damaged ({error})".splitlines()[0]) from error
 
 
 def header(path: Path) -> Found:
     """What a picture's file says of itself, its bytes' SHA-256 included; BadFile names one that is missing or none."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise BadFile(f"{path} is missing") from None
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read ({error.strerror})") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged EXIF: it says nothing then
+        return header_of(data, str(path))
+
+
+def header_of(data: bytes, name: str) -> Found:
+    """The same of a file's bytes; `name` is what BadFile calls it. Warns of damaged EXIF."""
     from PIL import Image
 
     try:
-        data = path.read_bytes()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged EXIF: it says nothing then
-            with Image.open(path) as picture:
-                width, height = picture.size
-                try:
-                    turn = picture.getexif().get(_ORIENTATION, 1)
-                except Exception:  # noqa: BLE001 - as many kinds as there are ways to be damaged
-                    turn = 1
-    except FileNotFoundError:
-        raise BadFile(f"{path} is missing") from None
+        with Image.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
+            try:
+                turn = picture.getexif().get(_ORIENTATION, 1)
+            except Exception:  # noqa: BLE001 - as many kinds as there are ways to be damaged
+                turn = 1
     except Exception as error:
-        raise BadFile(f"{path} is no picture that Pillow can read ({error})".splitlines()[0]) from error
+        raise BadFile(f"{name} is no picture that Pillow can read ({error})".splitlines()[0]) from error
     orientation = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
     return Found(hashlib.sha256(data).hexdigest(), height, width, orientation)
 
@@ -222,7 +242,7 @@ def truths_of(rows: Sequence[Mapping[str, Any]], first: int, *, masks: bool = Fa
 def _turned(one: Named, file: Found, where: Path) -> tuple[bool, bool]:
     """Whether EXIF's orientation is applied, and whether the annotated size leaves that open."""
     said, stored = (one.height, one.width), (file.height, file.width)
-    upright = stored[::-1] if file.orientation in _LYING else stored
+    upright = stored[::-1] if file.orientation in LYING else stored
     if said == stored:
         return False, file.orientation != 1 and said == upright
     if said == upright:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from robustbench_ms.specs.canvas import Canvas
     from robustbench_ms.specs.conditions import Condition
 
 __all__ = [
@@ -24,7 +26,10 @@ __all__ = [
     "Images",
     "Index",
     "Layout",
+    "Photographs",
+    "Progress",
     "RaggedImages",
+    "exhausted",
     "limited",
     "rows_of_one_shape",
 ]
@@ -70,7 +75,30 @@ class RaggedImages:
         return RaggedImages(self.channels, self.sizes[rows])
 
 
+@dataclass(frozen=True)
+class Photographs:
+    """Pictures of any size, none of them looked at yet; what they are shown at is the canvas's."""
+
+    channels: int
+
+    def part(self, rows: Rows) -> Photographs:
+        """The layout of some of the samples."""
+        del rows
+        return self
+
+
 Layout = Images | RaggedImages
+"""What samples are shown as."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the opening of data is."""
+
+    what: str
+    done: int = 0
+    total: int = 0
+    """0 where nothing is counted, and `what` is for people to know."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +119,10 @@ class DataFacts:
     """What its classes are called, where a task's models go by it; () where nobody asks."""
     notes: tuple[str, ...] = ()
     """What was mended or decided in reading them, a sentence each; a run tells it."""
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the protocol, only such as say something: how files were decoded, which were skipped."""
+    present: int | None = None
+    """How many of its classes any sample has; None where all have some, or nobody counted."""
 
 
 @dataclass(frozen=True)
@@ -138,18 +170,30 @@ class Data(Protocol):
         """Any rows of one shape, in any order, uncorrupted unless the data are."""
 
 
+Broken = tuple[int, str, str]
+"""Id, name and fault of a picture that cannot be decoded."""
+
+
+class Opens(Protocol):
+    """How data are opened that take a while: of all rows, or of some of them."""
+
+    def __call__(
+        self, canvas: str | Canvas, keep: Path | None, rows: Rows | None = None
+    ) -> Generator[Progress, None, Data]: ...
+
+
 @dataclass(frozen=True)
 class Index:
     """What is known of data before any of it is decoded; models are built from it."""
 
     ids: Rows
     """(n,), int64: they key the randomness and name a sample for good."""
-    layout: Layout
+    layout: Layout | Photographs
     """As it is stored."""
     classes: int
     asked: str
     """Digest of what is asked about the samples (their labels): equal for all conditions of one data set."""
-    opener: Callable[[str], Data]
+    opener: Callable[[Any], Data]
     """The data on a canvas, digested."""
     groups: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
@@ -159,9 +203,36 @@ class Index:
     parts: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     """Ways in which readers part the samples, {"ground": (n,) which each is of}; no part of what is asked."""
 
-    def open(self, canvas: str) -> Data:
-        """The data on a canvas: "stored" is as the data set has them."""
+    opens: Opens | None = None
+    """Of data that take a while to open, or have canvases, in place of `opener`."""
+    notes: tuple[str, ...] = ()
+    """What was decided in listing them, a sentence each; a run tells it."""
+    broken: Callable[[Rows], list[Broken]] | None = None
+    """Of picture files: decodes those rows, whatever they are shown as, and names the ones that cannot be."""
+
+    def opening(self, canvas: str | Canvas, keep: Path | None = None) -> Generator[Progress, None, Data]:
+        """The data on a canvas, and how far that is.
+
+        "stored" is as the data set has them. `keep` is the folder where decoded canvases are kept; None decodes them
+        each time.
+        """
+        if self.opens is not None:
+            return (yield from self.opens(canvas, keep))
         return self.opener(canvas)
+
+    def open(self, canvas: str | Canvas, keep: Path | None = None) -> Data:
+        """The same at once."""
+        return exhausted(self.opening(canvas, keep))
+
+
+def exhausted(steps: Generator[Progress, None, Data]) -> Data:
+    """What comes out of opening data, its progress told to nobody."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            data: Data = end.value
+            return data
 
 
 def limited(index: Index, limit: int | None) -> Index:
@@ -169,6 +240,7 @@ def limited(index: Index, limit: int | None) -> Index:
     if limit is None or limit >= len(index.ids):
         return index
     rows = np.sort(_ranked(index.ids.tobytes())[:limit])
+    broken = index.broken
     return replace(
         index,
         ids=index.ids[rows],
@@ -176,6 +248,8 @@ def limited(index: Index, limit: int | None) -> Index:
         groups=None if index.groups is None else index.groups[rows],
         parts={name: values[rows] for name, values in index.parts.items()},
         opener=lambda canvas: _Chosen(index.open(canvas), rows),
+        opens=None if index.opens is None else partial(index.opens, rows=rows),
+        broken=None if broken is None else lambda some: broken(rows[some]),
     )
 
 

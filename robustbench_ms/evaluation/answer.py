@@ -22,6 +22,7 @@ from robustbench_ms.errors import DeviceLost
 from robustbench_ms.evaluation.cells import FinishedCell, keep_truth
 from robustbench_ms.evaluation.events import BatchDone, Event, Note, Trouble
 from robustbench_ms.evaluation.jobs import Question
+from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.conditions import key
 from robustbench_ms.subjects.devices import lost_devices, out_of_memory
 from robustbench_ms.subjects.identity import Subject
@@ -40,6 +41,8 @@ class Runner:
 
     model: Model
     subject: Subject
+    canvas: str | Canvas
+    """What samples are shown to it on."""
     batch: int
     """How many samples it takes at once; halved when memory runs out."""
     error: str | None = None

@@ -159,7 +159,7 @@ def described_card(model: Model) -> dict[str, Any]:
         "name": card.name,
         "build": build,
         "args": dict(card.args),
-        "input": asdict(card.input),
+        "input": card.input.described,
         "precision": card.precision,
         "memory_format": card.memory_format,
         "untrained": card.untrained,
@@ -222,7 +222,9 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
             groups[group] = [cell for condition, cell in done if dict(condition).get(axis.name) in values]
     for group, cells in groups.items():
         for scorer in scorers if cells else ():
-            if isinstance(scorer, Mean) and scorer.kept == "scores" and _asked(shown, scorer.name, group):
+            if not isinstance(scorer, Mean) or any(scorer.column not in c.outcomes.samples for c in cells):
+                continue
+            if scorer.kept == "scores" and _asked(shown, scorer.name, group):
                 total = np.zeros(cells[0].n)
                 for cell in cells:
                     total += cell.outcomes.samples[scorer.column]

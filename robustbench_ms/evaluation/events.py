@@ -15,6 +15,7 @@ __all__ = [
     "CellsFound",
     "Event",
     "Note",
+    "Opening",
     "Planned",
     "Probed",
     "RecordDone",
@@ -33,6 +34,15 @@ class Probed:
     """SHA-256 of its file of weights; None without one."""
     threads: int | None
     """Of the CPU that answered; None on another device."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Data are digested, or decoded into a file of canvases."""
+
+    what: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -106,4 +116,6 @@ class RecordDone:
     """False where the file held these answers already."""
 
 
-Event = Probed | Planned | CellsFound | CellStarted | BatchDone | CellDone | Note | Trouble | RecordDone
+Event = (
+    Opening | Probed | Planned | CellsFound | CellStarted | BatchDone | CellDone | Note | Trouble | RecordDone
+)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from robustbench_ms.catalog.registry import DATASETS, answers_of, index_of, perturbation_of
-from robustbench_ms.datasets.protocol import Data, Index
+from robustbench_ms.catalog.registry import DATASETS, answers_of, check_places, index_of, perturbation_of
+from robustbench_ms.datasets.protocol import (
+    Data,
+    DataFacts,
+    Images,
+    Index,
+    Layout,
+    Photographs,
+    Progress,
+    RaggedImages,
+    exhausted,
+)
 from robustbench_ms.errors import UserError
+from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import CLEAN, Condition, conditions, key
 from robustbench_ms.specs.places import Places
@@ -45,19 +57,24 @@ class Job:
 
 
 class Conditions:
-    """The conditions of a suite, each opened once: what is known of them, their questions and their data.
+    """The conditions of a suite, each opened once a canvas: what is known of them, their questions and their data.
 
-    UserError before anything is measured where a condition has other samples or labels than the first one.
+    UserError before anything is measured where a condition has other samples or labels than the first one, and where
+    the suite's canvas or its perturbations are not for such data. `keep` is the folder of decoded canvases; None
+    decodes pictures each time.
     """
 
-    def __init__(self, suite: Suite, task: Task, places: Places) -> None:
-        self.suite, self.task, self.places = suite, task, places
+    def __init__(self, suite: Suite, task: Task, places: Places, keep: Path | None = None) -> None:
+        check_places(places)
+        self.suite, self.task, self.places, self.keep = suite, task, places, keep
         self.source = suite.source(task.wants)
         self.conditions = tuple(conditions(suite))
         # Data that are made worse here are one and the same under every condition.
         self._one = not DATASETS[suite.dataset].corrupted
         self._indices: dict[Condition, Index] = {}
-        self._opened: dict[Condition, tuple[Data, Perturbation | None]] = {}
+        self._opened: dict[tuple[Condition, str | Canvas], tuple[Data, Perturbation | None]] = {}
+        self._looked: set[tuple[Condition, str | Canvas]] = set()
+        """Whose canvases were looked for in a file."""
         wanted = self.conditions
         self.first = self._index(wanted[0])
         for condition in wanted[1:]:
@@ -70,13 +87,39 @@ class Conditions:
                     f"suite {suite.name}: {key(condition)} has {what}, and {key(wanted[0])} has "
                     f"{len(self.first.ids)}; all conditions must show the same"
                 )
-        if not isinstance(self.first.layout, task.layouts):
+        self._canvas: str | Canvas = "stored" if suite.canvas == "model" else suite.canvas
+        """Of what is known of the data whoever is asked: where each model has its own, the pictures as they are."""
+        self._photographs = isinstance(self.first.layout, Photographs)
+        if suite.canvas != "stored" and not self._photographs:
             raise UserError(
-                f"suite {suite.name}: the task {suite.task} cannot ask about {type(self.first.layout).__name__}"
+                f"suite {suite.name}: {suite.dataset} shows its images as they are stored, so the canvas must be "
+                f"'stored', not {str(suite.canvas)!r}"
             )
-        # The first one alone is opened before its turn: models are asked the probe of its layout.
-        perturbation = self.perturbation(wanted[0])
-        for condition in wanted:
+        layout = self.layout
+        kind = (
+            (Images if isinstance(suite.canvas, Canvas) else RaggedImages) if layout is None else type(layout)
+        )
+        if not issubclass(kind, task.layouts):
+            raise UserError(f"suite {suite.name}: the task {suite.task} cannot ask about {kind.__name__}")
+        if not self._photographs:
+            # The first one alone is opened before its turn: models are asked the probe of its layout.
+            self._check(self.perturbation(wanted[0]))
+        elif layout is not None:
+            index = self.first
+            facts = DataFacts(
+                len(index.ids), "", index.ids, index.groups, index.classes, not self._one, layout, index.names
+            )
+            self._check(perturbation_of(suite, facts))
+
+    @property
+    def layout(self) -> Layout | None:
+        """What is shown on the suite's own canvas, as far as that is known before pictures are looked at."""
+        if isinstance(self._canvas, Canvas):
+            return Images(self.first.layout.channels, self._canvas.crop, self._canvas.crop)
+        return None if isinstance(self.first.layout, Photographs) else self.first.layout
+
+    def _check(self, perturbation: Perturbation | None) -> None:
+        for condition in self.conditions:
             if condition and perturbation is not None:
                 perturbation.check(condition)
 
@@ -86,27 +129,48 @@ class Conditions:
             self._indices[at] = index_of(self.source, self.places, at)
         return self._indices[at]
 
-    def _open(self, condition: Condition) -> tuple[Data, Perturbation | None]:
-        at = CLEAN if self._one else condition
-        if at not in self._opened:
-            data = self._index(at).open(self.suite.canvas)
+    def opening(
+        self, condition: Condition, canvas: str | Canvas | None = None, *, shown: bool = False
+    ) -> Generator[Progress, None, Data]:
+        """A condition's data on a canvas, the suite's own where none is named, and how far their opening is.
+
+        Where they will be `shown` and several conditions show the same pictures, these come from a file of canvases.
+        """
+        at = CLEAN if self._one else condition, self._canvas if canvas is None else canvas
+        several = self._one and len(self.conditions) > 1
+        keep = self.keep if shown and several and at not in self._looked else None
+        if at not in self._opened or keep is not None:
+            fresh = at not in self._opened
+            data = yield from self._index(at[0]).opening(at[1], keep)
             self._opened[at] = data, perturbation_of(self.suite, data.facts)
-        return self._opened[at]
+            if keep is not None:
+                self._looked.add(at)
+            # What is shown, but for a canvas that was checked before there were any data.
+            asked = isinstance(at[1], Canvas) == (self.suite.canvas == "model")
+            if fresh and self._photographs and asked:
+                self._check(self._opened[at][1])
+        return self._opened[at][0]
+
+    def _open(
+        self, condition: Condition, canvas: str | Canvas | None = None
+    ) -> tuple[Data, Perturbation | None]:
+        exhausted(self.opening(condition, canvas))
+        return self._opened[CLEAN if self._one else condition, self._canvas if canvas is None else canvas]
 
     def known(self, condition: Condition) -> bool:
         """Whether its data are open, so that its question costs nothing."""
-        return (CLEAN if self._one else condition) in self._opened
+        return (CLEAN if self._one else condition, self._canvas) in self._opened
 
-    def data(self, condition: Condition) -> Data:
+    def data(self, condition: Condition, canvas: str | Canvas | None = None) -> Data:
         """The samples of a condition, not yet perturbed."""
-        return self._open(condition)[0]
+        return self._open(condition, canvas)[0]
 
-    def perturbation(self, condition: Condition) -> Perturbation | None:
+    def perturbation(self, condition: Condition, canvas: str | Canvas | None = None) -> Perturbation | None:
         """What makes them worse; None where nothing does."""
-        return self._open(condition)[1]
+        return self._open(condition, canvas)[1]
 
     def question(self, condition: Condition) -> Question:
-        """The protocol of the condition's cells."""
+        """The protocol of the condition's cells, the same on every canvas."""
         data, perturbation = self._open(condition)
         fields = question(self.task, self.suite, data.facts, perturbation, condition)
         return Question(condition, fields, data.facts.n)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from robustbench_ms.specs.canvas import told
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import conditions, key
 from robustbench_ms.specs.suite import Suite
@@ -65,6 +66,7 @@ def probably_finished(cards: Iterable[Card], suite: Suite, folder: Path) -> dict
 
 def _asks(suite: Suite, condition: Mapping[str, Any], question: Mapping[str, Any]) -> bool:
     """Whether a cell's question is, as far as the suite says it, the suite's under a condition."""
-    said = {name: value for name, value in vars(suite).items() if name in question} | dict(condition)
+    facts = vars(suite) | {"canvas": told(suite.canvas)}
+    said = {name: value for name, value in facts.items() if name in question} | dict(condition)
     axes = {name for name in suite.matrix if name in question}
     return axes == condition.keys() and all(question[name] == value for name, value in said.items())

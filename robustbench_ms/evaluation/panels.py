@@ -13,7 +13,9 @@ from robustbench_ms.catalog.registry import TASKS, load
 from robustbench_ms.datasets.protocol import Images, RaggedImages
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.finished import Finished
+from robustbench_ms.specs.card import Input
 from robustbench_ms.specs.conditions import Condition
+from robustbench_ms.subjects.inputs import way_of
 from robustbench_ms.tasks.outcomes import taken
 from robustbench_ms.tasks.protocol import Drawing, Shown
 
@@ -39,12 +41,14 @@ def panels(
 
     UserError where a cell's answers are not kept, Incomparable where the data are others than they were.
     """
-    drawing = drawing_of(finished.record.task)
+    drawing, canvas = drawing_of(finished.record.task), finished.suite.canvas
+    if canvas == "model":  # of each model its own; a record has its input
+        canvas = way_of(Input(**finished.record.card["input"]), canvas).canvas or canvas
     made: list[list[Any]] = [[] for _ in rows]
     for condition in wanted:
         outcomes = finished.outcomes(condition)
         finished.check_data(condition)
-        data, perturbation = finished.shown.data(condition), finished.shown.perturbation(condition)
+        data, perturbation = finished.shown.data(condition, canvas), finished.shown.perturbation(condition, canvas)
         if not isinstance(data.facts.layout, (Images, RaggedImages)):
             raise UserError(f"{finished.suite.name} shows no pictures that could be drawn")
         for i, row in enumerate(rows):

@@ -6,12 +6,13 @@ Workers meet in the store alone. Whether they are one process or many, on one ma
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import torch
 
+from robustbench_ms.datasets.protocol import Data, Progress
 from robustbench_ms.errors import DeviceLost
 from robustbench_ms.evaluation.answer import Runner, Shows, measure
 from robustbench_ms.evaluation.collect import described_card
@@ -22,16 +23,19 @@ from robustbench_ms.evaluation.events import (
     CellStarted,
     Event,
     Note,
+    Opening,
     Planned,
     Probed,
     Trouble,
 )
 from robustbench_ms.evaluation.jobs import Conditions, Job, Question, fitting_batch, fitting_step
 from robustbench_ms.evaluation.store import Report, Store
+from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.specs.settings import Settings
 from robustbench_ms.subjects.devices import find_device, lost_devices
+from robustbench_ms.subjects.fitting import misfit
 from robustbench_ms.subjects.identity import Unwell, exact_arithmetic, identify
 from robustbench_ms.subjects.loading import Model, blame, load_model
 
@@ -69,16 +73,22 @@ class _Worker:
 
     def __init__(self, shown: Conditions, store: Store, settings: Settings, device: torch.device) -> None:
         self.shown, self.store, self.device = shown, store, device
-        self.values = shown.first.layout.values
-        self.batch = settings.batch_size or fitting_batch(self.values, device)
-        self.step = settings.batch_size or fitting_step(self.batch, self.values, device)
+        self.fixed = settings.batch_size
         self.environment = describe_environment(device)
+        self.models: dict[str, Model] = {}
         self.runners: dict[str, Runner] = {}
         self.found: set[tuple[Condition, str]] = set()
         """Cells that were told to be finished already."""
 
     def load(self, cards: Sequence[Card]) -> Iterator[Event]:
-        """Load and probe every card, those first that no other worker is at."""
+        """Load every card, then open what they are shown, then ask the probe."""
+        yield from self._each(cards, self._load)
+        for canvas in dict.fromkeys(self._canvas(model) for model in self.models.values()):
+            yield from _told(self.shown.opening(self.shown.conditions[0], canvas))
+        yield from self._each([card for card in cards if card.name in self.models], self._probe)
+
+    def _each(self, cards: Sequence[Card], do: Callable[[Card], Iterable[Event]]) -> Iterator[Event]:
+        """One card after the other, those first that no other worker is at."""
         waiting = list(cards)
         while waiting:
             later = []
@@ -89,22 +99,47 @@ class _Worker:
                     continue
                 try:
                     if self.store.failed(card.name) is None:
-                        yield from self._probe(card)
+                        yield from do(card)
                 finally:
                     self.store.end_probe(card.name)
             if len(later) == len(waiting):
                 time.sleep(PAUSE)
             waiting = later
 
-    def _probe(self, card: Card) -> Iterator[Event]:
-        facts = self.shown.data(self.shown.conditions[0]).facts
+    def _canvas(self, model: Model) -> str | Canvas:
+        return model.canvas or self.shown.suite.canvas
+
+    def _batch(self, data: Data) -> tuple[int, int]:
+        """How many samples of the data a model is shown at once, and how many are loaded and perturbed."""
+        values = data.facts.layout.values
+        batch = self.fixed or fitting_batch(values, self.device)
+        return batch, self.fixed or fitting_step(batch, values, self.device)
+
+    def _load(self, card: Card) -> Iterable[Event]:
         with lost_devices():
-            model = load_model(card, self.shown.first, device=self.device, places=self.shown.places)
+            self.models[card.name] = load_model(
+                card,
+                self.shown.first,
+                device=self.device,
+                places=self.shown.places,
+                canvas=self.shown.suite.canvas,
+            )
+        return ()
+
+    def _probe(self, card: Card) -> Iterator[Event]:
+        model = self.models[card.name]
+        canvas = self._canvas(model)
+        condition = self.shown.conditions[0]
+        data = self.shown.data(condition, canvas)
+        batch, _ = self._batch(data)
         try:
             with blame(card):
                 found = self.shown.task.calibrate(model, self.shown.source, self.shown.places)
                 model = replace(model, calibration=found)
-                described = identify(model, self.shown.task, facts, self.batch)
+                described = identify(model, self.shown.task, data.facts, batch)
+                clean = not (condition and data.facts.corrupted)
+                if clean and (told := misfit(model, self.shown.task, data)) is not None:
+                    described = replace(described, warnings=(*described.warnings, told))
         except Unwell as error:
             self.store.fail(card.name, "probe", str(error))
             yield Trouble(card.name, str(error))
@@ -136,7 +171,7 @@ class _Worker:
         if first:
             yield Probed(card.name, report.subject, model.weights_sha256, environment.threads)
             yield from _notes(model, described.warnings)
-        self.runners[card.name] = Runner(model, described, self.batch)
+        self.runners[card.name] = Runner(model, described, canvas, batch)
 
     def answer(self, jobs: Iterable[Job]) -> Iterator[Event]:
         """Take the jobs in turn, and those again of which others had cells, until nothing is left."""
@@ -191,6 +226,7 @@ class _Worker:
         wanted = self._wanted(job)
         if not wanted:
             return None, False
+        yield from _told(self.shown.opening(job.condition))
         asked = self.shown.question(job.condition)
         if self.store.pin_data(key(job.condition), asked.protocol) != asked.protocol:
             yield Note(
@@ -204,21 +240,23 @@ class _Worker:
         if claimed.done:
             self.found |= {(job.condition, name) for name in claimed.done}
             yield CellsFound(key(job.condition), claimed.done, asked.n * len(claimed.done))
-        if claimed.ours:
-            yield from self._measure(asked, [self.runners[name] for name in claimed.ours], ahead)
+        ours = [self.runners[name] for name in claimed.ours]
+        for canvas in dict.fromkeys(runner.canvas for runner in ours):
+            yield from self._measure(asked, [one for one in ours if one.canvas == canvas], ahead)
         busy = replace(job, cards=claimed.busy) if claimed.busy else None
         return busy, bool(claimed.ours)
 
     def _measure(
         self, asked: Question, runners: Sequence[Runner], ahead: ThreadPoolExecutor
     ) -> Iterator[Event]:
-        name = key(asked.condition)
+        """Show a condition, on one canvas, to those whose canvas that is."""
+        name, canvas = key(asked.condition), runners[0].canvas
+        data = yield from _told(self.shown.opening(asked.condition, canvas, shown=True))
         yield CellStarted(name, tuple(runner.name for runner in runners))
-        data, perturbation = self.shown.data(asked.condition), self.shown.perturbation(asked.condition)
+        perturbation = self.shown.perturbation(asked.condition, canvas)
         truths = self.shown.places.cache / "truths"
-        shows = Shows(
-            self.shown.task, data, perturbation, self.step * self.values, self.device, ahead, truths
-        )
+        size = self._batch(data)[1] * data.facts.layout.values
+        shows = Shows(self.shown.task, data, perturbation, size, self.device, ahead, truths)
         finished = yield from measure(asked, runners, shows)
         for runner, answered in finished:
             cell = replace(
@@ -236,11 +274,24 @@ class _Worker:
         self.store.release()
 
 
+def _told(steps: Generator[Progress, None, Data]) -> Generator[Event, None, Data]:
+    """The opening of data as a run tells it."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            data: Data = end.value
+            return data
+        yield Opening(step.what, step.done, step.total) if step.total else Note(step.what)
+
+
 def _notes(model: Model, warnings: Sequence[str]) -> Iterator[Note]:
     if model.card.input.assumed:
         yield Note(
             f"model {model.card.name}: nobody said what it wants to be shown; {model.card.input.describe()}"
         )
+    for told in model.notes:
+        yield Note(f"model {model.card.name}: {told}")
     if own := model.kept_attention():
         yield Note(
             f"model {model.card.name}: its backbone keeps attention of its own ({own}) beside what was put in"

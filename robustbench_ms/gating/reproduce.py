@@ -81,6 +81,7 @@ def reproduce(
     suite: str | None = None,
     annotations: str | None = None,
     corruptions: str | None = None,
+    labels: str | None = None,
     published: bool = False,
     limit: int | None = None,
     seed: int | None = None,
@@ -90,23 +91,24 @@ def reproduce(
     """Measure a record, or all the records of a suite, again from nothing: no finished cell is reused.
 
     `models` names the cards where the records' names do not, or picks some of a suite's. `suite` names the suite of a
-    record whose own is not shipped; a folder is shown as the record says. `annotations` and `corruptions` are a
-    folder's, as `find_suite` takes them. `published` compares with the figures that the cards cite instead of records.
+    record whose own is not shipped; a folder is shown as the record says. `annotations`, `corruptions` and `labels` are
+    a folder's, as `find_suite` takes them. `published` compares with the figures that the cards cite, not with records.
     """
     pairs: list[tuple[Card, Record | None]]
     if target.endswith(".json"):
         record = read_record(Path(target))
         if not (limit is None and seed is None and corruptions is None):
             raise UserError("--limit, --seed and --corruptions are those of the record")
-        chosen = suite_of(record, suite, annotations=annotations, places=places)
+        chosen = suite_of(record, suite, annotations=annotations, labels=labels, places=places)
         if len(models) > 1:
             raise UserError(f"one record is one model, and {len(models)} are given with -m")
         pairs = [(_card_of(record, models[0] if models else None), record)]
     else:
         if suite is not None:
             raise UserError("--suite is for a record; the suite is named already")
-        chosen = find_suite(target, annotations=annotations, corruptions=corruptions, places=places)
-        chosen = chosen.limited(limit, seed)
+        chosen = find_suite(
+            target, annotations=annotations, corruptions=corruptions, labels=labels, places=places
+        ).limited(limit, seed)
         pairs = _pairs(models, places.results / chosen.label, published=published)
     if published:
         return _published(chosen, [card for card, _ in pairs], places, settings, watch)

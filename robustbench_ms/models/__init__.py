@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from robustbench_ms.models.nam import NAM
     from robustbench_ms.models.shuffle_attention import ShuffleAttention
     from robustbench_ms.models.simam import SimAM
+    from robustbench_ms.models.squeezenet import squeezenet1_0
     from robustbench_ms.models.triplet import TripletAttention
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "resnet101",
     "resnet152",
     "resnet_cifar",
+    "squeezenet1_0",
 ]
 
 # A module never has the name of something listed here: importing it would put the module in its place.
@@ -95,6 +97,7 @@ _HOME = {
     "resnet34": "backbones",
     "resnet50": "backbones",
     "resnet_cifar": "cifar_resnet",
+    "squeezenet1_0": "squeezenet",
 }
 
 

@@ -16,12 +16,13 @@ def suite_of(
     spelling: str | None = None,
     *,
     annotations: str | None = None,
+    labels: str | None = None,
     places: Places | None = None,
 ) -> Suite:
     """The suite of a record, with its limit and seed; `spelling` names it where it is not shipped.
 
-    A folder of pictures is shown under what the record's matrix has; `annotations` is its own, as `find_suite` takes
-    it. UserError where there is no such suite, and where the folder's pictures are others.
+    A folder of pictures is shown under what the record's matrix has; `annotations` and `labels` are its own, as
+    `find_suite` takes them. UserError where there is no such suite, and where the folder's pictures are others.
     """
     limit, seed = record.suite["limit"], record.suite["seed"]
     name = str(record.suite["name"]).removesuffix(f"-seed{seed}").removesuffix(f"-limit{limit}")
@@ -30,7 +31,9 @@ def suite_of(
         shown = next(iter((record.suite.get("matrix") or {}).values()), ())
         corruptions = ",".join(map(str, shown)) or None
     try:
-        found = find_suite(given, annotations=annotations, corruptions=corruptions, places=places)
+        found = find_suite(
+            given, annotations=annotations, corruptions=corruptions, labels=labels, places=places
+        )
     except UnknownName as error:
         if spelling is not None:
             raise

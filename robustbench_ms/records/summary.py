@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from robustbench_ms.tasks.measure import OfSums, Scorer
 
 __all__ = [
-    "Goodness", "Incomplete", "by_chance", "goodness", "interval_of", "mce", "refuse_absent", "relative_mce",
-    "sample_means", "shortfall", "summarise", "value_of", "weights_of",
+    "Goodness", "Incomplete", "by_chance", "goodness", "interval_of", "mce", "others_mce", "refuse_absent",
+    "relative_mce", "sample_means", "shortfall", "summarise", "value_of", "weights_of",
 ]  # fmt: skip
 
 Cells = Mapping[str, Mapping[str, float]]
@@ -86,8 +86,11 @@ def value_of(quantity: Quantity, values: Mapping[str, Any]) -> Any:
     """The number, of its measure's value in each cell {key: value}.
 
     The values are floats, or arrays of one shape, which are replicates: the number is then one for each. A drop and a
-    ratio have no value (nan) where nothing can be lost. Incomplete where a normaliser has other cells.
+    ratio have no value (nan) where nothing can be lost, what is over a normaliser's errors where it is unfit.
+    Incomplete where a normaliser has other cells.
     """
+    if quantity.unfit:
+        return math.nan
     if quantity.how in {"normalised", "relative"}:
         errors: dict[str, list[Any]] = {}
         for key in quantity.keys:
@@ -317,6 +320,11 @@ def relative_mce(
     )
 
 
+def others_mce(normaliser: str) -> dict[str, float]:
+    """What others published as mCE over a normaliser's errors, by model; fractions."""
+    return dict(_read_normaliser(normaliser)["others"])
+
+
 def _whole(errors: Mapping[str, Sequence[Any]], base: Mapping[str, Sequence[float]]) -> None:
     missing = [name for name in base if len(errors.get(name, ())) != len(base[name])]
     if missing:
@@ -326,11 +334,15 @@ def _whole(errors: Mapping[str, Sequence[Any]], base: Mapping[str, Sequence[floa
         )
 
 
-@cache
 def _normaliser(name: str | None) -> tuple[dict[str, list[float]], float]:
-    text = files("robustbench_ms.datasets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    told = tomllib.loads(text)
+    told = _read_normaliser(name)
     return told["error"], told["clean"]
+
+
+@cache
+def _read_normaliser(name: str | None) -> dict[str, Any]:
+    text = files("robustbench_ms.datasets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
 
 @cache

@@ -21,6 +21,8 @@ __all__ = ["Quantity", "Terms"]
 
 _MATRIX = ("corruption", "severity")
 """The axes of records that do not say theirs; their summaries need all of the axes' first groups."""
+_FEWEST = 5000
+"""Images that a number over a normaliser's errors takes, of all classes: so are those errors, of 50,000."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,14 @@ class Quantity:
     """The least and the largest value of its measure."""
     least: float = 0.0
     """See `Summary.least`."""
+    unfit: str = ""
+    """Of what it has no value, for people, where it is over a normaliser's errors and these are of other images."""
 
     @property
     def valueless(self) -> str:
         """Where it has no value, for people: "where the clean AP is below 1.0 %"."""
+        if self.unfit:
+            return self.unfit
         row = self.row
         return (
             f"where the clean {self.of} is below {row.show(self.least)}"
@@ -75,6 +81,8 @@ class Terms:
     """Group -> its axis and values."""
     dataset: str
     normaliser: str | None
+    unfit: str = ""
+    """Of numbers over the normaliser's errors, see `Quantity.unfit`."""
 
     @classmethod
     def of(cls, record: Record) -> Terms:
@@ -102,6 +110,7 @@ class Terms:
             groups,
             dataset,
             normaliser_of(dataset),
+            _unfit(record.suite["protocol"]),
         )
 
     @property
@@ -177,12 +186,21 @@ class Terms:
             self.normaliser,
             (one.low, one.high),
             row.least,
+            self.unfit if row.how in {"normalised", "relative"} else "",
         )
 
     def needs(self, name: str) -> tuple[str, ...]:
         """The cells that a summary needs; () where the matrix has none of a group."""
         found = [self.keys(group) for group in self.rows.summary(name).over]
         return tuple(key for keys in found for key in keys) if all(found) else ()
+
+
+def _unfit(protocol: Mapping[str, Any]) -> str:
+    """Why images are not like those of a normaliser's errors; "" where they are, as far as the protocol says."""
+    n, present = protocol.get("n", _FEWEST), protocol.get("classes_present")
+    if present is not None:
+        return f"on {present:,} of {protocol['classes']:,} classes, where it takes all"
+    return f"on {n:,} images, where it takes {_FEWEST:,}" if n < _FEWEST else ""
 
 
 def _crossed(matrix: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:

@@ -111,10 +111,11 @@ def _number(metric: Metric, value: Interval, *, ends: bool) -> str:
 
 def _footnotes(table: Table) -> list[str]:
     ns, devices = sorted({row.n for row in table.rows}), sorted({row.device for row in table.rows})
+    counts = ", ".join(f"{n:,}" for n in ns)
     notes = [
-        f"Suite {table.suite}; n = {', '.join(f'{n:,}' for n in ns)} images a cell; measured on {', '.join(devices)}.",
+        f"Suite {table.suite}; n = {counts}{table.shown}; measured on {', '.join(devices)}.",
     ]
-    notes += table.means
+    notes += [*table.means, *([table.normalised] if table.normalised else [])]
     if any(row.seeds == 1 for row in table.rows):
         notes.append("± is half a 95 % interval over the test images; it does not cover training seeds.")
     if any(row.seeds > 1 for row in table.rows):

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.records.ranking import ranges
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.replicates import Group, grouped
-from robustbench_ms.records.summary import by_chance, summarise
+from robustbench_ms.records.summary import by_chance, others_mce, summarise
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval, mean_interval
@@ -63,6 +64,10 @@ class Table:
     """The labels of the columns that are functions of the set of images, and no means over them."""
     valueless: Mapping[str, str] = field(default_factory=dict)
     """Where a column has no value, for people."""
+    shown: str = " images a cell"
+    """What n counts, of a part of a data set of pictures as " of 50,000 images a cell, 10 of 1,000 classes"."""
+    normalised: str = ""
+    """What the columns over a normaliser's errors are, for people; "" without one."""
     apart: tuple[str, ...] = ()
     """Rows of one name that are no seeds of one card, and in what they differ."""
 
@@ -148,8 +153,33 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
         _means(terms, columns),
         tuple(m.label for m, c in zip(metrics, columns, strict=True) if _of_sets(terms, c)),
         {c: terms.quantity(c).valueless for c in columns},
+        _shown(records[0]),
+        _normalised(records[0], terms, columns),
         found.apart,
     )
+
+
+def _shown(record: Record) -> str:
+    """What n counts, and of a part of a data set of pictures of how many images and classes that is."""
+    told = record.suite["protocol"]
+    name = told.get("dataset")
+    info = DATASETS[name] if name in DATASETS else None  # noqa: SIM401 - get would raise, as the table's own
+    size = info.size(told.get("split", "")) if info is not None and info.photographs else None
+    of = f" of {size:,}" if size is not None and told.get("n", size) < size else ""
+    few = f", {told['classes_present']:,} of {told['classes']:,} classes" if "classes_present" in told else ""
+    return f"{of} images a cell{few}"
+
+
+def _normalised(record: Record, terms: Terms, columns: Sequence[str]) -> str:
+    """Of which files the errors above and below a normalised column's line are, and what others show in it."""
+    found = [c for c in columns if terms.rows.summaries[c].how in {"normalised", "relative"}]
+    if not found or terms.unfit or terms.normaliser is None:
+        return ""
+    labels = ", ".join(terms.rows[c].label for c in found)
+    here = "ours" if "profile" in record.suite["protocol"] else "the model's"
+    others = ", ".join(f"{name} {100 * value:.2f}" for name, value in others_mce(terms.normaliser).items())
+    told = f"{labels}: {here} over AlexNet's errors on the published files"
+    return f"{told}; RobustBench has an mCE on these of {others}."
 
 
 def _of_sets(terms: Terms, column: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,31 @@ class Input:
     channels: str = "RGB"
     assumed: bool = False
     """Nobody said what the model wants; the run prints what was assumed."""
+    crop_mode: str = field(default="center", repr=False)
+    """Of fit "crop", timm's: "center"; "squash" resizes both sides, "border" the longer one and fills up."""
+    recrop: bool | None = field(default=None, repr=False)
+    """Whether a canvas that is cut already is cropped again; None, where nobody says, and False do not."""
 
     def describe(self) -> str:
         """One line for people."""
         shown = (
             f"{self.channels} in {self.range[0]:g}..{self.range[1]:g}, mean {_numbers(self.mean)}, "
-            f"std {_numbers(self.std)}, {f'{self.size} px ({self.fit})' if self.size else 'canvas size'}"
+            f"std {_numbers(self.std)}, {f'{self.size} px ({self._way})' if self.size else 'canvas size'}"
         )
         return shown + (", assumed" if self.assumed else "")
+
+    @property
+    def _way(self) -> str:
+        return self.fit if self.crop_mode == "center" else f"{self.fit}, {self.crop_mode}"
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Its fields as a record has them: those that came later only where they say something."""
+        told = asdict(self)
+        return {key: value for key, value in told.items() if key not in _LATER or value != _LATER[key]}
+
+
+_LATER = {"crop_mode": "center", "recrop": None}
 
 
 @dataclass(frozen=True)
@@ -63,11 +80,15 @@ class Weights:
     """One file of weights."""
 
     file: str
-    """Relative to the card's folder or to the data folder; absolute only from the command line."""
+    """Relative to the card's folder, to the data folder or to `package`; absolute only from the command line."""
     sha256: str | None = None
     seed: int | None = None
     """Which replicate this is, where a card has several."""
     url: str | None = None
+    package: str | None = None
+    """The installed package in whose folder the file lies, by its import name; it is found and never imported."""
+    by: str = "name"
+    """How its tensors are told: by "name", or by "position", in the order of the network's own."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from robustbench_ms.errors import UserError
 
@@ -24,6 +25,9 @@ class Settings:
     threads: int | None = None
     """Of each worker; None is torch's own number for one worker, and the cores shared out among several."""
 
+    canvases: str | None = None
+    """The folder of decoded canvases, "off" to decode pictures each time; None is `canvases` in the cache."""
+
     def __post_init__(self) -> None:
         """UserError for a number below 1."""
         for name in ("batch_size", "workers", "threads"):
@@ -32,6 +36,12 @@ class Settings:
                 raise UserError(f"{name} must be 1 or more, not {value}")
         if self.executor == "local" and (self.workers or 1) > 1:
             raise UserError(f"executor local is one worker, not {self.workers}; take executor devices")
+
+    def keep(self, cache: Path) -> Path | None:
+        """The folder of decoded canvases; None where pictures are decoded each time."""
+        if self.canvases == "off":
+            return None
+        return cache / "canvases" if self.canvases is None else Path(self.canvases).expanduser().resolve()
 
     @property
     def chosen_executor(self) -> str:

@@ -29,3 +29,5 @@ class Source:
     """What the task needs of each sample: "label", "boxes", "masks", "map"."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further keys, those that the data set's row lists."""
+    skip: tuple[int, ...] = ()
+    """Ids of samples that are left out under every condition."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.errors import UserError
+from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.source import Source
 
 __all__ = ["Suite"]
@@ -22,8 +23,9 @@ class Suite:
     dataset: str
     split: str = "test"
     about: str = ""
-    canvas: str = "stored"
-    """The geometry up to the corruption: "stored" shows each image as the data set has it."""
+    canvas: str | Canvas = "stored"
+    """The geometry up to the corruption: "stored" shows each image as the data set has it, "model" as each model wants
+    to be shown it, a Canvas is one for all."""
     profile: str | None = None
     """Whose corruption protocol is followed; None where the data set brings its corrupted images."""
     encode: str | None = None
@@ -47,6 +49,16 @@ class Suite:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of its task and its data set, those that their rows list."""
     folder: Path | None = None
+    skip: tuple[int, ...] = ()
+    """Ids of pictures that are left out under every condition, rising; a part of the protocol."""
+
+    def __post_init__(self) -> None:
+        """UserError for a matrix whose profile is about one size, where each model has a canvas of its own."""
+        if self.canvas == "model" and self.matrix and self.profile not in {None, "any-size"}:
+            raise UserError(
+                f"suite {self.name}: on canvas 'model' pictures have any size, so its profile must be 'any-size', not "
+                f"{self.profile!r}"
+            )
 
     @property
     def label(self) -> str:
@@ -61,7 +73,7 @@ class Suite:
         """What it shows, of which its task wants that."""
         return Source(
             self.dataset, self.split, self.limit, self.classes, self.files, self.sha256, self.folder, wants,
-            self.options,
+            self.options, self.skip,
         )  # fmt: skip
 
     def limited(self, limit: int | None = None, seed: int | None = None) -> Suite:

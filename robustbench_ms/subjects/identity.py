@@ -22,6 +22,7 @@ from torch import nn
 
 from robustbench_ms.datasets.protocol import DataFacts
 from robustbench_ms.errors import DeviceLost, UserError
+from robustbench_ms.specs.canvas import told as told_canvas
 from robustbench_ms.specs.card import Output
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
@@ -50,7 +51,8 @@ def question(
         "dataset": suite.dataset,
         "split": suite.split,
         "limit": suite.limit,
-        "canvas": suite.canvas,
+        "canvas": told_canvas(suite.canvas),
+        **facts.told,
         **task.question(facts),
         **dict(condition),
         **(perturbation.question(condition) if condition and perturbation is not None else {}),
@@ -87,6 +89,16 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
     told: dict[str, Any] = {}
     if model.card.output != Output():
         told["output"] = asdict(model.card.output)
+    if model.canvas is not None:
+        # The way of a picture to what it is shown: no part of the probe, and none of the question.
+        shown = model.card.input
+        told |= {
+            "size": shown.size,
+            "fit": shown.fit,
+            "crop": shown.crop,
+            "crop_mode": shown.crop_mode,
+            "interpolation": shown.interpolation,
+        }
     if not model.asked:
         return Subject({"weights": model.weights_sha256, **told}, (), nondeterministic=False)
     # Before it is asked: a part that stays in train mode changes with each batch.

@@ -3,15 +3,127 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from robustbench_ms.errors import UserError
+from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Input
 from robustbench_ms.tasks.protocol import Geometry
 
-__all__ = ["Preprocess"]
+__all__ = ["Preprocess", "Way", "interpolation_of", "of_timm", "said_first", "way_of"]
+
+
+def of_timm(known: Mapping[str, Any], *, tested: bool = False) -> Input:
+    """What a network wants by its pretrained_cfg.
+
+    `tested` is as timm's validate.py shows it pictures of any size (`resolve_data_config` with `use_test_size`): its
+    test_input_size and test_crop_pct come first, and crop_mode counts. UserError for a size that is no square.
+    """
+    size, crop = known.get("input_size", (3, None, None)), known.get("crop_pct") or 1.0
+    if tested:
+        size = known.get("test_input_size") or size
+        crop = known.get("test_crop_pct") or known.get("crop_pct") or 0.875
+        if size[-1] != size[-2]:
+            raise UserError(
+                f"it wants pictures of {size[-1]} x {size[-2]}, and canvases are squares: give --size"
+            )
+    return Input(
+        size=size[-1],
+        fit="crop",
+        crop=float(crop),
+        crop_mode=str(known.get("crop_mode") or "center") if tested else "center",
+        interpolation=interpolation_of(known.get("interpolation")),
+        mean=tuple(known["mean"]),
+        std=tuple(known["std"]),
+    )
+
+
+def interpolation_of(name: object) -> str:
+    """A library's word for how it resizes."""
+    return str(name) if name in {"nearest", "bilinear", "bicubic"} else "bilinear"
+
+
+def said_first(said: Input, known: Input) -> Input:
+    """What a library knows, but for what was said: a size, and a fit and a crop that were asked for."""
+    made = replace(known, size=said.size or known.size, recrop=said.recrop)
+    return replace(made, fit=said.fit, crop=said.crop, crop_mode=said.crop_mode) if said.recrop else made
+
+
+@dataclass(frozen=True)
+class Way:
+    """From a picture to what a model is shown: first a canvas, then what is left of its input."""
+
+    wanted: Input
+    """As a record has it."""
+    left: Input
+    """What is done on the device, after the corruption."""
+    canvas: Canvas | None = None
+    """Its own canvas; None where it is the suite's."""
+    notes: tuple[str, ...] = ()
+
+
+def way_of(wanted: Input, canvas: str | Canvas) -> Way:
+    """What becomes of a completed input on a suite's canvas.
+
+    On "model" all of it is the canvas. On one that is cut already its crop is dropped, unless a second one was asked
+    for: the canvas is resized straight to its size. On "stored" all of it is done on the device.
+    """
+    plain = replace(wanted, recrop=None)
+    if canvas == "model":
+        return Way(plain, replace(plain, size=None), _canvas_of(wanted))
+    dropped = wanted.recrop is False or (isinstance(canvas, Canvas) and not wanted.recrop)
+    if not dropped or wanted.fit == "letterbox":
+        made = plain
+    else:
+        made = replace(plain, fit="resize", crop=1.0, crop_mode="center")
+    if made.crop_mode == "border":
+        raise UserError("its crop mode is 'border', which is for canvas 'model'")
+    if not isinstance(canvas, Canvas):
+        return Way(made, made)
+    side, size = canvas.crop, made.size or canvas.crop
+    seen = (
+        f"{'enlarged' if size > side else 'reduced'} {side} -> {size}" if size != side else "shown as it is"
+    )
+    if made.fit == "crop":
+        told = f"cropped once more ({made.crop:g})"
+    elif wanted.fit == "crop" and wanted.crop < 1:
+        told = f"its own crop of {wanted.crop:g} dropped"
+    else:
+        told = ""
+    return Way(made, made, None, (f"the canvas ({canvas}) is {seen}{f', {told}' if told else ''}",))
+
+
+def _canvas_of(wanted: Input) -> Canvas:
+    if wanted.size is None:
+        raise UserError(
+            "nobody said at what size it wants to be shown pictures, and on canvas 'model' that is its own: give --size"
+        )
+    if wanted.recrop is False:
+        raise UserError("--size canvas is for suites with one canvas for all; this one's is 'model'")
+    if wanted.fit == "letterbox":
+        raise UserError("its fit is 'letterbox', which is no way to a canvas: 'resize' and 'crop' are")
+    if wanted.fit == "resize":
+        return Canvas(wanted.size, wanted.size, wanted.interpolation, "squash")
+    border = wanted.crop_mode == "border"
+    mean = (wanted.mean * 3)[:3] if len(wanted.mean) == 1 else wanted.mean
+    red, green, blue = (round(255 * value) for value in mean)
+    return Canvas(
+        _short(wanted),
+        wanted.size,
+        wanted.interpolation,
+        wanted.crop_mode,
+        (red, green, blue) if border else (0, 0, 0),
+    )
+
+
+def _short(wanted: Input) -> int:
+    """The side that is resized, of fit "crop": whole pixels as timm and torchvision take them, rounded down."""
+    return math.floor((wanted.size or 0) / wanted.crop + 1e-6)
 
 
 class Preprocess:
@@ -67,10 +179,11 @@ class Preprocess:
         if wanted.fit == "resize":
             goal = (size, size)
         elif wanted.fit == "crop":
-            # Whole pixels as timm and torchvision take them: rounded down, both of them.
-            side = math.floor(size / wanted.crop + 1e-6)
+            side = _short(wanted)
             short = min(height, width)
             goal = (height * side // short, width * side // short)
+            if wanted.crop_mode == "squash":
+                goal = (side, side)
         else:
             # As YOLOX and its kin have it: whole pixels by one scale, rounded down, and bytes after the resize too.
             longest = max(height, width)

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from robustbench_ms.catalog.registry import load
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import DeviceLost, UserError, suggest
+from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.adapting import adapted, is_adapted
+from robustbench_ms.subjects.declared import undeclared
 from robustbench_ms.subjects.detectors import of_library, settled
 from robustbench_ms.subjects.devices import lost_devices
-from robustbench_ms.subjects.inputs import Preprocess
+from robustbench_ms.subjects.inputs import Preprocess, interpolation_of, of_timm, said_first, way_of
 from robustbench_ms.subjects.untrained import doubt, refuse_lazy, seeded
 from robustbench_ms.subjects.weights import file_digest, find_weights, load_into, refuse_other
 from robustbench_ms.tasks.protocol import Geometry
@@ -48,6 +50,10 @@ class Model:
     """What these are called, where they have names."""
     asked: bool = True
     """It can be asked a probe; where not, the weights' digest alone is who answers."""
+    canvas: Canvas | None = None
+    """What it wants pictures to be shown on; None where the suite has one canvas for all."""
+    notes: tuple[str, ...] = ()
+    """What became of its input on the suite's canvas."""
 
     def prepare(self, samples: Tensor) -> tuple[Tensor, Geometry]:
         """What its input makes of uint8 samples (N, C, H, W) on its device, and how that came about."""
@@ -74,49 +80,63 @@ class Model:
         return [name or type(part).__name__ for name, part in self.module.named_modules() if part.training]
 
 
-def load_model(card: Card, index: Index, *, device: torch.device, places: Places) -> Model:
+def load_model(
+    card: Card, index: Index, *, device: torch.device, places: Places, canvas: str | Canvas = "stored"
+) -> Model:
     """Build a card's model for the data, load its one set of weights, and put it on the device in eval mode.
 
     It is built under a fixed seed, so that two runs of an untrained one answer alike; the caller's generators go on as
-    they were. Without weights a function is called a second time, see `untrained`.
+    they were. Without weights a function is called a second time, see `untrained`. `canvas` is the suite's.
     """
     weights = card.weights[0] if card.weights else None
     if is_adapted(card):
-        return _from_file(card, index, device, places)
+        return _from_file(card, index, device, places, canvas)
     with blame(card):
-        module, card, warnings = _built(card, index.classes)
+        module, card, warnings = _built(card, index.classes, tested=canvas == "model")
         sha256 = None
         if weights is not None:
             path = find_weights(weights, card, places)
             sha256 = file_digest(path)
             refuse_other(sha256, weights, path)
-            load_into(module, path)
+            load_into(module, path, by=weights.by)
         if isinstance(module, nn.Module):
             module = module.to(device).eval()
             if card.memory_format == "channels_last":
                 module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if "detection" in card.tasks:
             card = settled(card, module)
-        shown = Preprocess(card.input, index.layout.channels, device)
+        way = way_of(card.input, canvas)
         return Model(
-            card, module, shown, device, sha256, warnings=warnings, classes=index.classes, names=index.names
+            replace(card, input=way.wanted),
+            module,
+            Preprocess(way.left, index.layout.channels, device),
+            device,
+            sha256,
+            warnings=warnings,
+            classes=index.classes,
+            names=index.names,
+            canvas=way.canvas,
+            notes=way.notes,
         )
 
 
-def _from_file(card: Card, index: Index, device: torch.device, places: Places) -> Model:
+def _from_file(card: Card, index: Index, device: torch.device, places: Places, canvas: str | Canvas) -> Model:
     """A model that is a file of another kind."""
     with blame(card):
         made = adapted(card, index, places)
         module = made.module.to(device).eval() if isinstance(made.module, nn.Module) else made.module
+        way = way_of(made.card.input, canvas)
         return Model(
-            made.card,
+            replace(made.card, input=way.wanted),
             module,
-            Preprocess(made.card.input, index.layout.channels, device),
+            Preprocess(way.left, index.layout.channels, device),
             device,
             made.sha256,
             classes=index.classes,
             names=index.names,
             asked=made.asked,
+            canvas=way.canvas,
+            notes=way.notes,
         )
 
 
@@ -129,27 +149,31 @@ def blame(card: Card) -> Iterator[None]:
         raise type(error)(f"model {card.name}: {error}") from error
 
 
-def _built(card: Card, classes: int) -> tuple[Any, Card, tuple[str, ...]]:
+def _built(card: Card, classes: int, *, tested: bool) -> tuple[Any, Card, tuple[str, ...]]:
     """What a card's target makes under seed 0, the card completed, and what there is to say of it."""
     with lost_devices(), seeded(0):
-        module, known = build_module(card, classes)
+        module, known = build_module(card, classes, tested=tested)
     if not isinstance(module, nn.Module):
         return module, known, ()
     refuse_lazy(module)
+    told = undeclared(card, module, classes)
+    warnings = () if told is None else (told,)
     given = isinstance(card.build, nn.Module) or str(card.build).startswith(("timm:", "torchvision:"))
     if given or card.weights or card.untrained:
-        return module, known, ()
+        return module, known, warnings
     untrained, told = doubt(module, lambda: _build(card, classes)[0])
-    return module, replace(known, untrained=untrained), () if told is None else (told,)
+    return module, replace(known, untrained=untrained), (*warnings, *([] if told is None else [told]))
 
 
-def build_module(card: Card, classes: int) -> tuple[Any, Card]:
+def build_module(card: Card, classes: int, *, tested: bool = False) -> tuple[Any, Card]:
     """What a card's build target makes, without weights, and the card with its input completed.
+
+    `tested` completes it as timm tests a network on pictures of any size, and not as it was trained.
 
     UserError for whatever it raises.
     """
     try:
-        return _build(card, classes)
+        return _build(card, classes, tested=tested)
     except (UserError, DeviceLost):
         raise
     except Exception as error:
@@ -158,14 +182,14 @@ def build_module(card: Card, classes: int) -> tuple[Any, Card]:
         raise UserError(f"{card.build} could not be called{given} ({told})") from error
 
 
-def _build(card: Card, classes: int) -> tuple[Any, Card]:
+def _build(card: Card, classes: int, *, tested: bool = False) -> tuple[Any, Card]:
     build = card.build
     if isinstance(build, nn.Module):
-        return build, _completed(card, build)
+        return build, _completed(card, build, tested=tested)
     if is_adapted(card):
         raise UserError(f"{build} is a file, and no network that is built")
     if isinstance(build, str) and build.startswith(("timm:", "torchvision:")):
-        return _from_library(card, build, classes)
+        return _from_library(card, build, classes, tested=tested)
     function = load(build) if isinstance(build, str) else build
     try:
         inspect.signature(function).bind(**card.args)
@@ -174,10 +198,10 @@ def _build(card: Card, classes: int) -> tuple[Any, Card]:
     made = function(**card.args)
     if not callable(made):
         raise UserError(f"{build} returned {type(made).__name__}, which cannot be called")
-    return made, _completed(card, made)
+    return made, _completed(card, made, tested=tested)
 
 
-def _from_library(card: Card, build: str, classes: int) -> tuple[nn.Module, Card]:
+def _from_library(card: Card, build: str, classes: int, *, tested: bool) -> tuple[nn.Module, Card]:
     library, _, name = build.partition(":")
     import timm
     from torchvision import models
@@ -211,24 +235,16 @@ def _from_library(card: Card, build: str, classes: int) -> tuple[nn.Module, Card
         return module, of_library(card, pretrained=pretrained)
     if library == "torchvision" and card.input.assumed:
         wanted = _torchvision_input(models.get_model_weights(name).DEFAULT.transforms())
-        return module, replace(card, input=replace(wanted, size=card.input.size or wanted.size))
-    return module, _completed(card, module)
+        return module, replace(card, input=said_first(card.input, wanted))
+    return module, _completed(card, module, tested=tested)
 
 
-def _completed(card: Card, module: Any) -> Card:
+def _completed(card: Card, module: Any, *, tested: bool) -> Card:
     """What the model wants, from its own pretrained_cfg (timm's convention), where nobody said it."""
     known = getattr(module, "pretrained_cfg", None)
     if not card.input.assumed or not isinstance(known, Mapping) or "mean" not in known:
         return card
-    made = Input(
-        size=card.input.size or known.get("input_size", (3, None, None))[-1],
-        fit="crop",
-        crop=float(known.get("crop_pct") or 1.0),
-        interpolation=_interpolation(known.get("interpolation")),
-        mean=tuple(known["mean"]),
-        std=tuple(known["std"]),
-    )
-    return replace(card, input=made)
+    return replace(card, input=said_first(card.input, of_timm(known, tested=tested)))
 
 
 def _torchvision_input(known: Any) -> Input:
@@ -236,14 +252,10 @@ def _torchvision_input(known: Any) -> Input:
         size=known.crop_size[0],
         fit="crop",
         crop=known.crop_size[0] / known.resize_size[0],
-        interpolation=_interpolation(known.interpolation.value),
+        interpolation=interpolation_of(known.interpolation.value),
         mean=tuple(known.mean),
         std=tuple(known.std),
     )
-
-
-def _interpolation(name: object) -> str:
-    return str(name) if name in {"nearest", "bilinear", "bicubic"} else "bilinear"
 
 
 def _autocast(device: torch.device, kind: torch.dtype | None) -> Any:

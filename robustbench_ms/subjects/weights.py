@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import pickle
 import warnings
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ __all__ = [
 
 
 def find_weights(weights: Weights, card: Card, places: Places, *, folder: bool = False) -> Path:
-    """Where a card's weights lie, a file or a folder: as given, beside the card, or in the data folder."""
+    """Where a card's weights lie, a file or a folder: as given, beside the card, in the data folder, in a package."""
+    if weights.package is not None:
+        return _in_package(weights, weights.package)
     folders = [f for f in (card.folder, places.data / "weights", places.data) if f is not None]
     candidates = (
         [Path(weights.file)] if Path(weights.file).is_absolute() else [f / weights.file for f in folders]
@@ -42,6 +46,18 @@ def find_weights(weights: Weights, card: Card, places: Places, *, folder: bool =
     raise BadFile(
         f"weights {weights.file} are not in {' nor in '.join(str(c.parent) for c in candidates)}{hint}"
     )
+
+
+def _in_package(weights: Weights, package: str) -> Path:
+    """A file in the folder of an installed package, none of whose code is run to find it."""
+    spec = importlib.util.find_spec(package)
+    hint = f"; it comes from {weights.url}" if weights.url else ""
+    if spec is None or not spec.submodule_search_locations:
+        raise BadFile(f"weights {weights.file} lie in the package {package}, which is not installed{hint}")
+    folder = Path(spec.submodule_search_locations[0])
+    if not (folder / weights.file).is_file():
+        raise BadFile(f"weights {weights.file} are not in the package {package}, {folder}{hint}")
+    return folder / weights.file
 
 
 def file_digest(path: Path) -> str:
@@ -129,13 +145,18 @@ def _begins_as_pickle(path: Path) -> bool:
         return file.read(1) == b"\x80"
 
 
-def load_into(module: Any, path: Path) -> None:
-    """Load weights into a module, every name and shape of it; UserError shows the first that do not fit."""
+def load_into(module: Any, path: Path, *, by: str = "name") -> None:
+    """Load weights into a module, every name and shape of it; UserError shows the first that do not fit.
+
+    `by` "position" takes them in their order, and a name's last word ("running_var") alone has to be the same.
+    """
     if not isinstance(module, nn.Module):
         raise UserError(
             f"it is a {type(module).__name__} and no torch module, so weights cannot be loaded into it"
         )
     found, wanted = read_weights(path), module.state_dict()
+    if by == "position":
+        found = _renamed(found, wanted, path)
     missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
     extra = [name for name in found if name not in wanted]
     shapes = [
@@ -151,6 +172,24 @@ def load_into(module: Any, path: Path) -> None:
     if trouble:
         raise UserError(f"{path} holds the weights of another architecture: {'; '.join(trouble)}")
     module.load_state_dict(found, strict=False)
+
+
+def _renamed(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Weights under the network's own names, one after the other, but for counters of batches."""
+    theirs, ours = (
+        [name for name in state if not name.endswith("num_batches_tracked")] for state in (found, wanted)
+    )
+    for their, own in zip_longest(theirs, ours):
+        alike = their and own and their.rpartition(".")[2] == own.rpartition(".")[2]
+        if not alike or found[their].shape != wanted[own].shape:
+            told, meant = (
+                f"{name} {tuple(state[name].shape)}" if name else "nothing"
+                for name, state in ((their, found), (own, wanted))
+            )
+            raise UserError(
+                f"{path} holds the weights of another architecture: by position {told} would be {meant}"
+            )
+    return {own: found[their] for their, own in zip(theirs, ours, strict=True)}
 
 
 def state_digest(module: Any) -> str | None:

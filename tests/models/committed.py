@@ -20,7 +20,12 @@ from robustbench_ms.subjects.weights import load_into
 from tests.models.golden import CARDS, written
 
 COMMITTED = Path(__file__).with_name("committed.json")
-FILES = {Path(w.file).stem: name for name in CARDS for w in find_card(name).weights if w.url is None}
+FILES = {
+    Path(w.file).stem: name
+    for name in CARDS
+    for w in find_card(name).weights
+    if w.file.startswith("weights/")
+}
 
 
 def network_of(stem):

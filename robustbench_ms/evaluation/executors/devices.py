@@ -251,7 +251,8 @@ def _main(pipe: Connection, sent: bytes) -> None:
     cells = order.places.cache / "cells"
     store = SharedStore(cells, Claims(cells), order.run)
     try:
-        shown = Conditions(order.suite, registry.task_of(order.suite), order.places)
+        keep = order.settings.keep(order.places.cache)
+        shown = Conditions(order.suite, registry.task_of(order.suite), order.places, keep)
         for event in work(shown, order.cards, order.jobs, store, order.settings):
             pipe.send(("event", event))
     except UserError as error:

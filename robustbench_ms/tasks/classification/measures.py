@@ -15,6 +15,8 @@ from robustbench_ms.tasks.outcomes import Absent, Outcomes
 
 __all__ = ["SCORERS"]
 
+_SETS = "a sample has several right labels"
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -38,6 +40,8 @@ class Calibration:
     ) -> dict[str, Measured | Absent]:
         """ECE with its sums; without an error where samples stand or fall together, which the sums do not know."""
         del truth, ids
+        if "confidence" not in outcomes.samples:
+            return {"ece": Absent(_SETS)}
         found = self.of_sums(bin_sums(outcomes.samples["confidence"], outcomes.samples["correct"]))
         return {"ece": found if groups is None else replace(found, stderr=math.nan)}
 
@@ -55,12 +59,13 @@ class Calibration:
 
 
 def _scores(name: str) -> Mean:
-    return Mean(name, name, kept="scores", arrays={"clean": f"{name}_clean", "common": f"{name}_corrupted"})
+    arrays = {"clean": f"{name}_clean", "common": f"{name}_corrupted"}
+    return Mean(name, name, kept="scores", lacking=_SETS, arrays=arrays)
 
 
 SCORERS: tuple[Scorer, ...] = (
     Mean("accuracy", "correct", kept="bits", answers=True, arrays={"bits": "correct"}),
-    Mean("top5_accuracy", "top5", kept="bits", answers=True),
+    Mean("top5_accuracy", "top5", kept="bits", answers=True, lacking=_SETS),
     _scores("nll"),
     _scores("brier"),
     Calibration(),

@@ -1,13 +1,15 @@
-"""Single-label image classification."""
+"""Image classification: one label of a sample, or a set of right ones."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from robustbench_ms.datasets.orders import subset_ids
 from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Layout, RaggedImages
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.places import Places
@@ -25,6 +27,9 @@ class Classification:
 
     Classes are ranked by logit and, where logits are equal, by class index, the lower first: on every device alike, and
     whatever is first is among the first five.
+
+    `subset` restricts the answers: logits of other classes are dropped before anything is made of them. Where a sample
+    has a set of right labels, an answer is right that is among them, and nothing else is measured.
     """
 
     number = 1
@@ -32,7 +37,11 @@ class Classification:
     wants = ("label",)
 
     def __init__(self, suite: Suite) -> None:
-        del suite  # it has no options
+        name = suite.options.get("subset")
+        if name is not None and not isinstance(name, str):
+            raise UserError(f"suite {suite.name}: subset must be a name or a file, not {name!r}")
+        self.subset = () if name is None else subset_ids(name, suite.folder)
+        """The classes among which is chosen; () for all."""
 
     def ask(self, model: Asked, batch: Batch) -> Answers:
         """Logits (k, classes), float32."""
@@ -41,21 +50,30 @@ class Classification:
             return Answers(Answers(model.forward(shown)).tensor.float())
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
-        """prediction, confidence, correct, top5, nll and brier, each (k,)."""
+        """prediction, confidence, correct, top5, nll and brier, each (k,); prediction and correct of sets of labels."""
         targets, logits = batch.targets, answers.tensor
+        chosen = torch.arange(logits.shape[1], device=logits.device)
+        if self.subset:
+            chosen = torch.tensor(self.subset, device=logits.device)
+            logits, targets = logits[:, chosen], _among(targets, chosen)
         count = logits.shape[1]
         classes = torch.arange(count, device=logits.device)
+        # max and topk promise no order of equal logits, and the CPU and CUDA have others.
+        prediction = classes.where(logits == logits.amax(dim=1, keepdim=True), count).amin(dim=1)
+        named = chosen[prediction].to(torch.int32)
+        if targets.ndim == 2:
+            return Outcomes(
+                {"prediction": named, "correct": targets.gather(1, prediction[:, None]).squeeze(1)}  # type: ignore[dict-item]
+            )
         own = logits.gather(1, targets[:, None])
         before = (logits > own) | ((logits == own) & (classes < targets[:, None]))
         rank = before.sum(dim=1)
-        # max and topk promise no order of equal logits, and the CPU and CUDA have others.
-        prediction = classes.where(logits == logits.amax(dim=1, keepdim=True), count).amin(dim=1)
         logs = logits.double().log_softmax(dim=1)
         probabilities = logs.exp()
         of_label = logs.gather(1, targets[:, None]).squeeze(1)
         right = of_label.exp()
         columns: dict[str, Any] = {
-            "prediction": prediction.to(torch.int32),
+            "prediction": named,
             "confidence": probabilities.amax(dim=1).float(),
             "correct": rank == 0,
             "top5": rank < 5,
@@ -75,8 +93,14 @@ class Classification:
         return {}
 
     def question(self, facts: DataFacts) -> dict[str, Any]:
-        """The data's digest, and how many samples they are."""
-        return {"data": facts.digest, "n": facts.n}
+        """The data's digest, how many samples they are; and of how few of the classes, and among which is chosen."""
+        told: dict[str, Any] = {"data": facts.digest, "n": facts.n}
+        if facts.present is not None and facts.present < facts.classes:
+            told |= {"classes": facts.classes, "classes_present": facts.present}
+        if self.subset:
+            kept = hashlib.sha256(repr(self.subset).encode()).hexdigest()[:16]
+            told["subset"] = f"{len(self.subset)} classes, {kept}"
+        return told
 
     def probe(self, layout: Layout) -> Batch:
         """Four images of noise and four of coarse blocks, uint8 (8, C, H, W), from PCG64's raw words.
@@ -107,6 +131,7 @@ class Classification:
         if outputs.shape[1] != facts.classes:
             raise UserError(
                 f"it answers for {outputs.shape[1]} classes, and the data set has {facts.classes}"
+                f"{_why(outputs.shape[1], facts)}"
             )
         sums = outputs.double().sum(dim=1)
         if bool((outputs >= 0).all()) and bool((sums - 1).abs().max() < 1e-3):
@@ -116,8 +141,34 @@ class Classification:
     def doubts(self, values: Mapping[str, Mapping[str, float]], facts: DataFacts) -> list[str]:
         """A clean accuracy within three standard errors of chance."""
         accuracy = values["accuracy"]
-        chance = 1 / facts.classes
+        chance = 1 / (len(self.subset) or facts.classes)
         stderr = max(accuracy["stderr"], (chance * (1 - chance) / facts.n) ** 0.5)
         if abs(accuracy["mean"] - chance) > 3 * stderr:
             return []
         return [f"clean accuracy {accuracy['mean']:.1%} is no better than chance ({chance:.1%})"]
+
+
+def _among(targets: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Targets by places in a subset, of class indices (k,) or of sets (k, classes)."""
+    if targets.ndim == 2:
+        return targets[:, chosen]
+    place = torch.searchsorted(chosen, targets).clamp(max=len(chosen) - 1)
+    strange = targets[chosen[place] != targets]
+    if len(strange):
+        raise UserError(
+            f"the label {int(strange[0])} is none of the {len(chosen)} classes of the suite's subset"
+        )
+    return place
+
+
+def _why(count: int, facts: DataFacts) -> str:
+    """What a number of answers that does not fit looks like."""
+    if facts.classes == 1000 and count == 1001:
+        return ": a background class stands before ImageNet's, which its build must drop"
+    if count > 10_000 > facts.classes:
+        return ": the head of a larger set, such as ImageNet-21k; one that was trained on these classes is needed"
+    if facts.names:
+        return (
+            "; a file that names all of the model's classes, with --labels, says which ones its folders are"
+        )
+    return ""

@@ -1,0 +1,1 @@
+"""How pictures lie: folders, tars, parquet files, a table; each a file here that finds pictures and their labels."""

@@ -1,0 +1,102 @@
+"""Whether a model is shown what it was trained on: by what enters its first batch normalisation."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from robustbench_ms.datasets.protocol import Data
+from robustbench_ms.errors import DeviceLost
+from robustbench_ms.subjects.devices import lost_devices
+from robustbench_ms.subjects.loading import Model
+from robustbench_ms.tasks.protocol import Task
+
+__all__ = ["misfit", "variance_ratio"]
+
+SAMPLES = 128
+"""So many clean samples tell the variance of a channel well enough: it is taken over all of their pixels."""
+TOLERATED = (0.5, 2.0)
+"""Of the ratio: of photographs right inputs have 0.9 to 1, and ImageNet's mean and std in place of a half 4.6."""
+SILENT = 1e-3
+"""Channels whose running variance is no larger are dead, or nearly, and their ratio says nothing."""
+
+
+class _Reached(Exception):
+    """The first batch normalisation was reached; what comes behind it is not needed."""
+
+
+def misfit(model: Model, task: Task, data: Data) -> str | None:
+    """What speaks against a model's input, by clean data; None where nothing does."""
+    ratio = variance_ratio(model, task, data)
+    if ratio is None or TOLERATED[0] <= ratio <= TOLERATED[1]:
+        return None
+    return (
+        f"what enters its first batch normalisation varies {ratio:.2g} times as much as in its training: are range, "
+        f"mean and std its own? ({model.card.input.describe()})"
+    )
+
+
+def variance_ratio(model: Model, task: Task, data: Data) -> float | None:
+    """The variance of what enters the first batch normalisation over its running variance, the median over channels.
+
+    Of 128 clean samples spread over the data; no more of them is computed than what lies before it. None where there
+    is no such layer, where it is not trained, or where it is in train mode: asking it would change its state.
+    """
+    parts = model.module.modules() if isinstance(model.module, nn.Module) else ()
+    norms = [part for part in parts if _normalises(part)]
+    if not model.asked or not norms or any(part.training for part in norms):
+        return None
+    entered = _Entered()
+    hooks = [part.register_forward_pre_hook(entered) for part in norms]
+    try:
+        for row in np.unique(np.linspace(0, data.facts.n - 1, SAMPLES).round().astype(np.int64)):
+            with contextlib.suppress(_Reached), lost_devices():
+                task.ask(model, data.load(np.array([row]), model.device))
+    except DeviceLost:
+        raise
+    except Exception:  # noqa: BLE001 - one that fails on samples is stopped at its first cell, and told there
+        return None
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return entered.ratio()
+
+
+def _normalises(part: nn.Module) -> bool:
+    """Batch normalisation, frozen or not, of whatever library: what has a running variance of the whole batch."""
+    return isinstance(getattr(part, "running_var", None), Tensor) and not isinstance(part, _InstanceNorm)
+
+
+class _Entered:
+    """A hook before the first layer that is reached: sums over what enters it, by channel."""
+
+    def __init__(self) -> None:
+        self.norm: nn.Module | None = None
+        self.count = 0
+        self.sums: Tensor | float = 0.0
+        self.squares: Tensor | float = 0.0
+
+    def __call__(self, norm: nn.Module, given: tuple[Any, ...]) -> None:
+        """Note what enters, and go no further."""
+        values = given[0].detach().double().transpose(0, 1).flatten(1)
+        self.norm = norm
+        self.count += values.shape[1]
+        self.sums = self.sums + values.sum(dim=1)
+        self.squares = self.squares + values.square().sum(dim=1)
+        raise _Reached
+
+    def ratio(self) -> float | None:
+        """None where nothing came, or where the running variance is as it was built."""
+        if self.norm is None:
+            return None
+        running: Any = self.norm.running_var
+        heard = running > SILENT
+        if bool((running == 1).all()) or not bool(heard.any()):
+            return None
+        mean = self.sums / self.count
+        variance: Any = self.squares / self.count - mean * mean
+        return float((variance / running.double())[heard].median())
