@@ -15,8 +15,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.registry import index_of, task_of
 from robustbench_ms.evaluation.environment import describe_environment
+from robustbench_ms.evaluation.jobs import Conditions
+from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.conditions import CLEAN, conditions, key, plan
 from robustbench_ms.specs.suite import Suite
@@ -96,3 +99,19 @@ def test_the_source_of_a_model_is_told_apart(tmp_path):
 
     assert _source_digest(fakes.build()) == _source_digest(fakes.other())
     assert _source_digest(fakes.build()) != _source_digest(torch.nn.Linear(1, 1))
+
+
+RECORDS = Path(__file__).parent.parent / "results"
+
+
+def test_no_digest_of_a_committed_cell_moves(places):
+    """Questions come to the digests that records of stored images were committed with; the data are embedded."""
+    suite = find_suite("quick")
+    shown = Conditions(suite, task_of(suite), places)
+    record = read_record(RECORDS / "quick" / "digits-amsra-net@0.json")
+
+    asked = {key(condition): shown.question(condition) for condition in shown.conditions}
+    assert {m.key: m.protocol for m in record.measurements} == {k: q.protocol for k, q in asked.items()}
+    assert list(asked["clean"].fields) == [
+        "task", "task_protocol", "dataset", "split", "limit", "canvas", "data", "n",
+    ]  # fmt: skip

@@ -69,6 +69,7 @@ SUITE_MISTAKES = {
     'dataset = "digits"\n[files]\nimages = "a.npy"': ("no key named 'files'", ""),
     'dataset = "digits"\n[sha256]\nimags = "00"': ("imags", "did you mean 'images'"),
     'dataset = "digits"\n[sha256]\nimages = "00"': ("images", "64"),
+    'dataset = "digits"\ncanvas = "model"': ("canvas", "must be 'stored'"),
     'dataset = "digits"\ncanvas = "modle"': ("modle", "did you mean 'model'"),
     'dataset = "digits"\ncanvas = {shrot = 256, crop = 224}': ("shrot", "did you mean 'short'"),
     'dataset = "digits"\ncanvas = {short = 0, crop = 224}': ("short", "1 or more"),

@@ -56,6 +56,10 @@ def _check_suite(suite: Suite, info: DatasetInfo, path: Path) -> None:
     """What no key says alone."""
     if not suite.matrix and not suite.also:
         raise UserError(f'{path}: the suite has no cell: it needs a [matrix] or also = ["clean"]')
+    if suite.canvas != "stored" and not info.photographs:
+        raise UserError(
+            f"{path}: canvas must be 'stored': {suite.dataset} shows its images as they are stored"
+        )
     perturbation = perturbation_info(suite.matrix)
     profiles = () if perturbation is None else perturbation.profiles
     if profiles and not info.corrupted and suite.profile is None:
