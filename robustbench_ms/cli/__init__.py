@@ -19,6 +19,7 @@ from robustbench_ms.cli import (
     leaderboard,
     list_,
     plan,
+    profile,
     reproduce,
     run,
     show,
@@ -47,6 +48,7 @@ for verb, module in (
     ("compare", compare),
     ("reproduce", reproduce),
     ("check", check),
+    ("profile", profile),
     ("train", train),
     ("corrupt", corrupt),
 ):

@@ -9,7 +9,10 @@ from pathlib import Path
 from robustbench_ms.errors import UserError
 from robustbench_ms.files import probe, sweep
 
-__all__ = ["Places"]
+__all__ = ["PROFILES_FOLDER", "Places"]
+
+PROFILES_FOLDER = "profiles"
+"""The folder of results that holds profiles, and so no name for a suite."""
 
 
 @dataclass(frozen=True)
