@@ -34,7 +34,9 @@ ROOMS: dict[str, set[str]] = {
     "profiling": {
         "errors", "specs", "statistics", "datasets", "tasks", "catalog", "models", "subjects", "records", "evaluation",
     },
-    "gating": {"errors", "files", "specs", "statistics", "catalog", "records", "evaluation"},
+    "gating": {
+        "errors", "files", "specs", "statistics", "catalog", "subjects", "records", "evaluation", "profiling",
+    },
     "reports": {"errors", "specs", "statistics", "catalog", "records", "gating"},
     "api": {"errors", "specs", "catalog", "records", "evaluation"},
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},

@@ -188,8 +188,8 @@ def test_the_table_and_plain_data_say_the_same():
     assert told["images_per_second"] == pytest.approx(8 / 0.04, rel=0.01)
     assert told["over_yardstick"]["mean"] == pytest.approx(0.2)
     assert "| 0.2 (0.2-0.2)" in text
-    assert "| 1.500 |    2.000 |" in text
-    assert "| 2.5 |" in text.replace("  ", " ")
+    cells = [cell.strip() for cell in text.splitlines()[2].split("|")]
+    assert cells[-5:-1] == ["2.5", "1.500", "2.000", "3.000"]
     assert none["error"] == "it takes 8 images at most"
     assert "net, batch 64, fp32: it takes 8 images at most" in text
 
@@ -197,14 +197,14 @@ def test_the_table_and_plain_data_say_the_same():
 def test_accuracy_below_99_percent_is_marked():
     def with_accuracy(value):
         told = {"suite": "quick", "metric": "accuracy", "value": value, "fp32": 0.9}
-        return replace(row(), precision="bf16", facts={**QUIET, "accuracy": told})
+        return replace(row(), precision="bf16", facts={**QUIET, "kept": told})
 
     kept, lost = with_accuracy(0.895), with_accuracy(0.88)
     text = profiles_markdown([(profile(), kept), (profile(), lost)])
-    assert not kept.loses_accuracy
-    assert lost.loses_accuracy
-    assert "99.44% of fp32's |" in text
-    assert "97.78% of fp32's (!)" in text
+    assert not kept.loses
+    assert lost.loses
+    assert "99.44% |" in text
+    assert "97.78% (!)" in text
     assert "MLPerf" in text
 
 

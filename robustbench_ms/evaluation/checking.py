@@ -75,7 +75,8 @@ def check(paths: Sequence[Path]) -> Iterator[Checked]:
 
 
 def _record(path: Path) -> Checked:
-    faults, notes, record = [], [], None
+    faults, notes = [], []
+    record: Record | Profile | None = None
     try:
         record = read(path)
         if isinstance(record, Profile):
@@ -94,7 +95,7 @@ def _record(path: Path) -> Checked:
             notes.append(f"{path}: there are no arrays beside it, so that no value can be made again")
     except BadFile as error:
         faults.append(str(error))
-    finished = sum(m.error is None for m in record.measurements) if record else 0
+    finished = sum(m.error is None for m in record.measurements) if isinstance(record, Record) else 0
     return Checked(path, finished, tuple(faults), tuple(notes))
 
 

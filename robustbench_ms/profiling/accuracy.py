@@ -42,7 +42,7 @@ def kept_accuracy(row: Row, card: Card, suite: Suite, places: Places, device: to
         other = replace(other, build=_Compiled(one, suite.classes or 1000), args={})
     value = _first(other, asked, places, device)
     told = {"suite": suite.label, "metric": rows_of(suite.task).first.name, "value": value, "fp32": plain}
-    return replace(row, facts={**row.facts, "accuracy": told})
+    return replace(row, facts={**row.facts, "kept": told})
 
 
 class _Compiled:
@@ -56,7 +56,7 @@ class _Compiled:
         module, _ = build_module(self._card, self._classes)
         if not isinstance(module, nn.Module):
             raise UserError("it is no torch module, which alone can be compiled")
-        module.compile()  # type: ignore[no-untyped-call]
+        module.compile()
         return module
 
 

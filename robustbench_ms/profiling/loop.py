@@ -36,7 +36,7 @@ class Stopwatch:
             begin = time.perf_counter()
             run()
             return time.perf_counter() - begin, None
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         torch.cuda.synchronize(self.device)
         begin = time.perf_counter()
         first.record()

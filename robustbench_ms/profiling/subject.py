@@ -59,9 +59,12 @@ class Subject:
 
     @property
     def costs(self) -> dict[str, Any]:
-        """As `models.costs` has them; {} of what is no torch module."""
+        """As `models.costs` has them; {} of what is no torch module, or cannot be called there."""
         module = self.model.module
-        return costs(module, self.shape) if isinstance(module, nn.Module) else {}
+        try:
+            return costs(module, self.shape) if isinstance(module, nn.Module) else {}
+        except UserError:
+            return {}
 
     def in_setting(self, setting: Setting) -> Subject:
         """Itself in that precision; compiled (at its first call) or trained it is a copy, and this one stays."""
@@ -107,7 +110,7 @@ class Subject:
         def run() -> None:
             optimizer.zero_grad(set_to_none=True)
             logits = Answers(model.forward(shown)).tensor
-            nn.functional.cross_entropy(logits.float(), target).backward()
+            nn.functional.cross_entropy(logits.float(), target).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
         return run

@@ -74,7 +74,7 @@ class Row:
     bytes in host memory)."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """memory (bytes at the worst beside what was held before), energy (J an image), compiling (seconds), warm_up
-    {calls, steady}, others (cores that other processes used), asked (the batch before it was halved), accuracy {suite,
+    {calls, steady}, others (cores that other processes used), asked (the batch before it was halved), kept {suite,
     metric, value, fp32}: each where it is known."""
 
     @property
@@ -136,15 +136,15 @@ class Row:
         return tuple(told)
 
     @property
-    def kept_accuracy(self) -> float | None:
-        """Its accuracy over fp32's; None where it was not asked for."""
-        found = self.facts.get("accuracy")
+    def kept(self) -> float | None:
+        """What it answers right over what fp32 does; None where it was not asked for."""
+        found = self.facts.get("kept")
         return None if found is None or not found["fp32"] else found["value"] / found["fp32"]
 
     @property
-    def loses_accuracy(self) -> bool:
-        """Whether it keeps less than 99 % of fp32's accuracy."""
-        return self.kept_accuracy is not None and self.kept_accuracy < _MLPERF
+    def loses(self) -> bool:
+        """Whether that is below 99 %."""
+        return self.kept is not None and self.kept < _MLPERF
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Profile:
     """As its maker calls it."""
     card: Mapping[str, Any]
     costs: Mapping[str, Any]
-    """As `models.costs` counts them; {} of what is no torch module."""
+    """As `models.costs` counts them; {} where they cannot be counted."""
     environments: tuple[Environment, ...]
     rows: tuple[Row, ...]
     path: Path | None = field(default=None, compare=False)

@@ -18,7 +18,7 @@ Rows = Sequence[tuple[Profile, Row]]
 _QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 _HEAD = [
     "model", "batch", "as", "images/s", "x resnet18", "median, ms", "p90, ms", "p99, ms", "device, ms",
-    "end to end, ms", "CV", "MB", "J/image", "params, M", "MACs, G", "activations, M", "accuracy",
+    "end to end, ms", "CV", "MB", "J/image", "params, M", "MACs, G", "activations, M", "right, of fp32",
 ]  # fmt: skip
 """A column in which nothing stands is left out."""
 _DIGITS = 3
@@ -45,7 +45,6 @@ def profiles_markdown(rows: Rows) -> str:
 
 def _cells(profile: Profile, row: Row) -> list[str]:
     costs, facts = profile.costs, row.facts
-    accuracy = row.kept_accuracy
     return [
         escape(profile.name) + ("*" if row.doubts else ""),
         str(row.batch) + (f" of {facts['asked']}" if "asked" in facts else ""),
@@ -59,7 +58,7 @@ def _cells(profile: Profile, row: Row) -> list[str]:
         f"{facts['memory'] / 1e6:,.1f}" if "memory" in facts else "",
         f"{facts['energy']:.3g}" if "energy" in facts else "",
         *(f"{costs[key] / scale:,.3f}" if costs else "" for key, scale in _SCALES.items()),
-        "" if accuracy is None else f"{accuracy:.2%} of fp32's" + (" (!)" if row.loses_accuracy else ""),
+        "" if row.kept is None else f"{row.kept:.2%}" + (" (!)" if row.loses else ""),
     ]
 
 
@@ -109,9 +108,9 @@ def _footnotes(rows: Rows) -> Iterator[str]:
     ]
     if few or blocks[0] < BLOCKS:
         yield f"-: too few calls or blocks; {', '.join([*few, f'all need {BLOCKS} blocks'])}."
-    told = sorted({row.facts["accuracy"]["suite"] for _, row in rows if "accuracy" in row.facts})
+    told = sorted({row.facts["kept"]["suite"] for _, row in rows if "kept" in row.facts})
     if told:
-        yield f"Accuracy: of the clean samples of {', '.join(told)}; (!) is below 99 % of fp32's, MLPerf's bound."
+        yield f"right, of fp32: clean samples of {', '.join(told)}; (!) is below 99 %, MLPerf's bound."
     for profile, row in rows:
         if row.doubts:
             yield f"* {escape(profile.name)}, batch {row.batch}, {_setting(row)}: {'; '.join(row.doubts)}."
@@ -147,7 +146,7 @@ def _plain(profile: Profile, row: Row) -> dict[str, Any]:
         "means": means,
         "variation": row.variation,
         "facts": dict(row.facts),
-        "kept_accuracy": row.kept_accuracy,
+        "kept": row.kept,
         "doubts": list(row.doubts),
     }
 
