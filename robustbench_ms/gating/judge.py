@@ -153,7 +153,7 @@ def _examine(
         pair = total if rule.total else last
         if rule.of_speed:
             untimed = Verdict(
-                rule, "missing", "a record has no times; gate the model itself, as rbms gate SUITE -m MODEL"
+                rule, "missing", "a record has no times; gate the model, as rbms gate SUITE -m MODEL"
             )
             row.append(case.speeds.get(rule.target, untimed))
         elif rule.floor:

@@ -113,14 +113,8 @@ def gate_models(
                     records[event.record.name] = event.record
                 elif isinstance(event, Trouble):
                     stopped[event.card] = event.message
-        timed = speeds(
-            chosen,
-            [c for c in wanted if c.name in records],
-            found,
-            references,
-            places,
-            settings or Settings(),
-        )
+        answered = [card for card in wanted if card.name in records]
+        timed = speeds(chosen, answered, found, references, places, settings or Settings())
         cases = [
             replace(_case(records[name], one), speeds=timed.get(name, {}))
             for name, one in found.items()

@@ -18,7 +18,7 @@ from robustbench_ms.gating.findings import Finding
 from robustbench_ms.gating.references import Found, References
 from robustbench_ms.gating.rules import Rule
 from robustbench_ms.gating.verdict import Verdict
-from robustbench_ms.records.profile import Profile, Row, slug
+from robustbench_ms.records.profile import Row, slug
 from robustbench_ms.records.record import Record
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.places import Places
@@ -92,11 +92,11 @@ def compare(rule: Rule, candidate: Row, reference: Row, *, together: bool) -> Fi
         for who, row in (("candidate", candidate), ("reference", reference))
         for doubt in row.doubts
     ]
-    values = [math.exp(-float(np.mean(row.slowness))) for row in (reference, candidate)]
+    old, new = (math.exp(-float(np.mean(row.slowness))) for row in (reference, candidate))
     if doubts:
-        return Verdict(rule, "unsure", f"{'; '.join(doubts)} ({where})", *values)
+        return Verdict(rule, "unsure", f"{'; '.join(doubts)} ({where})", old, new)
     difference = slower(candidate.slowness, reference.slowness, paired=together)
-    return Slowdown(rule, values[0], difference, where)
+    return Slowdown(rule, old, difference, where)
 
 
 def speeds(
@@ -142,7 +142,9 @@ def _found(rule: Rule, card: Card, found: Found, references: References, bench: 
 def _card(record: Record) -> Card:
     """A record's card, without its weights."""
     told = record.card
-    shown = {name: tuple(v) if isinstance(v, list) else v for name, v in told["input"].items()}
+    shown: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in told["input"].items()
+    }
     return Card(
         record.name, told["build"], args=told["args"], input=Input(**shown), precision=told["precision"],
         memory_format=told["memory_format"], untrained=True,
@@ -174,27 +176,17 @@ def _committed(
             told = f"device {device} instead of {' and '.join(one.device for one in kept)}"
             return Verdict(rule, "incomparable", f"the committed profile is another machine's: {told}")
         return Verdict(rule, "missing", f"{subject.name} has no committed profile; make one by {again}")
-    old = _row(here, batch, precision, bench.environment.threads)
-    if isinstance(old, str):
-        state = "incomparable" if old else "missing"
-        told = old or f"the committed profile has no row of batch {batch} in {precision}; make one by {again}"
-        return Verdict(rule, state, told)  # type: ignore[arg-type]
+    old = here.row((batch, precision, False, bench.environment.threads, False))
+    if old is None or old.error is not None:
+        others = [r.threads for r in here.rows if r.key[:3] == (batch, precision, False) and not r.train]
+        if others and old is None:
+            told = f"threads {bench.environment.threads} instead of {' and '.join(map(str, others))}"
+            return Verdict(rule, "incomparable", f"the committed profile is of another setting: {told}")
+        told = f"the committed profile has no times of batch {batch} in {precision}; make them by {again}"
+        return Verdict(rule, "missing", told)
     rows = _timed([replace(subject, name="candidate")], batch, precision, bench)
     row = rows["candidate"]
     return _unfit(rule, "candidate", row, batch) or compare(rule, row, old, together=False)
-
-
-def _row(profile: Profile, batch: int, precision: str, threads: int | None) -> Row | str:
-    """The row of that setting; else in what the nearest differs, "" where there is none."""
-    row = profile.row((batch, precision, False, threads, False))
-    if row is not None and row.error is None:
-        return row
-    others = [
-        r.threads for r in profile.rows if r.key[:3] == (batch, precision, False) and not (r.train or r.error)
-    ]
-    if not others:
-        return ""
-    return f"the committed profile is of other threads: {threads} instead of {' and '.join(map(str, others))}"
 
 
 def _timed(subjects: Sequence[Subject], batch: int, precision: str | None, bench: Bench) -> dict[str, Row]:
@@ -206,6 +198,8 @@ def _timed(subjects: Sequence[Subject], batch: int, precision: str | None, bench
 
 
 def _unfit(rule: Rule, who: str, row: Row, batch: int) -> Verdict | None:
-    """What there is to say of a model that could not be called with the batch; its own fault where it is the candidate."""
+    """Of a model that could not be called with the batch: the candidate fails, and of the reference nothing is known."""
     why = row.error or (None if row.batch == batch else f"memory is too small for a batch of {batch}")
-    return why and Verdict(rule, "fail" if who == "candidate" else "missing", f"the {who}: {why}")  # type: ignore[return-value]
+    if why is None:
+        return None
+    return Verdict(rule, "fail" if who == "candidate" else "missing", f"the {who}: {why}")
