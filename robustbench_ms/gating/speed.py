@@ -198,7 +198,7 @@ def _timed(subjects: Sequence[Subject], batch: int, precision: str | None, bench
 
 
 def _unfit(rule: Rule, who: str, row: Row, batch: int) -> Verdict | None:
-    """Of a model that could not be called with the batch: the candidate fails, and of the reference nothing is known."""
+    """Of a model that could not be called with the batch: a candidate fails, and of a reference nothing is known."""
     why = row.error or (None if row.batch == batch else f"memory is too small for a batch of {batch}")
     if why is None:
         return None

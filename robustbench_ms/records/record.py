@@ -59,7 +59,7 @@ class Measurement:
     """{metric: {mean, stderr}}; accuracies are fractions."""
     n: int
     seconds: Mapping[str, float]
-    """Wall time of data, corruption, model and scoring apart."""
+    """Of data, corruption, model, scoring and waiting apart; what k models share 1/k each where waiting is told."""
     error: str | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     """{measure: why it has no value in this cell}."""
