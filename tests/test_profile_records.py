@@ -10,10 +10,19 @@ import pytest
 
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.records.profile import Profile, Row, profiles_of, read_profile, slug, write_profile
+from robustbench_ms.records.profile import (
+    Profile,
+    Row,
+    profiles_of,
+    read_profile,
+    slug,
+    speed_of,
+    write_profile,
+)
 from robustbench_ms.records.reader import read
 from robustbench_ms.records.record import Record, read_record
 from robustbench_ms.reports.profiles import profiles_csv, profiles_json, profiles_markdown
+from robustbench_ms.reports.profiles_page import over, plain_among, profiles_page
 from tests.records import ENVIRONMENT
 from tests.test_record import KEPT
 
@@ -236,3 +245,52 @@ def test_check_reads_profiles(rbms, kept):
 def test_profiles_is_no_name_for_a_suite(write_suite):
     with pytest.raises(UserError, match="'profiles' is no name for a suite"):
         read_suite(write_suite("profiles"))
+
+
+def test_a_leaderboard_finds_a_cards_speed_on_each_device(kept):
+    bf16 = replace(row(), precision="bf16")
+    other = replace(profile(bf16, row(seconds=0.02), replace(row(), compile=True)), device="Other")
+    write_profile(other, kept.parents[1] / "other" / "net.json")
+    found = speed_of(kept.parents[2], "net")
+
+    assert {device: round(one.images_per_second) for device, one in found.items()} == {
+        DEVICE: 100,
+        "Other": 50,
+    }
+    assert speed_of(kept.parents[2], "net", 64) == {}
+
+
+def test_time_over_the_plain_network():
+    plain = row()
+    same_turns = replace(
+        row(seconds=0.015), times={**row(seconds=0.015).times, "yardstick": plain.times["yardstick"]}
+    )
+    other_turns = row(seconds=0.01)  # whose resnet18 took as long, relative to it
+    slow = replace(plain, times={"host": other_turns.times["host"], "yardstick": [[0.001] * 40] * 10})
+
+    assert over(same_turns, plain) == pytest.approx((1.5, 1.5, 1.5))
+    assert over(slow, plain) == pytest.approx((2.0,) * 3, rel=0.01)
+
+
+def test_the_page_of_committed_profiles(rbms, tmp_path):
+    args = {"depth": 20, "classes": 10}
+    nets = [
+        profile(row(), name="net", args=args),
+        profile(row(), name="wide", args={**args, "width": 2}),
+        profile(row(), name="net-ema", args={**args, "attention": "ema", "factor": 8}),
+        profile(replace(row(), facts={**QUIET, "others": 1.0}), name="busy", args={"classes": 1}),
+    ]
+    assert plain_among(nets[2], nets).name == "net"
+    assert plain_among(nets[0], nets) is None
+    for one in nets:
+        write_profile(one, tmp_path / "profiles" / slug(DEVICE) / f"{one.name}.json")
+    page = tmp_path / "README.md"
+
+    assert rbms("profile", "--page", page, "--results", tmp_path).code == 0
+    text = page.read_text()
+    assert text == profiles_page(profiles_of(tmp_path))
+    assert "| net-ema | " in text
+    assert "1.000 (1.000-1.000) | net " in text
+    assert "other processes used 1.00 cores" in text
+    none = rbms("profile", "--page", page, "--results", tmp_path / "none")
+    assert (none.code, "no profiles in" in none.err) == (2, True)

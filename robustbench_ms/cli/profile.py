@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from robustbench_ms.cli.options import Cache, Data, Device, Json, Results, Threads, print_json
 from robustbench_ms.errors import UserError, choose
+
+if TYPE_CHECKING:
+    from robustbench_ms.profiling.subject import Setting
+    from robustbench_ms.specs.card import Card
+    from robustbench_ms.specs.places import Places
 
 __all__ = ["command"]
 
@@ -17,8 +23,8 @@ _FORMATS = ("markdown", "csv", "json")
 
 def command(
     model: Annotated[
-        list[str], typer.Argument(help="Models, as of rbms run -m; their weights are not needed.")
-    ],
+        list[str] | None, typer.Argument(help="Models, as of rbms run -m; their weights are not needed.")
+    ] = None,
     batch: Annotated[str, typer.Option(metavar="N,...", help="Images a call.")] = "1",
     precision: Annotated[
         str | None,
@@ -34,6 +40,19 @@ def command(
     suite: Annotated[
         str | None,
         typer.Option(help="Tell what other precisions keep of its clean accuracy.", show_default=False),
+    ] = None,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers", help="Time and memory by module instead, of the first batch; writes no record."
+        ),
+    ] = False,
+    trace: Annotated[
+        Path | None, typer.Option(help="With --layers of one model: a trace for Chrome.", show_default=False)
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Write all committed profiles there, a Markdown page.", show_default=False),
     ] = None,
     form: Annotated[
         str, typer.Option("--format", help="markdown, csv (timm's columns) or json.")
@@ -51,7 +70,7 @@ def command(
     from robustbench_ms.specs.places import Places
 
     choose(form, _FORMATS, "format", "--format")
-    cards = [find_card(name) for name in model]
+    cards = [find_card(name) for name in model or []]
     batches = [_number(word) for word in batch.split(",")]
     chosen = None if suite is None else find_suite(suite)
 
@@ -64,11 +83,20 @@ def command(
     settings = [
         Setting(size, word, compiled, train) for word in precisions for size in dict.fromkeys(batches)
     ]
+    places = Places.find(data, results, cache)
+    if page is not None and not cards:
+        _page(page, places)
+        return
+    if layers:
+        _layers(cards, settings[0], places, device, threads, trace, as_json=as_json or form == "json")
+        return
+    if trace is not None:
+        raise UserError("--trace is of modules, and goes with --layers")
     rows, paths = [], []
     for event in profile(
         cards,
         settings,
-        Places.find(data, results, cache),
+        places,
         device=device,
         threads=threads,
         blocks=blocks,
@@ -90,8 +118,61 @@ def command(
     else:
         print(profiles_markdown(rows))
         print("\n".join(map(str, paths)))
+    if page is not None:
+        _page(page, places)
     if any(row.error is not None for _, row in rows):
         sys.exit(1)
+
+
+def _layers(
+    cards: list[Card],
+    setting: Setting,
+    places: Places,
+    device: str | None,
+    threads: int | None,
+    trace: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    from robustbench_ms.profiling.layers import layers, plain_of
+    from robustbench_ms.profiling.run import Bench, Timed
+    from robustbench_ms.reports.layers import layers_json, layers_markdown
+    from robustbench_ms.statistics.timings import BLOCKS, ratio
+    from robustbench_ms.subjects.devices import find_device
+
+    if trace is not None and len(cards) != 1:
+        raise UserError(f"--trace is one file, and {len(cards)} models are given")
+    found = []
+    with Bench(find_device(device), places, threads) as bench:
+        for card in cards:
+            subject, plain, over = bench.load(card), plain_of(card), None
+            measured = layers(subject, setting, trace)
+            if plain is not None:
+                pair = [subject, bench.load(plain)]
+                events = list(bench.time(pair, setting, BLOCKS, whole=False))
+                times = {event.name: event.row.times for event in events if isinstance(event, Timed)}
+                one, other = (times[side.name].get("host", ()) for side in pair)
+                over = plain.name, ratio(one, other) if one and other else None
+            found.append((measured, over))
+    if as_json:
+        print_json([layers_json(*one) for one in found])
+    else:
+        print("\n".join(layers_markdown(*one) for one in found), end="")
+
+
+def _page(path: Path, places: Places) -> None:
+    from robustbench_ms.files import replacing
+    from robustbench_ms.records.profile import profiles_of
+    from robustbench_ms.reports.profiles_page import profiles_page
+
+    found = list(profiles_of(places.results))
+    if not found:
+        raise UserError(f"no profiles in {places.results}; make some, as rbms profile resnet20 --batch 1,8")
+    try:
+        with replacing(path) as part:
+            part.write_text(profiles_page(found), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--page: {path} cannot be written ({error.strerror})") from error
 
 
 def _number(word: str) -> int:

@@ -39,6 +39,7 @@ __all__ = [
     "profiles_of",
     "read_profile",
     "slug",
+    "speed_of",
     "write_profile",
 ]
 
@@ -191,13 +192,23 @@ class Profile:
         return joined, tuple(row for row in old.rows if row.key in mine)
 
 
+def speed_of(results: Path, name: str, batch: int = 1) -> dict[str, Row]:
+    """{device: the row of that batch in fp32 or else in its first precision}, neither compiled nor training."""
+    found: dict[str, Row] = {}
+    for one in profiles_of(results, name):
+        rows = [r for r in one.rows if r.batch == batch and not (r.compile or r.train or r.error)]
+        for row in sorted(rows, key=lambda r: r.precision != "fp32")[:1]:
+            found[one.device] = row
+    return found
+
+
 def slug(device: str) -> str:
     """A device's name as a folder's: "amd-epyc-9654-2-cores"."""
     return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
-def profiles_of(results: Path, name: str) -> Iterator[Profile]:
-    """What there is of a card on all devices, by device."""
+def profiles_of(results: Path, name: str = "*") -> Iterator[Profile]:
+    """What there is of a card, or of all, on all devices, by device and name."""
     for path in sorted((results / PROFILES_FOLDER).glob(f"*/{name}.json")):
         yield read_profile(path)
 

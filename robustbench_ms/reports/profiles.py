@@ -12,7 +12,7 @@ from robustbench_ms.reports.markdown import escape, grid
 from robustbench_ms.statistics.intervals import Interval
 from robustbench_ms.statistics.timings import BLOCKS, fewest
 
-__all__ = ["Rows", "profiles_csv", "profiles_json", "profiles_markdown"]
+__all__ = ["Rows", "profiles_csv", "profiles_json", "profiles_markdown", "setting"]
 
 Rows = Sequence[tuple[Profile, Row]]
 _QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
@@ -36,7 +36,7 @@ def profiles_markdown(rows: Rows) -> str:
         notes = list(_footnotes(timed))
         lines += [f"{note}  " for note in notes[:-1]] + notes[-1:]
     lines += [
-        f"{escape(profile.name)}, batch {row.batch}, {_setting(row)}: {escape(row.error)}"
+        f"{escape(profile.name)}, batch {row.batch}, {setting(row)}: {escape(row.error)}"
         for profile, row in rows
         if row.error is not None
     ]
@@ -48,7 +48,7 @@ def _cells(profile: Profile, row: Row) -> list[str]:
     return [
         escape(profile.name) + ("*" if row.doubts else ""),
         str(row.batch) + (f" of {facts['asked']}" if "asked" in facts else ""),
-        _setting(row),
+        setting(row),
         f"{row.images_per_second:,.1f}",
         "-" if row.over_yardstick is None else _interval(row.over_yardstick, 1),
         *("-" if (found := row.latency(q)) is None else _interval(found, 1e3) for q in _QUANTILES.values()),
@@ -78,7 +78,8 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if "e" in text else text
 
 
-def _setting(row: Row) -> str:
+def setting(row: Row) -> str:
+    """Precision, and whether it is compiled or trains, for people."""
     return " ".join(
         [row.precision, *(["compiled"] if row.compile else []), *(["training"] if row.train else [])]
     )
@@ -113,7 +114,7 @@ def _footnotes(rows: Rows) -> Iterator[str]:
         yield f"right, of fp32: clean samples of {', '.join(told)}; (!) is below 99 %, MLPerf's bound."
     for profile, row in rows:
         if row.doubts:
-            yield f"* {escape(profile.name)}, batch {row.batch}, {_setting(row)}: {'; '.join(row.doubts)}."
+            yield f"* {escape(profile.name)}, batch {row.batch}, {setting(row)}: {'; '.join(row.doubts)}."
 
 
 def _range(values: Sequence[int]) -> str:
