@@ -221,7 +221,6 @@ def test_compiling_is_timed_apart(places, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"cards": []}, "no model given"),
         ({"cards": [card(), card()]}, "model coarse is given twice"),
         ({"blocks": 1}, "--blocks must be 2 or more"),
         ({"device": "gpu"}, "no device named 'gpu'"),
@@ -379,6 +378,7 @@ def test_the_command(rbms, places):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (("--trace", "t.json"), "--trace is of modules"),
         (("--batch", "1,two"), "--batch: whole numbers are wanted, as 1,8,64, not 'two'"),
         (("--batch", "0"), "a batch has 1 image or more, not 0"),
         (("--precision", "fp23"), "no precision named 'fp23'; did you mean 'fp32'"),
@@ -400,3 +400,9 @@ def test_a_model_that_fails_ends_in_exit_1(rbms, places, monkeypatch):
 
     assert found.code == 1
     assert "build, batch 1, fp32: it will not" in found.out
+
+
+def test_the_command_needs_a_model(rbms):
+    found = rbms("profile")
+
+    assert (found.code, "no model given; name one, as rbms profile resnet20" in found.err) == (2, True)

@@ -96,7 +96,6 @@ def test_the_command(few, rbms, tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("digits-resnet8", "--trace", "t.json"), "--trace is of modules, and goes with --layers"),
         (
             ("digits-resnet8", "digits-resnet8-se", "--layers", "--trace", "t.json"),
             "--trace is one file, and 2 models",

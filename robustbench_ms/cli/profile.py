@@ -87,6 +87,8 @@ def command(
     if page is not None and not cards:
         _page(page, places)
         return
+    if not cards:
+        raise UserError("no model given; name one, as rbms profile resnet20")
     if layers:
         _layers(cards, settings[0], places, device, threads, trace, as_json=as_json or form == "json")
         return
@@ -134,26 +136,17 @@ def _layers(
     *,
     as_json: bool,
 ) -> None:
-    from robustbench_ms.profiling.layers import layers, plain_of
-    from robustbench_ms.profiling.run import Bench, Timed
+    from robustbench_ms.profiling.layers import layers, over_plain
+    from robustbench_ms.profiling.run import Bench
     from robustbench_ms.reports.layers import layers_json, layers_markdown
-    from robustbench_ms.statistics.timings import BLOCKS, ratio
     from robustbench_ms.subjects.devices import find_device
 
     if trace is not None and len(cards) != 1:
         raise UserError(f"--trace is one file, and {len(cards)} models are given")
-    found = []
     with Bench(find_device(device), places, threads) as bench:
-        for card in cards:
-            subject, plain, over = bench.load(card), plain_of(card), None
-            measured = layers(subject, setting, trace)
-            if plain is not None:
-                pair = [subject, bench.load(plain)]
-                events = list(bench.time(pair, setting, BLOCKS, whole=False))
-                times = {event.name: event.row.times for event in events if isinstance(event, Timed)}
-                one, other = (times[side.name].get("host", ()) for side in pair)
-                over = plain.name, ratio(one, other) if one and other else None
-            found.append((measured, over))
+        found = [
+            (layers(bench.load(card), setting, trace), over_plain(card, setting, bench)) for card in cards
+        ]
     if as_json:
         print_json([layers_json(*one) for one in found])
     else:

@@ -17,10 +17,13 @@ from robustbench_ms.catalog.registry import load
 from robustbench_ms.errors import UserError
 from robustbench_ms.models.insertion import attention_blocks
 from robustbench_ms.profiling.machine import synchronize
+from robustbench_ms.profiling.run import Bench, Timed
 from robustbench_ms.profiling.subject import Setting, Subject
 from robustbench_ms.specs.card import Card
+from robustbench_ms.statistics.intervals import Interval
+from robustbench_ms.statistics.timings import BLOCKS, ratio
 
-__all__ = ["Layer", "Layers", "layers", "plain_of"]
+__all__ = ["Layer", "Layers", "layers", "over_plain", "plain_of"]
 
 _CALLS, _WARM = 10, 3
 _MARK = "module: "
@@ -147,3 +150,18 @@ def plain_of(card: Card) -> Card | None:
     named = {p.name for p in known if p.kind is not p.VAR_KEYWORD} - {"attention", "position"}
     args = {name: value for name, value in card.args.items() if name in named}
     return replace(card, name=f"{card.group} without {card.args['attention']}", args=args, weights=())
+
+
+def over_plain(card: Card, setting: Setting, bench: Bench) -> tuple[str, Interval | None] | None:
+    """The plain network's name and the card's time over its, both in turns without the profiler.
+
+    None where the card names no attention; no interval where one of them cannot be called.
+    """
+    plain = plain_of(card)
+    if plain is None:
+        return None
+    pair = [bench.load(card), bench.load(plain)]
+    events = list(bench.time(pair, setting, BLOCKS, whole=False))
+    times = {event.name: event.row.times for event in events if isinstance(event, Timed)}
+    one, other = (times[side.name].get("host", ()) for side in pair)
+    return plain.name, ratio(one, other) if one and other else None

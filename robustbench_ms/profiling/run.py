@@ -71,8 +71,6 @@ def profile(
     UserError before anything is timed where a card cannot be built, two have one name, or results cannot be written.
     """
     names = [card.group for card in cards]
-    if not names:
-        raise UserError("no model given; name one, as rbms profile resnet20")
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"model {twice[0]} is given twice; a profile is of a name")
     if blocks < 2:
