@@ -35,6 +35,8 @@ __all__ = ["Bench", "ProfileDone", "Timed", "profile"]
 
 _MACHINE = "yardstick"
 """The yardstick's name among the runs of a set of turns."""
+_MODELS = 250
+"""Compiled at once; torch's own limit of all code together is 256."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +82,35 @@ def profile(
         folder = places.writable(places.results / PROFILES_FOLDER / slug(name), "results")
         old = {card.group: _old(folder / _file(card)) for card in cards}
         subjects = [bench.load(card) for card in cards]
-        rows: dict[str, list[Row]] = {subject.name: [] for subject in subjects}
+        cards_of = {subject.name: card for subject, card in zip(subjects, cards, strict=True)}
+        rows: dict[str, dict[tuple[Any, ...], Row]] = {subject.name: {} for subject in subjects}
+        done: list[ProfileDone] = []
+        replaced: dict[Path, int] = {}
         for setting in settings:
             for precision, some in _by_precision(subjects, setting).items():
                 for event in bench.time(some, replace(setting, precision=precision), blocks):
                     if isinstance(event, Timed):
-                        rows[event.name].append(event.row)
+                        row = event.row
+                        if suite is not None:
+                            row = kept_accuracy(row, cards_of[event.name], suite, places, bench.device)
+                        rows[event.name][row.key] = row
                     yield event
-        for subject, card in zip(subjects, cards, strict=True):
-            made = tuple({row.key: row for row in rows[subject.name]}.values())
-            if suite is not None:
-                made = tuple(kept_accuracy(row, card, suite, places, bench.device) for row in made)
-            found = Profile(name, described_card(subject.model), subject.costs, (bench.environment,), made)
-            found = replace(found, card={**found.card, "name": subject.name})
-            path = folder / _file(card)
-            yield from _written(found, old[card.group], path)
+            done = []
+            for subject, card in zip(subjects, cards, strict=True):  # what is measured outlives a stop
+                told = {**described_card(subject.model), "name": subject.name}
+                made = tuple(rows[subject.name].values())
+                found = Profile(name, told, subject.costs, (bench.environment,), made)
+                path = folder / _file(card)
+                before = old[card.group]
+                if before is not None:
+                    found, gone = found.joined(before)
+                    replaced[path] = len(gone)
+                write_profile(found, path)
+                done.append(ProfileDone(replace(found, path=path), path, tuple(row.key for row in made)))
+        for path, count in replaced.items():
+            if count:
+                yield Note(f"{path}: {count} of its rows {'is' if count == 1 else 'are'} replaced")
+        yield from done
 
 
 def _by_precision(subjects: Sequence[Subject], setting: Setting) -> dict[str, list[Subject]]:
@@ -113,18 +129,6 @@ def _old(path: Path) -> Profile | None:
     return read_profile(path) if path.exists() else None
 
 
-def _written(found: Profile, old: Profile | None, path: Path) -> Iterator[Event | ProfileDone]:
-    made = tuple(row.key for row in found.rows)
-    if old is not None:
-        found, replaced = found.joined(old)
-        if replaced:
-            yield Note(
-                f"{path}: {len(replaced)} of its rows {'is' if len(replaced) == 1 else 'are'} replaced"
-            )
-    write_profile(found, path)
-    yield ProfileDone(replace(found, path=path), path, made)
-
-
 class Bench:
     """A device on which models are timed in turns, with the yardstick among them; a context of its threads."""
 
@@ -132,6 +136,7 @@ class Bench:
         self.device, self.places = device, places
         self._threads = threads
         self._yardstick: Subject | None = None
+        self._compiles = False
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -160,6 +165,8 @@ class Bench:
 
         `whole` is more than times of calls: memory, energy, and from bytes in host memory.
         """
+        if setting.compile:
+            self._allow_many()
         halves = []
         ready: dict[str, _Ready] = {}
         for subject in subjects:
@@ -183,6 +190,14 @@ class Bench:
                 yield event
         if ready:
             yield from self._timed(ready, setting, blocks, whole=whole)
+
+    def _allow_many(self) -> None:
+        """Let torch compile every model: from the ninth of one class on it would quietly run them as they are."""
+        if not self._compiles:
+            import torch._dynamo.config as dynamo
+
+            self._compiles = True
+            self._stack.enter_context(dynamo.patch(recompile_limit=_MODELS, fail_on_recompile_limit_hit=True))
 
     def _timed(
         self, ready: dict[str, _Ready], setting: Setting, blocks: int, *, whole: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,10 @@ __all__ = ["PRECISIONS", "YARDSTICK", "Setting", "Subject", "load", "reason", "y
 PRECISIONS = ("fp32", "bf16", "fp16")
 YARDSTICK = Card("resnet18", "torchvision:resnet18", input=Input(size=224), untrained=True)
 """At 3 x 224 x 224 whatever the task: it measures the machine."""
+_NO_COMPILER = re.compile(
+    r"InvalidCxxCompiler|No working C\+\+ compiler|find C compiler|working triton installation"
+)
+"""As torch and Triton say it."""
 _RATE = 1e-6
 """A step's arithmetic is that of any rate; so small a one leaves the weights finite over thousands of steps."""
 
@@ -157,7 +162,7 @@ def yardstick(device: torch.device, places: Places) -> Subject:
 def reason(error: Exception) -> str:
     """Why a network could not be called, in one line; that a compiler is missing in one sentence."""
     told = f"{type(error).__name__}: {error}".splitlines()[0]
-    if "compiler" in str(error).lower():
+    if _NO_COMPILER.search(f"{type(error).__name__}: {error}"):
         return f"it cannot be compiled, as torch finds no compiler that works here ({told})"
     return told if not isinstance(error, UserError) else str(error)
 
