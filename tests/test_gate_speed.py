@@ -128,6 +128,7 @@ def test_rules_that_are_wrong(text, told):
 def test_rules_are_spelled_as_they_are_read():
     for text in ("images_per_second=5%", "warn:images_per_second[batch=8]=2.5%"):
         assert str(parse_rule(text)) == text
+    assert str(parse_rule("images_per_second[batch=1]=5%")) == "images_per_second=5%"
 
 
 class Bench(profiling.Bench):
@@ -228,3 +229,21 @@ def test_no_rule_of_speed_times_nothing(places):
     with References(None, places.results) as references:
         rules = [parse_rule("clean_accuracy=1pp")]
         assert speed.speeds(rules, [CARD], {}, references, places, Settings()) == {}
+
+
+def test_the_command_gates_a_suite_and_speed_together(rbms, tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr(profiling, "Bench", Bench)
+    Bench.timed = []
+    assert rbms("run", tiny, "-m", "tests.fakes:build", "--name", "net").code == 0
+    options = ("-m", "tests.fakes:other", "--name", "net", "--against", tmp_path / "results")
+    found = rbms(
+        "gate", tiny, *options, "--rule", "images_per_second=5%", "--rule", "warn:clean_accuracy=50pp"
+    )
+
+    assert found.code == 1, found.err
+    assert Bench.timed == [("candidate", "reference")]
+    assert re.search(r"`images_per_second=5%` fail: it loses 16\.\d%, at least 1\d\.\d%", found.out)
+    told = rbms("gate", tiny, *options, "--rule", "images_per_second=5%", "--json").json()
+    (rule,) = told["candidates"][0]["rules"]
+    assert (rule["state"], rule["n"]) == ("fail", None)
+    assert rule["method"].startswith("Student's t over the blocks' log ratios")

@@ -137,7 +137,7 @@ def _of_speed(prefixes: Mapping[str, bool], cell: str | None, amount: str, where
         )
     tolerance, _ = _tolerance(amount, SPEED, where)
     return Rule(
-        SPEED, tolerance, True, None if cell is None else (("batch", batch[1]),), warn=prefixes["warn"]
+        SPEED, tolerance, True, None if batch[1] == "1" else (("batch", batch[1]),), warn=prefixes["warn"]
     )
 
 
