@@ -6,7 +6,7 @@ DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca 
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow lint format bench leaderboard train-gpu clean
+.PHONY: demo test test-slow lint format bench leaderboard profiles train-gpu clean
 
 demo: .venv/installed
 	$(BIN)/rbms run quick $(addprefix -m ,$(DEMO_MODELS)) --results $(DEMO)/results --cache $(DEMO)/cache
@@ -31,6 +31,14 @@ bench: .venv/installed-dev # make bench FILE=tests/benchmarks/bench_corruptions.
 
 leaderboard: .venv/installed
 	$(BIN)/rbms leaderboard --results results -o results/LEADERBOARD.md
+
+# On a machine that does nothing else: what others use meanwhile is told in each profile, and a gate takes no such one.
+PROFILED := bam cbam coord dmsca eca ema gc nam sa se simam triplet
+PROFILED_32 := cbam coord dmsca eca ema se simam
+profiles: .venv/installed
+	$(BIN)/rbms profile imagenet-resnet50 $(addprefix imagenet-resnet50-,$(PROFILED)) --batch 1,8 --results results
+	$(BIN)/rbms profile resnet20 $(addprefix resnet20-,$(PROFILED_32)) --batch 1,8 --results results
+	$(BIN)/rbms profile --page results/README.md --results results
 
 # Small networks leave a GPU idle: AT_ONCE processes share the list, each taking what no other has.
 CARDS ?= resnet20-fast $(addprefix resnet20-fast-,cbam coord ema dmsca)

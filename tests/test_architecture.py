@@ -31,13 +31,18 @@ ROOMS: dict[str, set[str]] = {
     "evaluation": {
         "errors", "files", "specs", "datasets", "tasks", "catalog", "subjects", "records",
     },
-    "gating": {"errors", "files", "specs", "statistics", "catalog", "records", "evaluation"},
+    "profiling": {
+        "errors", "specs", "statistics", "datasets", "tasks", "catalog", "models", "subjects", "records", "evaluation",
+    },
+    "gating": {
+        "errors", "files", "specs", "statistics", "catalog", "subjects", "records", "evaluation", "profiling",
+    },
     "reports": {"errors", "specs", "statistics", "catalog", "records", "gating"},
     "api": {"errors", "specs", "catalog", "records", "evaluation"},
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},
     "cli": {
         "errors", "files", "specs", "corruptions", "catalog", "subjects", "records", "evaluation",
-        "gating", "reports",
+        "profiling", "gating", "reports",
     },
     "__main__": {"cli"},
     "": {"errors", "specs", "corruptions", "catalog", "records", "api"},
@@ -53,14 +58,14 @@ HEAVY = {
     "torch", "torchvision", "timm", "numba", "cv2", "scipy", "skimage", "sklearn", "safetensors", "PIL", "onnxruntime",
     "transformers", "pyarrow",
 }  # fmt: skip
-HEAVY_ROOMS = {"adapters", "api", "corruptions", "evaluation", "models", "subjects", "tasks"}
+HEAVY_ROOMS = {"adapters", "api", "corruptions", "evaluation", "models", "profiling", "subjects", "tasks"}
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
     "adapters", "adapters.hf", "corruptions", "corruptions.table", "models", "tasks", "tasks.classification",
     "tasks.outcomes", "tasks.protocol", "tasks.scores", "tasks.measure", "tasks.calibration",
     "tasks.classification.rows", "tasks.classification.measures",
     "tasks.detection", "tasks.detection.labels", "tasks.detection.rows", "tasks.detection.measures",
-    "tasks.detection.visdrone_metric", "subjects", "evaluation", "evaluation.measured", "evaluation.cells",
+    "tasks.detection.visdrone_metric", "subjects", "evaluation", "profiling", "evaluation.measured", "evaluation.cells",
     "evaluation.checking", "evaluation.claims", "evaluation.events",
 }  # fmt: skip
 """Of the heavy rooms what is read without torch as well."""

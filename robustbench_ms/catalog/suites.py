@@ -13,6 +13,7 @@ from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.specs.axes import Axis
 from robustbench_ms.specs.canvas import INTERPOLATIONS, MODES, Canvas
+from robustbench_ms.specs.places import PROFILES_FOLDER
 from robustbench_ms.specs.suite import Suite
 
 __all__ = ["read_suite"]
@@ -21,6 +22,10 @@ __all__ = ["read_suite"]
 def read_suite(path: Path) -> Suite:
     """The suite in a TOML file; its name is the file's name."""
     table = read_toml(path)
+    if path.stem == PROFILES_FOLDER:
+        raise UserError(
+            f"{path}: {PROFILES_FOLDER!r} is no name for a suite: results/{PROFILES_FOLDER} holds profiles"
+        )
     dataset = table.word("dataset", DATASETS, "data set", required=True)
     info = DATASETS[dataset]
     task = table.word("task", TASKS, "task", default="classification")

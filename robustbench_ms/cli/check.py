@@ -16,7 +16,8 @@ __all__ = ["command"]
 
 def command(
     paths: Annotated[
-        list[Path], typer.Argument(help="Records, folders of records, or the cache, whose cells are checked.")
+        list[Path],
+        typer.Argument(help="Records, profiles, folders of them, or the cache, whose cells are checked."),
     ],
     as_json: Json = False,
 ) -> None:
@@ -35,7 +36,7 @@ def command(
         for line in (*one.faults, *one.notes):
             print(line)
         if not one.faults:
-            print(f"{one.path}: {one.cells} cells, all well")
+            print(f"{one.path}: {one.cells} {one.what}, all well")
     wrong = any(one.faults for one in found)
     if as_json:
         print_json({"well": not wrong, "checked": [asdict(one) for one in found]})

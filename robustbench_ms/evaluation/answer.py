@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from robustbench_ms.errors import DeviceLost
 from robustbench_ms.evaluation.cells import FinishedCell, keep_truth
 from robustbench_ms.evaluation.events import BatchDone, Event, Note, Trouble
 from robustbench_ms.evaluation.jobs import Question
+from robustbench_ms.evaluation.split import Split
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.conditions import key
 from robustbench_ms.subjects.devices import lost_devices, out_of_memory
@@ -75,7 +77,8 @@ class _Shown:
 
     batch: Batch
     data_seconds: float
-    corruption_seconds: float
+    corrupting: tuple[Any, Any]
+    """Two moments of a `Split`."""
 
 
 def measure(
@@ -85,29 +88,35 @@ def measure(
     task, data = shows.task, shows.data
     active = list(runners)
     outcomes: dict[str, list[tuple[Outcomes, NDArray[np.int64]]]] = {r.name: [] for r in active}
-    seconds = {r.name: {"data": 0.0, "corruption": 0.0, "model": 0.0, "scoring": 0.0} for r in active}
+    split = Split([r.name for r in active], shows.device)
 
     def show(rows: NDArray[np.int64]) -> _Shown:
         begin = time.perf_counter()
         with torch.no_grad():  # not inference_mode, whose tensors no gradient can pass
             batch = data.load(rows, shows.device)
-            loaded = time.perf_counter()
+            took, loaded = time.perf_counter() - begin, split.mark()
             if asked.condition and shows.perturbation is not None:
                 batch = shows.perturbation(batch, asked.condition)
-        return _Shown(replace(batch, condition=asked.condition), loaded - begin, time.perf_counter() - loaded)
+        return _Shown(replace(batch, condition=asked.condition), took, (loaded, split.mark()))
 
     ahead = shows.ahead if shows.device.type == "cuda" else None
     truths: list[tuple[Outcomes, NDArray[np.int64]]] = []
+    idle = time.perf_counter()
     for shown in _made(show, data.batches(shows.step), ahead):
+        together = [runner.name for runner in active]
+        split.add("data", together, shown.data_seconds)
+        split.between("corruption", together, *shown.corrupting)
+        if ahead is not None:
+            split.add("waiting", together, time.perf_counter() - idle)
         true = task.truth(shown.batch)
         truths += [] if true is None else [(true, shown.batch.rows)]
         for runner in list(active):
-            begin = time.perf_counter()
+            begin = split.mark()
             halved = runner.batch
             try:
                 with lost_devices():
                     answers = _answer(runner, task, shown.batch)
-                    answered = time.perf_counter()
+                    answered = split.mark()
                     outcomes[runner.name].append((task.outcomes(answers, shown.batch), shown.batch.rows))
             except DeviceLost:
                 raise
@@ -118,14 +127,12 @@ def measure(
                 continue
             if runner.batch < halved:
                 yield Note(f"model {runner.name}: memory ran out; its batch is now {runner.batch}")
-            spent = seconds[runner.name]
-            spent["data"] += shown.data_seconds
-            spent["corruption"] += shown.corruption_seconds
-            spent["model"] += answered - begin
-            spent["scoring"] += time.perf_counter() - answered
+            split.between("model", [runner.name], begin, answered)
+            split.between("scoring", [runner.name], answered, split.mark())
         yield BatchDone(key(asked.condition), len(shown.batch) * len(active))
         if not active:
             break
+        idle = time.perf_counter()
 
     truth = merged(truths) if active and truths else None
     if truth is not None:
@@ -146,11 +153,16 @@ def measure(
             runner.error = f"measures NaN or infinity ({', '.join(broken)})"
             yield Trouble(runner.name, f"{key(asked.condition)}: {runner.error}")
             continue
-        seconds[runner.name]["scoring"] += time.perf_counter() - begin
-        took = {name: round(value, 3) for name, value in seconds[runner.name].items()}
+        split.add("scoring", [runner.name], time.perf_counter() - begin)
         groups = {} if data.facts.groups is None else {"groups": data.facts.groups}
         cell = FinishedCell(
-            values, found, data.facts.n, took, absent, {**kept, **groups}, measures=numbers_of(scorers)
+            values,
+            found,
+            data.facts.n,
+            split.seconds(runner.name),
+            absent,
+            {**kept, **groups},
+            measures=numbers_of(scorers),
         )
         finished.append((runner, cell))
     return finished

@@ -17,8 +17,11 @@ from robustbench_ms.catalog.registry import measures_of
 from robustbench_ms.errors import BadFile, UnknownName, UserError, suggest
 from robustbench_ms.evaluation.cells import FinishedCell, is_old, load_truth, read_cell
 from robustbench_ms.records.faults import array_faults
-from robustbench_ms.records.record import Measurement, Record, read_record
+from robustbench_ms.records.profile import Profile
+from robustbench_ms.records.reader import read
+from robustbench_ms.records.record import Measurement, Record
 from robustbench_ms.records.samples import Samples, samples_path
+from robustbench_ms.specs.places import PROFILES_FOLDER
 from robustbench_ms.tasks.measure import Mean, OfSums, Rule, Whole, cell_values, numbers_of, replicate_stderr
 from robustbench_ms.tasks.outcomes import Absent
 from robustbench_ms.tasks.scores import mean_with_stderr
@@ -40,17 +43,21 @@ class Checked:
     """One sentence each, which names the place."""
     notes: tuple[str, ...]
     """What could not be checked, or is not read."""
+    what: str = "cells"
+    """What is counted: the rows of a profile."""
 
 
 def check(paths: Sequence[Path]) -> Iterator[Checked]:
-    """Check records (.json), folders of records, and folders of cells or the caches that they lie in.
+    """Check records and profiles (.json), folders of them, and folders of cells or the caches that they lie in.
 
     UserError for what is none of them.
     """
     for path in paths:
         if path.is_dir():
             folder = path / "cells" if (path / "cells").is_dir() else path
-            records = sorted(folder.glob("*.json"))
+            records = sorted(folder.glob("*.json")) or (
+                sorted(folder.glob("*/*.json")) if folder.name == PROFILES_FOLDER else []
+            )
             if records:
                 yield from map(_record, records)
             else:
@@ -68,9 +75,12 @@ def check(paths: Sequence[Path]) -> Iterator[Checked]:
 
 
 def _record(path: Path) -> Checked:
-    faults, notes, record = [], [], None
+    faults, notes = [], []
+    record: Record | Profile | None = None
     try:
-        record = read_record(path)
+        record = read(path)
+        if isinstance(record, Profile):
+            return Checked(path, len(record.rows), (), (), "rows")
         if record.digest is None:
             notes.append(
                 f"{path}: carries no digest, as a record of format 1: damage that no value shows is not found"
@@ -85,7 +95,7 @@ def _record(path: Path) -> Checked:
             notes.append(f"{path}: there are no arrays beside it, so that no value can be made again")
     except BadFile as error:
         faults.append(str(error))
-    finished = sum(m.error is None for m in record.measurements) if record else 0
+    finished = sum(m.error is None for m in record.measurements) if isinstance(record, Record) else 0
     return Checked(path, finished, tuple(faults), tuple(notes))
 
 

@@ -48,7 +48,10 @@ def panels(
     for condition in wanted:
         outcomes = finished.outcomes(condition)
         finished.check_data(condition)
-        data, perturbation = finished.shown.data(condition, canvas), finished.shown.perturbation(condition, canvas)
+        data, perturbation = (
+            finished.shown.data(condition, canvas),
+            finished.shown.perturbation(condition, canvas),
+        )
         if not isinstance(data.facts.layout, (Images, RaggedImages)):
             raise UserError(f"{finished.suite.name} shows no pictures that could be drawn")
         for i, row in enumerate(rows):

@@ -10,8 +10,8 @@ only a warning is tested by itself and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Case:
     """The first accepted reference, for rules of the total drift."""
     against: str = "the reference"
     """What people call the reference, and where it was looked for."""
+    speeds: Mapping[str, Finding | Verdict] = field(default_factory=dict)
+    """{target of a rule of speed: what times say}."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,12 @@ def _examine(
     row: list[Finding | Verdict] = []
     for rule in rules:
         pair = total if rule.total else last
-        if rule.floor:
+        if rule.of_speed:
+            untimed = Verdict(
+                rule, "missing", "a record has no times; gate the model, as rbms gate SUITE -m MODEL"
+            )
+            row.append(case.speeds.get(rule.target, untimed))
+        elif rule.floor:
             row.append(find(rule, Comparison(candidate, candidate)))
         elif pair is None:
             what = "no first reference, which rbms accept keeps" if rule.total and last else "nothing"

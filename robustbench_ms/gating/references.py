@@ -23,7 +23,9 @@ from typing import Any, Protocol, Self
 from robustbench_ms.errors import BadFile, UserError, suggest
 from robustbench_ms.files import replacing
 from robustbench_ms.records.comparison import Comparison, Side
+from robustbench_ms.records.profile import Profile, read_profile
 from robustbench_ms.records.record import Record, read_record
+from robustbench_ms.specs.places import PROFILES_FOLDER
 
 __all__ = ["Accepted", "Found", "References", "accept", "relation"]
 
@@ -67,6 +69,9 @@ class _Source(Protocol):
 
     def shown(self, path: str) -> str:
         """The file's name for people."""
+
+    def glob(self, pattern: str) -> list[str]:
+        """The names of the files that fit, relative to the source."""
 
 
 class References:
@@ -126,6 +131,17 @@ class References:
             told.insert(0, f"{self._source.shown(own)} is the record being judged")
         hint = "; rbms accept makes a record the reference" if self._against is None else ""
         return Found(None, None, ", and ".join(told) + hint)
+
+    def profiles(self, name: str) -> list[Profile]:
+        """The committed profiles of a card, a device each: of the commit, or of the folder and else of the results."""
+        pattern = f"{PROFILES_FOLDER}/*/{name}.json"
+        for source in (
+            self._source,
+            *([] if isinstance(self._source, _Commit) else [_Folder(self._results)]),
+        ):
+            if paths := source.glob(pattern):
+                return [read_profile(source.fetch(path)) for path in paths]
+        return []
 
     def _candidates(self, suite: str, name: str) -> Iterator[str]:
         if self._file is not None:
@@ -194,6 +210,9 @@ class _Folder:
         file = self._folder / path
         return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
+    def glob(self, pattern: str) -> list[str]:
+        return sorted(path.relative_to(self._folder).as_posix() for path in self._folder.glob(pattern))
+
 
 class _Commit:
     """The files of one commit under a folder."""
@@ -239,6 +258,13 @@ class _Commit:
 
     def shown(self, path: str) -> str:
         return f"{self._inside(path)} at {self._ref}"
+
+    def glob(self, pattern: str) -> list[str]:
+        # Of a path segment by segment, as a folder's.
+        paths = (PurePosixPath(file) for file in self._files)
+        inside = [path.relative_to(self._folder) for path in paths if path.is_relative_to(self._folder)]
+        depth = pattern.count("/") + 1
+        return sorted(p.as_posix() for p in inside if len(p.parts) == depth and p.match(pattern))
 
     def _inside(self, path: str) -> str:
         return str(self._folder / path)

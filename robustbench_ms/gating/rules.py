@@ -9,6 +9,8 @@ any:accuracy=10pp                              no cell may lose more; also any:a
 total:clean_accuracy=1pp                       since the first accepted reference, not the last
 floor:clean_accuracy=90pp                      the candidate's own value, whatever the reference has
 warn:mean_corruption_nll=5%                    shown with its state, and gates nothing
+images_per_second=5%                           of a profile: batch 1, in the card's precision
+images_per_second[batch=8]=5%                  another batch
 
 Prefixes stand in this order: warn:, then total: or floor:, then any:.
 """
@@ -23,7 +25,7 @@ from typing import Any
 
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.specs.axes import Axis
-from robustbench_ms.specs.metrics import Metric, Rows, Summary
+from robustbench_ms.specs.metrics import SPEED, Metric, Rows, Summary
 
 __all__ = ["Rule", "example", "parse_rule", "parse_rules"]
 
@@ -60,6 +62,11 @@ class Rule:
         return "".join(f"{prefix}:" for prefix in _PREFIXES if getattr(self, prefix)) + name
 
     @property
+    def of_speed(self) -> bool:
+        """Whether it is about a profile and not about cells."""
+        return self.row is SPEED
+
+    @property
     def metric(self) -> str:
         """The number's name."""
         return self.row.name
@@ -92,7 +99,9 @@ def parse_rule(
     words, name, cell, amount = shape.groups()
     where = f"rule {text!r}"
     prefixes = _prefixes(words, where)
-    row = rows[choose(name, rows, "metric", where)]
+    if choose(name, (*rows, SPEED.name), "metric", where) == SPEED.name:
+        return _of_speed(prefixes, cell, amount, where)
+    row = rows[name]
     measured = row.of if isinstance(row, Summary) else name
     if measured in untested:
         raise UserError(f"{where}: {untested[measured]} to gate by; gate one of {', '.join(of_a_cell)}")
@@ -113,6 +122,23 @@ def parse_rule(
         )
     place = None if cell is None else _cell(cell, axes, example, where)
     return Rule(row, tolerance, relative, place, **prefixes)
+
+
+def _of_speed(prefixes: Mapping[str, bool], cell: str | None, amount: str, where: str) -> Rule:
+    """A rule about a profile: a share of the reference's speed, at one batch."""
+    if wrong := [name for name, given in prefixes.items() if given and name != "warn"]:
+        raise UserError(f"{where}: {SPEED.name} takes no {wrong[0]}:, as a speed is nothing of its own")
+    batch = re.fullmatch(r"\s*batch\s*=\s*([1-9]\d*)\s*", "batch=1" if cell is None else cell)
+    if batch is None:
+        raise UserError(f"{where}: {SPEED.name} takes a batch, as {SPEED.name}[batch=8], and not {cell!r}")
+    if not amount.strip().endswith("%"):
+        raise UserError(
+            f"{where}: a share of the reference's speed is wanted, as {SPEED.name}=5%, not {amount!r}"
+        )
+    tolerance, _ = _tolerance(amount, SPEED, where)
+    return Rule(
+        SPEED, tolerance, True, None if batch[1] == "1" else (("batch", batch[1]),), warn=prefixes["warn"]
+    )
 
 
 def _prefixes(words: str, where: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from robustbench_ms.gating.judge import Case, Judgement, check, judge_all
 from robustbench_ms.gating.limits import limited
 from robustbench_ms.gating.references import Found, References
 from robustbench_ms.gating.rules import Rule, example, parse_rules
+from robustbench_ms.gating.speed import speeds
 from robustbench_ms.gating.verdict import State, Verdict
 from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.record import Record, read_record
@@ -111,7 +112,13 @@ def gate_models(
                     records[event.record.name] = event.record
                 elif isinstance(event, Trouble):
                     stopped[event.card] = event.message
-        cases = [_case(records[name], one) for name, one in found.items() if name in records]
+        answered = [card for card in wanted if card.name in records]
+        timed = speeds(chosen, answered, found, references, places, settings or Settings())
+        cases = [
+            replace(_case(records[name], one), speeds=timed.get(name, {}))
+            for name, one in found.items()
+            if name in records
+        ]
         judged = {j.name: j for j in judge_all(cases, chosen, alpha=alpha)}
         why = {name: f"it was stopped: {message}" for name, message in stopped.items()}
         for name in why.keys() & judged.keys():

@@ -59,7 +59,7 @@ class Measurement:
     """{metric: {mean, stderr}}; accuracies are fractions."""
     n: int
     seconds: Mapping[str, float]
-    """Wall time of data, corruption, model and scoring apart."""
+    """Of data, corruption, model, scoring and waiting apart; what k models share 1/k each where waiting is told."""
     error: str | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     """{measure: why it has no value in this cell}."""
@@ -211,6 +211,8 @@ def read_record(path: Path) -> Record:
         raise BadFile(f"{path}: not a record: not valid JSON ({error})") from error
     if not isinstance(told, dict) or type(told.get("format")) is not int:
         raise BadFile(f"{path}: not a record: it has no format number")
+    if "kind" in told:
+        raise BadFile(f"{path}: a {told['kind']}, and no record of cells; rbms check reads both")
     if told["format"] > FORMAT:
         raise BadFile(
             f"{path}: a record of format {told['format']}, newer than this version reads ({FORMAT}); "

@@ -9,7 +9,7 @@ from typing import Literal
 
 from robustbench_ms.errors import UserError, choose
 
-__all__ = ["COSTS", "ByImages", "Metric", "Rows", "Summary"]
+__all__ = ["COSTS", "SPEED", "ByImages", "Metric", "Rows", "Summary"]
 
 ByImages = tuple[tuple[int, float], ...]
 """(images, value in the stored unit), by rising numbers of images."""
@@ -144,6 +144,16 @@ class Rows(Mapping[str, Metric]):
             f"; use {plain[0]}" if plain else ""
         )
 
+
+SPEED = Metric(
+    "images_per_second",
+    "images/s x resnet18",
+    "",
+    "higher",
+    3,
+    "over torchvision's resnet18 in the same turns",
+)
+"""What a gate asks of profiles."""
 
 COSTS = {
     "parameters": "parameters",

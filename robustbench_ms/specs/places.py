@@ -11,11 +11,13 @@ from pathlib import Path
 from robustbench_ms.errors import UserError
 from robustbench_ms.files import probe, sweep
 
-__all__ = ["Given", "Places"]
+__all__ = ["PROFILES_FOLDER", "Given", "Places"]
 
 Given = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 """A folder, "name=path" of one data set, or several of these."""
 _NAMED = re.compile(r"([a-z][a-z0-9.-]*)=(.+)", re.DOTALL)
+PROFILES_FOLDER = "profiles"
+"""The folder of results that holds profiles, and so no name for a suite."""
 
 
 @dataclass(frozen=True)

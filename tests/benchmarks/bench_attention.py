@@ -11,12 +11,9 @@ allocator held more (CUDA). That both sides answer the same is asserted; nothing
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +21,7 @@ from torch import nn
 
 from robustbench_ms.models import attention_blocks, create_attention, resnet50
 from robustbench_ms.models.attention import ATTENTIONS
+from robustbench_ms.profiling.memory import peak_bytes
 from tests.benchmarks.devices import DEVICES
 from tests.models import literal
 
@@ -119,28 +117,6 @@ def least(runs: dict[str, Callable[[], object]], device: str) -> dict[str, float
     return best
 
 
-def peak_bytes(run: Callable[[], object], device: str) -> int | None:
-    """What a run holds at its worst beside what was there before; None where the system does not tell."""
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        return torch.cuda.max_memory_allocated() - before
-    status, marks = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not marks.exists():
-        return None
-    ctypes.CDLL(None).malloc_trim(0)
-    marks.write_text("5")  # sets the high-water mark back
-    before = _kilobytes(status, "VmRSS")
-    run()
-    return 1024 * (_kilobytes(status, "VmHWM") - before)
-
-
-def _kilobytes(status: Path, key: str) -> int:
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(key))
-
-
 def megabytes(count: int | None) -> str:
     return "      -" if count is None else f"{count / 1e6:7.1f}"
 
@@ -166,7 +142,7 @@ def bench_against_the_equations(benchmark, table, name, stage, kind, device):
         sides |= {"literal compiled": torch.compile(plain), "ours compiled": torch.compile(block)}
     runs = {side: runner(module, x, kind) for side, module in sides.items()}
     seconds = least(runs, device)
-    peaks = {side: peak_bytes(run, device) for side, run in runs.items()}
+    peaks = {side: peak_bytes(run, torch.device(device)) for side, run in runs.items()}
     benchmark.pedantic(runs["ours"], rounds=3, iterations=1)
     ratio = seconds["literal"] / seconds["ours"]
     benchmark.extra_info.update(
@@ -191,7 +167,7 @@ def bench_alone(benchmark, table, name, kind, device):
     seconds = least({"it": run}, device)["it"]
     benchmark.pedantic(run, rounds=3, iterations=1)
     table.setdefault(f"blocks alone at 256x56x56, {kind}, {device} (ms, MB)", []).append(
-        f"{name:10s} {1e3 * seconds:8.2f} {megabytes(peak_bytes(run, device))}"
+        f"{name:10s} {1e3 * seconds:8.2f} {megabytes(peak_bytes(run, torch.device(device)))}"
     )
 
 
@@ -215,5 +191,5 @@ def bench_inside_resnet50(benchmark, table, name, kind, device):
     ratio = seconds["it"] / seconds["plain"]
     benchmark.extra_info.update(over_plain=round(ratio, 3))
     table.setdefault(f"inside ResNet-50, {kind}, {device} (ms, MB, over the plain network)", []).append(
-        f"{name:14s} {1e3 * seconds['it']:9.1f} {megabytes(peak_bytes(runs['it'], device))}  {ratio:5.2f}"
+        f"{name:14s} {1e3 * seconds['it']:9.1f} {megabytes(peak_bytes(runs['it'], torch.device(device)))}  {ratio:5.2f}"
     )

@@ -1,0 +1,1 @@
+"""What networks cost in time, memory and energy on the device at hand."""
