@@ -17,6 +17,7 @@ __all__ = [
     "Limit",
     "Models",
     "Numbers",
+    "On",
     "Results",
     "Seed",
     "Size",
@@ -49,6 +50,14 @@ Workers = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="CPU threads of each worker; they can change a last bit.", show_default=False),
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENGINE[:OPTION=VALUE,...]",
+        help="Start the workers on an engine: ray (RAY_ADDRESS, else one of this machine), or slurm.",
+        show_default=False,
+    ),
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images shown at once.")]
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robustbench_ms.cli.options import Cache, Json, Limit, Models, Results, Seed, print_json
+from robustbench_ms.cli.options import Cache, Data, Json, Limit, Models, On, Results, Seed, print_json
+
+if TYPE_CHECKING:
+    from robustbench_ms.specs.card import Card
+    from robustbench_ms.specs.engines import Engine
+    from robustbench_ms.specs.places import Places
+    from robustbench_ms.specs.suite import Suite
 
 __all__ = ["command"]
+
+KNOWN = ("robustbench_ms", "timm", "torchvision")
+"""Where models come from that every worker has."""
 
 
 def command(
@@ -17,6 +27,8 @@ def command(
     model: Models = None,
     limit: Limit = None,
     seed: Seed = None,
+    on: On = None,
+    data: Data = None,
     results: Results = None,
     cache: Cache = None,
     as_json: Json = False,
@@ -26,13 +38,15 @@ def command(
     from robustbench_ms.catalog.registry import size_of
     from robustbench_ms.evaluation.measured import measured, probably_finished
     from robustbench_ms.specs.conditions import conditions, key, plan
+    from robustbench_ms.specs.engines import Engine
     from robustbench_ms.specs.places import Places
 
     chosen = find_suite(suite).limited(limit, seed)
     cards = [find_card(name) for name in model or []]
     size = size_of(chosen.source())
     keys = [key(condition) for condition in conditions(chosen)]
-    places = Places.find(results=results, cache=cache)
+    places = Places.find(data, results, cache)
+    engine = None if on is None else Engine.read(on)
     folder = places.results / chosen.label
     subjects = [subject for card in cards for subject in card.replicates()]
     done = {card.name: measured(card, folder) for card in subjects}
@@ -49,6 +63,7 @@ def command(
                     name: None if found is None else sorted(found & set(keys)) for name, found in done.items()
                 },
                 "probably_finished": {name: sorted(found) for name, found in cached.items()},
+                **({} if engine is None else {"on": _on(engine, chosen, subjects, places)}),
             }
         )
         return
@@ -71,6 +86,33 @@ def command(
                 + (f", {more} more probably finished in the cache" if more else "")
                 + ", by the weights' digest"
             )
+    if engine is not None:
+        told = _on(engine, chosen, subjects, places)
+        print(f"On {engine}: {told['jobs']} jobs, a condition for all models each, for {told['workers']}.")
+        print(f"  Each needs {', '.join(told['needs'])}; suite, cards and weights travel.")
+
+
+def _on(engine: Engine, suite: Suite, cards: Sequence[Card], places: Places) -> dict[str, Any]:
+    """What an engine's workers would share, how many they are, and what each must have."""
+    from robustbench_ms.specs.card import ADAPTERS
+    from robustbench_ms.specs.conditions import conditions
+
+    if engine.workers or engine.name == "slurm":
+        count = engine.workers or 1
+        workers = f"{count} worker{'s' * (count > 1)}"
+    else:
+        each = f"{engine.cpus} cores" if engine.cpus > 1 else "core"
+        workers = f"a worker for each GPU of the cluster, or for each {each}"
+    files = f" ({', '.join(suite.files.values())})" if suite.files else ""
+    needs = [
+        f"this version of robustbench-ms, the data set {suite.dataset}{files} in {places.data} or its RBMS_DATA"
+    ]
+    modules = {str(card.build).partition(":")[0] for card in cards if isinstance(card.build, str)}
+    own = sorted(name for name in modules if name.partition(".")[0] not in {*KNOWN, *ADAPTERS})
+    needs += [f"the module {name}" for name in own]
+    if engine.name == "slurm":
+        needs.append(f"the folder {places.cache}, which it shares with this machine")
+    return {"jobs": len(list(conditions(suite))), "workers": workers, "needs": needs}
 
 
 def _matrix(matrix: object) -> str:

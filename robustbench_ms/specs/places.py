@@ -1,4 +1,4 @@
-"""Where things lie: the only reader of the RBMS_* environment variables."""
+"""Where things lie: the only reader of environment variables, RBMS_* and RAY_ADDRESS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from robustbench_ms.errors import UserError
 from robustbench_ms.files import probe, sweep
 
-__all__ = ["Places"]
+__all__ = ["Places", "ray_address"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class Places:
             ) from error
         sweep(folder)
         return folder
+
+
+def ray_address() -> str | None:
+    """Where the Ray cluster is that RAY_ADDRESS names; None for a Ray of this machine."""
+    return os.environ.get("RAY_ADDRESS") or None
 
 
 def _folder(given: str | os.PathLike[str] | None, variable: str, default: Path) -> Path:
