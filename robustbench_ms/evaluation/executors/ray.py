@@ -215,10 +215,17 @@ def _connect(ray: Any, settings: Settings, size: int) -> None:
     if address is None:
         engine = settings.engine
         wanted = ((engine and engine.workers) or settings.workers or 1) * (engine.cpus if engine else 1)
-        ray.init(
-            address="local", num_cpus=max(wanted, len(os.sched_getaffinity(0))), include_dashboard=False,
-            object_store_memory=STORE + 2 * size, **quiet,
-        )  # fmt: skip
+        try:
+            ray.init(
+                address="local",
+                num_cpus=max(wanted, len(os.sched_getaffinity(0))),
+                include_dashboard=False,
+                object_store_memory=STORE + 2 * size,
+                **quiet,
+            )
+        except Exception as error:
+            told = " ".join(str(error).split())
+            raise UserError(f"Ray could not be started on this machine: {told}") from error
         return
     # Ray waits for minutes, on no condition that can be set: another process is given up instead of this one.
     try:
