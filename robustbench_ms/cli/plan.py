@@ -103,9 +103,10 @@ def _on(engine: Engine, suite: Suite, cards: Sequence[Card], places: Places) -> 
     else:
         each = f"{engine.cpus} cores" if engine.cpus > 1 else "core"
         workers = f"a worker for each GPU of the cluster, or for each {each}"
-    files = f" ({', '.join(suite.files.values())})" if suite.files else ""
+    files = ", ".join(suite.files.values()) or "files"
     needs = [
-        f"this version of robustbench-ms, the data set {suite.dataset}{files} in {places.data} or its RBMS_DATA"
+        "this version of robustbench-ms",
+        f"the data set {suite.dataset} ({files} in {places.data}, or its RBMS_DATA)",
     ]
     modules = {str(card.build).partition(":")[0] for card in cards if isinstance(card.build, str)}
     own = sorted(name for name in modules if name.partition(".")[0] not in {*KNOWN, *ADAPTERS})

@@ -48,7 +48,13 @@ def question(folder, asked=1000):
     import ray
 
     with _quietly(folder / "ray.log"):
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 * 2**20)
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=80 * 2**20,
+        )
         kind = ray.remote(num_cpus=1)(Asking)
         actors = [kind.remote() for _ in range(2)]
         ray.get([actor.talk.remote(None) for actor in actors])
@@ -76,7 +82,7 @@ def measured(folder):
         "nll": np.zeros(SAMPLES, np.float32),
         "brier": np.zeros(SAMPLES, np.float32),
     }
-    cell = FinishedCell({"accuracy": {"mean": 0.5}}, Outcomes(columns, {}), SAMPLES, {})
+    cell = FinishedCell({"accuracy": {"mean": 0.5, "stderr": 0.005}}, Outcomes(columns, {}), SAMPLES, {})
     sent, number, locks = pickle.dumps(cell), count(), Claims(folder)
 
     def home():

@@ -34,7 +34,7 @@ __all__ = ["execute", "script"]
 
 PAUSE = 0.3
 """Seconds between two looks at the folder of the run."""
-GRACE = 3.0
+GRACE = 10.0
 """Seconds for which a job has ended before its worker counts as dead: its last file may be seen late."""
 ASKED = 10.0
 """Seconds between two looks for cells that are left, once a worker has ended."""
@@ -131,12 +131,11 @@ class _Parent:
         locks = bool(read_note(self.folder / "locks"))
         store = ClusterStore(self.run.cells, self.run.claims, self.folder, locks=locks)
         known = {worker.number for worker in self.workers}
-        for number in range(self.jobs.count):
-            if number not in known:
-                self._submit(number, 0)
+        for number in set(range(self.jobs.count)) - known:
+            self._resume(number)
         looked = time.monotonic()
         while any(not worker.over for worker in self.workers):
-            time.sleep(PAUSE)
+            time.sleep(max(PAUSE, self.jobs.count / 100))  # each look touches some files a worker
             yield from self._events(store)
             for worker in [worker for worker in self.workers if not worker.over]:
                 yield from self._look(worker)
@@ -146,8 +145,7 @@ class _Parent:
                     break
         yield from self._events(store)
         for worker in self.workers:
-            if not worker.over:  # it waits in the queue for what others have finished
-                self.jobs.cancel(worker.job)
+            self._cancel(worker)  # it may wait in the queue for what others have finished
         left = self._left(store)
         if left and self.refusals:
             raise UserError(
@@ -180,8 +178,32 @@ class _Parent:
             )
         noted(self.folder / "locks", said["locks"])
 
+    def _resume(self, number: int) -> None:
+        """Submit a worker, unless it has ended under an earlier parent."""
+        said = [
+            int(path.stem.partition("-")[2]) for path in (self.folder / "workers").glob(f"{number}-*.hello")
+        ]
+        last = max(said, default=-1)
+        if (self.folder / "workers" / f"{number}-{last}.ended").exists():
+            self.workers.append(_Worker(number, last, None))
+        else:
+            self._submit(number, last + 1)
+
     def _submit(self, number: int, attempt: int) -> None:
-        self.workers.append(_Worker(number, attempt, self.jobs.submit(number, attempt)))
+        try:
+            job = self.jobs.submit(number, attempt)
+        except UserError:
+            for worker in self.workers:
+                self._cancel(worker)
+            raise
+        self.workers.append(_Worker(number, attempt, job))
+
+    def _cancel(self, worker: _Worker) -> None:
+        """Take its job back, where it has not ended."""
+        if not worker.over:
+            begun = read_note(self.folder / "workers" / f"{worker.name}.hello") or {}
+            self.jobs.cancel(worker.job, begun.get("pid"))
+        self.jobs.wait(worker.job)
 
     def _events(self, store: CacheStore) -> Iterator[Event]:
         for event in self.tail.new():

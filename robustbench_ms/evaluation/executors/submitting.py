@@ -96,13 +96,21 @@ class Jobs:
             return not _alive(int(job.job_id))
         return bool(job.done())
 
-    def cancel(self, job: Any) -> None:
-        """Take a job from the queue, or end it."""
-        if self._local:
-            with suppress(OSError):
-                os.kill(int(job.job_id), signal.SIGINT)
-        else:
+    def cancel(self, job: Any, pid: int | None) -> None:
+        """Take a job from the queue, or end it; `pid` is its worker's own where that has begun, and not a wrapper's."""
+        if not self._local:
             job.cancel(check=False)
+            return
+        for process in (int(job.job_id), pid):
+            with suppress(ProcessLookupError):
+                if process is not None:
+                    os.kill(process, signal.SIGKILL)
+
+    def wait(self, job: Any) -> None:
+        """Until a process of this machine that has ended, or was cancelled, is gone."""
+        process = getattr(job, "_process", None)
+        if process is not None:
+            process.wait()
 
     def described(self, job: Any) -> str:
         """A job, for people."""
