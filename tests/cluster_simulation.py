@@ -10,8 +10,8 @@ import heapq
 import random
 from dataclasses import dataclass
 
-PAUSE = 0.1
-"""Between two looks at what others are at, as in evaluation.work."""
+PAUSE, LONGEST = 0.1, 2.0
+"""Between two looks at what others are at, at first and at last, as in evaluation.work."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,11 @@ class Costs:
     home: float
     """The parent's, of one finished cell: read, checked and written."""
     lock: float
-    """Of one lock and its release."""
+    """Of one lock and its release, at whatever keeps them."""
     look: float
     """Of reading a finished cell."""
+    trip: float = 0.0
+    """Of a lock on its way there and back, during which others are served."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def queue(lengths, workers, cards, costs):
     return Found(last, parent.worked / last)
 
 
-def claims(lengths, workers, cards, costs, longest=PAUSE):
+def claims(lengths, workers, cards, costs, longest=LONGEST):
     """Each worker goes through all jobs from i n/k on, and looks again at those that others are at.
 
     Its pauses double up to `longest`.
@@ -97,7 +99,7 @@ def claims(lengths, workers, cards, costs, longest=PAUSE):
         at, worker, todo, later, pause = heapq.heappop(events)
         if todo:
             job = todo.pop()
-            at = locks.serve(at, cards * costs.lock)
+            at = locks.serve(at, cards * costs.lock) + cards * costs.trip
             if ends[job] is None:
                 at += lengths[job]
                 ends[job] = at
@@ -107,7 +109,8 @@ def claims(lengths, workers, cards, costs, longest=PAUSE):
                 later.append(job)
             heapq.heappush(events, (at, worker, todo, later, pause))
         elif later:
-            at = locks.serve(at, len(later) * cards * costs.lock)
+            looks = len(later) * cards
+            at = locks.serve(at, looks * costs.lock) + looks * costs.trip
             still = [job for job in later if ends[job] > at]
             at += (len(later) - len(still)) * cards * costs.look + (pause if still else 0)
             heapq.heappush(events, (at, worker, todo, still, min(2 * pause, longest)))

@@ -27,11 +27,11 @@ def test_a_parent_that_takes_all_the_time_is_the_limit():
 
 
 def test_each_worker_looks_at_every_job_once_and_again_at_what_others_are_at():
-    found = claims([1.0, 1.0], 2, 1, Costs(0, 0, 0.001, 0.01))
+    found = claims([1.0, 1.0], 2, 1, Costs(0, 0, 0.001, 0.01, 0.02))
 
     # Each measures one, and finds the other's finished.
-    assert found.seconds == pytest.approx(1 + 0.002 + 0.001 + 0.01, abs=0.002)
-    apart = claims([1.0, 3.0], 2, 1, Costs(0, 0, 0.0, 0.01))
+    assert found.seconds == pytest.approx(1 + 2 * (0.001 + 0.02) + 0.01, abs=0.002)
+    apart = claims([1.0, 3.0], 2, 1, Costs(0, 0, 0.0, 0.01), longest=0.1)
     assert apart.seconds == pytest.approx(
         3 + 0.01, abs=0.11
     )  # the first waits, and looks every tenth of a second

@@ -213,6 +213,7 @@ def test_a_worker_that_does_not_see_the_folder_is_one_sentence(tiny, places, tmp
         list(run(read_suite(tiny), [of_module("build")], places, on(f"slurm:cluster=local,python={blind}")))
 
 
+@pytest.mark.slow
 def test_a_worker_that_refuses_is_not_submitted_again(tiny, places):
     with pytest.raises(
         UserError, match=r"no worker is left: worker 0 on \S+: model lost: no module named 'nowhere'"
@@ -227,6 +228,7 @@ def test_a_worker_that_refuses_is_not_submitted_again(tiny, places):
         )
 
 
+@pytest.mark.slow
 def test_a_model_that_kills_its_jobs_is_stopped_by_name(tiny, tmp_path):
     events = list(
         run(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -18,11 +19,11 @@ from robustbench_ms.evaluation.cells import FinishedCell, load_cell, save_cell
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.evaluation.executors.ray import _quietly
 from robustbench_ms.tasks.outcomes import Outcomes
-from tests.cluster_simulation import Costs, claims, drawn, ideal, queue
+from tests.cluster_simulation import PAUSE, Costs, claims, drawn, ideal, queue
 
 CARDS, JOBS, WORKERS = 3, 1000, (1, 8, 64, 512)
-SHARED = 1e-3
-"""Seconds of a lock on a shared file system, a round trip to its server: assumed."""
+SHARED = {"lock": 1e-4, "trip": 1e-3}
+"""Seconds of a lock on a shared file system, at its server and on the way: assumed."""
 SAMPLES = 10_000
 
 
@@ -102,7 +103,7 @@ def measured(folder):
 
 def bench_many_workers(benchmark, tmp_path):
     costs = benchmark.pedantic(measured, args=(tmp_path,), rounds=1, iterations=1)
-    shared = Costs(costs.question, costs.home, SHARED, costs.look)
+    shared = replace(costs, **SHARED)
     print(f"\n{costs}, milliseconds: {[round(1000 * value, 3) for value in vars(costs).values()]}")
     for mean in (30, 3):
         lengths = drawn(JOBS, mean)
@@ -111,7 +112,7 @@ def bench_many_workers(benchmark, tmp_path):
             rows = [queue(lengths, workers, CARDS, costs), claims(lengths, workers, CARDS, costs)]
             rows += [
                 claims(lengths, workers, CARDS, shared),
-                claims(lengths, workers, CARDS, shared, longest=5),
+                claims(lengths, workers, CARDS, shared, longest=PAUSE),
             ]
             told = " | ".join(f"{found.seconds:,.0f} ({100 * found.busy:.0f} %)" for found in rows)
             print(f"| {mean} | {workers} | {least_of_all:,.0f} | {told} |")
