@@ -10,6 +10,7 @@ import pytest
 
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UserError
+from robustbench_ms.evaluation.checking import check
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.evaluation.events import CellDone, Note, Planned, RecordDone, Trouble
 from robustbench_ms.evaluation.executors import actor, queue, ray, sending
@@ -18,11 +19,11 @@ from robustbench_ms.evaluation.executors.queue import Queue, QueueStore, Turn
 from robustbench_ms.evaluation.jobs import Conditions, Job
 from robustbench_ms.evaluation.run import run, task_of
 from robustbench_ms.evaluation.store import DIED
-from robustbench_ms.specs.card import Card, Weights
+from robustbench_ms.specs.card import Card, Output, Weights
 from robustbench_ms.specs.engines import Engine
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
-from tests import fakes, threaded_ray
+from tests import boxes, fakes, threaded_ray
 from tests.running import card_of, only
 from tests.test_workers import of_module, places_at, told
 
@@ -67,6 +68,24 @@ def test_cells_come_home_and_records_are_those_of_one_alone(tiny, tmp_path, weig
     done = [(event.key, event.card) for event in only(events, CellDone)]
     assert len(done) == len(set(done)) == 10
     assert {event.card for event in only(events, Trouble)} == {"nan"}
+
+
+@pytest.mark.usefixtures("threaded")
+def test_what_is_true_of_detections_comes_home_too(tmp_path):
+    """`rbms check` measures cells again by it; the data set is one that was registered here."""
+    boxes.register()
+    path = tmp_path / "found.toml"
+    path.write_text(boxes.SUITE)
+    card = Card("finds", build="tests.boxes.model:finds", tasks=("detection",), output=Output(score=0.05))
+
+    events = list(run(read_suite(path).limited(8), [card], places_at(tmp_path / "home"), TWO))
+
+    assert len(only(events, CellDone)) == 5
+    names = [sorted(path.name for path in folder.glob("*.npz")) for folder in tmp_path.rglob("truths")]
+    assert len(names) == 2  # the workers' own, and the parent's
+    assert names[0] == names[1] != []
+    (checked,) = check([tmp_path / "home" / "cache"])
+    assert (checked.cells, checked.faults, checked.notes) == (5, (), ())
 
 
 def test_a_worker_that_dies_costs_one_job_and_no_number(tiny, tmp_path, threaded):
