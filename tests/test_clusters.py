@@ -205,6 +205,22 @@ def test_without_locks_nobody_is_marked(tmp_path, places):
     assert store.failed("card") is not None
 
 
+def test_a_limit_that_ends_a_worker_blames_no_model(tmp_path, places):
+    """What it had begun is unmarked; after a death the next one would find it."""
+    cells = places.writable(places.cache / "cells", "cache")
+    folder = ClusterStore.fresh(places.cache)
+    store = ClusterStore(cells, Claims(cells), folder, locks=True)
+    store.begin_probe("card")
+    assert store.claim("protocol", {"card": "subject"}, "clean").ours == ("card",)
+    assert len(list((folder / "begun").iterdir())) == 2
+
+    store.withdraw()
+
+    assert not list((folder / "begun").iterdir())
+    assert store.claim("protocol", {"card": "subject"}, "clean").ours == ("card",)
+    store.release()
+
+
 def test_a_worker_that_does_not_see_the_folder_is_one_sentence(tiny, places, tmp_path):
     blind = tmp_path / "blind"
     blind.write_text("#!/bin/sh\nexit 1\n")

@@ -10,27 +10,14 @@ from robustbench_ms.errors import UserError, choose
 
 __all__ = ["ENGINES", "Engine", "minutes"]
 
-ENGINES: dict[str, dict[str, str]] = {
-    "ray": {
-        "workers": "how many actors; one for each GPU of the cluster, or for each `cpus` cores",
-        "cpus": "cores of each worker, 1",
-    },
-    "slurm": {
-        "workers": "how many jobs, 1",
-        "cpus": "cores of each, 1",
-        "gpus": "GPUs of each, 0 or 1",
-        "time": "its time limit: minutes, HH:MM:SS or D-HH:MM:SS; 60 minutes",
-        "mem": "its memory, as Slurm spells it",
-        "partition": "as Slurm names it, and so the four below",
-        "account": "",
-        "qos": "",
-        "constraint": "",
-        "nodelist": "",
-        "python": "the command that starts Python on a node: this one's path, or a container's",
-        "cluster": "local tries it with processes of this machine instead of Slurm's jobs",
-    },
-}
-"""{engine: {option: what it says}}."""
+ENGINES = {
+    "ray": ("workers", "cpus"),
+    "slurm": (
+        "workers", "cpus", "gpus", "time", "mem", "partition", "account", "qos", "constraint", "nodelist", "python",
+        "cluster",
+    ),
+}  # fmt: skip
+"""{engine: its options}; docs/clusters.md says what each means."""
 
 _COUNTS = ("workers", "cpus")
 

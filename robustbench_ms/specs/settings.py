@@ -46,8 +46,11 @@ class Settings:
 
     @property
     def engine(self) -> Engine | None:
-        """Who starts the workers where it is not this machine."""
-        return Engine(self.executor) if self.executor in ENGINES else self.on
+        """Who starts the workers where it is not this machine, with the number of them if one is given."""
+        engine = Engine(self.executor) if self.executor in ENGINES else self.on
+        if engine is None or self.workers is None:
+            return engine
+        return Engine(engine.name, {**engine.options, "workers": str(self.workers)})
 
     @property
     def chosen_executor(self) -> str:

@@ -27,6 +27,7 @@ from robustbench_ms.evaluation.executors.queue import Queue, QueueStore, Turn
 from robustbench_ms.evaluation.executors.sending import Order, packed
 from robustbench_ms.evaluation.executors.several import Merged, stopped
 from robustbench_ms.evaluation.store import CacheStore
+from robustbench_ms.specs.engines import Engine
 from robustbench_ms.specs.places import ray_address
 from robustbench_ms.specs.settings import Settings
 
@@ -75,10 +76,10 @@ class _Parent:
         self.ray, self.run = ray, run
         self.queue, self.merged = Queue(run), Merged()
         self.told: set[str] = set()
-        engine = run.settings.engine
-        cpus = 1 if engine is None else engine.cpus
+        engine = run.settings.engine or Engine("ray")
+        cpus = engine.cpus
         gpu, fits = _resources(ray, run.settings, cpus)
-        self.count = (engine and engine.workers) or run.settings.workers or fits
+        self.count = engine.workers or fits
         threads = run.settings.threads or cpus
         device = "cuda" if gpu else run.settings.device or "cpu"
         if not gpu and ray_address() is None:
@@ -213,8 +214,8 @@ def _connect(ray: Any, settings: Settings, size: int) -> None:
     address = ray_address()
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        engine = settings.engine
-        wanted = ((engine and engine.workers) or settings.workers or 1) * (engine.cpus if engine else 1)
+        engine = settings.engine or Engine("ray")
+        wanted = (engine.workers or 1) * engine.cpus
         try:
             ray.init(
                 address="local",
@@ -284,7 +285,11 @@ def _quietly(log: Path) -> Iterator[None]:
 
     logger = logging.getLogger("ray")
     handlers, propagates = logger.handlers[:], logger.propagate
-    handler = logging.FileHandler(log, delay=True)
+    handler: logging.Handler
+    try:
+        handler = logging.FileHandler(log)
+    except OSError:  # a cache that is only read
+        handler = logging.NullHandler()
     prints = getattr(worker, "print_to_stdstream", None)
 
     def told(data: Any, **_: Any) -> None:

@@ -70,7 +70,7 @@ def execute(run: Run) -> Generator[Event, None, CacheStore]:
             "another run of this suite and these models waits for its workers; wait for it, or end it"
         )
     try:
-        jobs = Jobs(engine, folder, engine.workers or run.settings.workers or 1)
+        jobs = Jobs(engine, folder, engine.workers or 1)
         found = jobs.queued() if folder.is_dir() else {}
         if found:
             yield Note(f"{len(found)} workers of an earlier run are still there; this run goes on with them")
@@ -86,7 +86,7 @@ def script(suite: Suite, cards: Sequence[Card], places: Places, settings: Settin
     """The sbatch script of the first worker; nothing is submitted or written."""
     engine = settings.engine or Engine("slurm")
     folder = _folder(suite, cards, _of_a_worker(settings, engine), places)
-    return Jobs(engine, folder, engine.workers or settings.workers or 1).script(0, 0)
+    return Jobs(engine, folder, engine.workers or 1).script(0, 0)
 
 
 def _of_a_worker(settings: Settings, engine: Engine) -> Settings:
