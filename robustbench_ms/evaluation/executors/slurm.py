@@ -131,8 +131,9 @@ class _Parent:
         locks = bool(read_note(self.folder / "locks"))
         store = ClusterStore(self.run.cells, self.run.claims, self.folder, locks=locks)
         known = {worker.number for worker in self.workers}
-        for number in set(range(self.jobs.count)) - known:
-            self._resume(number)
+        for number in range(self.jobs.count):
+            if number not in known:
+                self._resume(number)
         looked = time.monotonic()
         while any(not worker.over for worker in self.workers):
             time.sleep(max(PAUSE, self.jobs.count / 100))  # each look touches some files a worker

@@ -102,8 +102,8 @@ class Jobs:
             job.cancel(check=False)
             return
         for process in (int(job.job_id), pid):
-            with suppress(ProcessLookupError):
-                if process is not None:
+            if process is not None and _alive(process):
+                with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
 
     def wait(self, job: Any) -> None:
@@ -159,10 +159,8 @@ def _imported() -> Any:
 
 
 def _alive(pid: int) -> bool:
+    """Whether a process of submitit's runs under that number, which may be another's by now."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return b"submitit" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
         return False
-    except PermissionError:
-        return True
-    return True
