@@ -12,10 +12,10 @@ demo: .venv/installed
 	$(BIN)/rbms run quick $(addprefix -m ,$(DEMO_MODELS)) --results $(DEMO)/results --cache $(DEMO)/cache
 
 test: .venv/installed-dev
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 -p no:benchmark -m "not slow" $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup -p no:benchmark -m "not slow" $(ARGS)
 
 test-slow: .venv/installed-dev # hours: the whole of what is held to the references
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 -p no:benchmark -m slow $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup -p no:benchmark -m slow $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

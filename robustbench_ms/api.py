@@ -17,6 +17,7 @@ from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
 from robustbench_ms.evaluation.run import run as events_of
 from robustbench_ms.records.record import Record
 from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.engines import Engine
 from robustbench_ms.specs.places import Given, Places
 from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
@@ -36,6 +37,7 @@ def run(
     executor: str | None = None,
     workers: int | None = None,
     threads: int | None = None,
+    on: str | None = None,
     limit: int | None = None,
     seed: int | None = None,
     data: Given = None,
@@ -50,9 +52,10 @@ def run(
     arguments that build one, or callables that answer float RGB batches (N, 3, H, W) in 0..1 with logits (N,
     classes). What is finished already is not measured again. A function that builds is called twice, and a model that
     comes out otherwise under another seed is untrained: told, and never ranked. `workers` processes share the work,
-    with `threads` each. Decoded pictures are kept in the folder `canvases`, or nowhere with "off". Folders default as
-    on the command line: RBMS_DATA, RBMS_RESULTS, RBMS_CACHE. A model that fails is stopped, told to `on_event` (or
-    warned of), and the others are measured. Raises UserError for what the caller can mend.
+    with `threads` each; `on` starts them on an engine ("ray", "slurm:partition=gpu,workers=8"). Decoded pictures are
+    kept in the folder `canvases`, or nowhere with "off". Folders default as on the command line: RBMS_DATA,
+    RBMS_RESULTS, RBMS_CACHE. A model that fails is stopped, told to `on_event` (or warned of), and the others are
+    measured. Raises UserError for what the caller can mend.
     """
     places = Places.find(data, results, cache)
     chosen = suite if isinstance(suite, Suite) else find_suite(str(suite), places=places)
@@ -66,7 +69,13 @@ def run(
             cards,
             places,
             Settings(
-                device, batch_size, executor, workers, threads, None if canvases is None else str(canvases)
+                device,
+                batch_size,
+                executor,
+                workers,
+                threads,
+                None if on is None else Engine.read(on),
+                None if canvases is None else str(canvases),
             ),
         ):
             if on_event is not None:

@@ -56,7 +56,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 
 HEAVY = {
     "torch", "torchvision", "timm", "numba", "cv2", "scipy", "skimage", "sklearn", "safetensors", "PIL", "onnxruntime",
-    "transformers", "pyarrow",
+    "transformers", "pyarrow", "ray", "submitit",
 }  # fmt: skip
 HEAVY_ROOMS = {"adapters", "api", "corruptions", "evaluation", "models", "profiling", "subjects", "tasks"}
 """Rooms that may import torch when they are imported; all the others are read without it."""
@@ -73,7 +73,10 @@ FACTS = {"errors", "files", "specs", "catalog"}
 """Rooms that need no array, not even lazily."""
 LOOP = {
     "evaluation.answer", "evaluation.jobs", "evaluation.run", "evaluation.store", "evaluation.work",
-    "evaluation.executors.devices", "evaluation.executors.local",
+    "evaluation.executors.actor", "evaluation.executors.devices", "evaluation.executors.local",
+    "evaluation.executors.queue", "evaluation.executors.ray", "evaluation.executors.sending",
+    "evaluation.executors.serving", "evaluation.executors.several", "evaluation.executors.slurm",
+    "evaluation.executors.submitting",
 }  # fmt: skip
 """What names no task, no model and no data set."""
 

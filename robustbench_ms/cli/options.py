@@ -23,6 +23,7 @@ __all__ = [
     "Limit",
     "Models",
     "Numbers",
+    "On",
     "Results",
     "Seed",
     "Size",
@@ -92,6 +93,14 @@ Labels = Annotated[
     typer.Option(
         metavar="FILE",
         help="Which class each folder is (JSON or CSV), or what is in pictures that lie in one folder.",
+        show_default=False,
+    ),
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENGINE[:OPTION=VALUE,...]",
+        help="Start the workers on an engine: ray (RAY_ADDRESS, else one of this machine), or slurm.",
         show_default=False,
     ),
 ]

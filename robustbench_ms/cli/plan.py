@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,22 +17,35 @@ from robustbench_ms.cli.options import (
     Labels,
     Limit,
     Models,
+    On,
     Results,
     Seed,
     print_json,
 )
 
+if TYPE_CHECKING:
+    from robustbench_ms.specs.card import Card
+    from robustbench_ms.specs.engines import Engine
+    from robustbench_ms.specs.places import Places
+    from robustbench_ms.specs.suite import Suite
+
 __all__ = ["command"]
+
+KNOWN = ("robustbench_ms", "timm", "torchvision")
+"""Where models come from that every worker has."""
 
 
 def command(
-    suite: Annotated[str, typer.Argument(help="A suite, by name or file, or a folder in COCO's format.")],
+    suite: Annotated[
+        str, typer.Argument(help="A suite, by name or file, or pictures, as `rbms run` takes them.")
+    ],
     model: Models = None,
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
     limit: Limit = None,
     seed: Seed = None,
+    on: On = None,
     data: Data = None,
     results: Results = None,
     cache: Cache = None,
@@ -44,6 +58,7 @@ def command(
     from robustbench_ms.gating.limits import noticed, noticed_lines
     from robustbench_ms.specs.canvas import told
     from robustbench_ms.specs.conditions import conditions, key, plan
+    from robustbench_ms.specs.engines import Engine
     from robustbench_ms.specs.places import Places
 
     places = Places.find(data, results, cache)
@@ -55,6 +70,7 @@ def command(
     if size is None and is_folder(suite):  # its pictures were read for its name
         size = len(index_of(chosen.source(task_of(chosen).wants), places, ()).ids)
     keys = [key(condition) for condition in conditions(chosen)]
+    engine = None if on is None else Engine.read(on)
     folder = places.results / chosen.label
     subjects = [subject for card in cards for subject in card.replicates()]
     done = {card.name: measured(card, folder) for card in subjects}
@@ -75,6 +91,7 @@ def command(
                     name: None if found is None else sorted(found & set(keys)) for name, found in done.items()
                 },
                 "probably_finished": {name: sorted(found) for name, found in cached.items()},
+                **({} if engine is None else {"on": _on(engine, chosen, subjects, places)}),
             }
         )
         return
@@ -101,6 +118,36 @@ def command(
                 + (f", {more} more probably finished in the cache" if more else "")
                 + ", by the weights' digest"
             )
+    if engine is not None:
+        shared = _on(engine, chosen, subjects, places)
+        print(
+            f"On {engine}: {shared['jobs']} jobs, a condition for all models each, for {shared['workers']}."
+        )
+        print(f"  Each needs {', '.join(shared['needs'])}; suite, cards and weights travel.")
+
+
+def _on(engine: Engine, suite: Suite, cards: Sequence[Card], places: Places) -> dict[str, Any]:
+    """What an engine's workers would share, how many they are, and what each must have."""
+    from robustbench_ms.specs.card import ADAPTERS
+    from robustbench_ms.specs.conditions import conditions
+
+    if engine.workers or engine.name == "slurm":
+        count = engine.workers or 1
+        workers = f"{count} worker{'s' * (count > 1)}"
+    else:
+        each = f"{engine.cpus} cores" if engine.cpus > 1 else "core"
+        workers = f"a worker for each GPU of the cluster, or for each {each}"
+    files = ", ".join(suite.files.values()) or "files"
+    needs = [
+        "this version of robustbench-ms",
+        f"the data set {suite.dataset} ({files} in {places.data}, or its RBMS_DATA)",
+    ]
+    modules = {str(card.build).partition(":")[0] for card in cards if isinstance(card.build, str)}
+    own = sorted(name for name in modules if name.partition(".")[0] not in {*KNOWN, *ADAPTERS})
+    needs += [f"the module {name}" for name in own]
+    if engine.name == "slurm":
+        needs.append(f"the folder {places.cache}, which it shares with this machine")
+    return {"jobs": len(list(conditions(suite))), "workers": workers, "needs": needs}
 
 
 def _canvas(canvas: object, room: int | None, size: int | None, conditions: int) -> str:

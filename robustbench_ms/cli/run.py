@@ -23,6 +23,7 @@ from robustbench_ms.cli.options import (
     Limit,
     Models,
     Numbers,
+    On,
     Results,
     Seed,
     Size,
@@ -54,6 +55,10 @@ def command(
     executor: Annotated[
         str | None, typer.Option(help="local or devices; devices where there are several workers.")
     ] = None,
+    on: On = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --on slurm: print the sbatch script, and submit nothing.")
+    ] = False,
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
@@ -72,8 +77,16 @@ def command(
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
     from robustbench_ms.catalog.find import find_suite
     from robustbench_ms.catalog.model_options import ModelOptions
+    from robustbench_ms.errors import UserError
+    from robustbench_ms.specs.engines import Engine
     from robustbench_ms.specs.places import Places
+    from robustbench_ms.specs.settings import Settings
 
+    settings = Settings(
+        device, batch_size, executor, workers, threads, None if on is None else Engine.read(on), canvases
+    )
+    if dry_run and settings.chosen_executor != "slurm":
+        raise UserError("--dry-run prints the script of a job of Slurm; it goes with --on slurm")
     places = Places.find(data, results, cache)
     chosen = find_suite(
         suite,
@@ -87,6 +100,11 @@ def command(
         print(f"left out of every condition, as in a suite with skip = {list(chosen.skip)}", file=sys.stderr)
     chosen = chosen.limited(limit, seed)
     cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
+    if dry_run:
+        from robustbench_ms.evaluation.executors.slurm import script
+
+        print(script(chosen, cards, places, settings))
+        return
 
     from robustbench_ms.cli.drawing import draw
     from robustbench_ms.evaluation.events import RecordDone, Trouble
@@ -94,10 +112,8 @@ def command(
     from robustbench_ms.reports.exports import to_json
     from robustbench_ms.reports.pages import to_markdown
     from robustbench_ms.reports.tables import tables
-    from robustbench_ms.specs.settings import Settings
 
     records, stopped = [], []
-    settings = Settings(device, batch_size, executor, workers, threads, canvases)
     for event in draw(run(chosen, cards, places, settings), title=chosen.label):
         if isinstance(event, Trouble):
             stopped.append(event)

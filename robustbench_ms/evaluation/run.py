@@ -43,7 +43,8 @@ def run(
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     subjects = [replicate for card in cards for replicate in card.replicates()]
     refuse_twins(subjects, suite)
-    find_device(settings.device)  # that it is there, before a folder is made
+    if settings.engine is None:
+        find_device(settings.device)  # that it is there, before a folder is made
     execute = load(EXECUTORS[settings.chosen_executor])
     folder = places.cache / "cells"
     if not folder.is_dir():  # nothing is finished: what cannot be written is told before any work is done

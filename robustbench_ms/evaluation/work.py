@@ -42,7 +42,9 @@ from robustbench_ms.subjects.loading import Model, blame, load_model
 __all__ = ["work"]
 
 PAUSE = 0.1
-"""Seconds between two looks at what others are measuring."""
+"""Seconds between two looks at what others are measuring, at first."""
+LONGEST = 2.0
+"""Seconds to which these pauses double: many workers that wait would keep a shared disk busy with looking."""
 
 
 def work(
@@ -177,7 +179,7 @@ class _Worker:
         """Take the jobs in turn, and those again of which others had cells, until nothing is left."""
         if isinstance(jobs, Sequence):  # of a queue nobody knows what it will bring
             yield from self._plan(jobs)
-        waited = False
+        waited, pause = False, PAUSE
         with lost_devices(), exact_arithmetic(), ThreadPoolExecutor(1, "corrupting") as ahead:
             pending = jobs
             while True:
@@ -195,7 +197,8 @@ class _Worker:
                             f" and {len(later) - 1} more" if len(later) > 1 else ""
                         )
                         yield Note(f"waiting for another run, which is measuring {keys}")
-                    time.sleep(PAUSE)
+                    time.sleep(pause)
+                pause = PAUSE if measured else min(2 * pause, LONGEST)
                 pending = later
 
     def _plan(self, jobs: Sequence[Job]) -> Iterator[Event]:

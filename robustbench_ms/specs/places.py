@@ -1,4 +1,4 @@
-"""Where things lie: the only reader of the RBMS_* environment variables."""
+"""Where things lie: the only reader of environment variables, RBMS_* and RAY_ADDRESS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from robustbench_ms.errors import UserError
 from robustbench_ms.files import probe, sweep
 
-__all__ = ["PROFILES_FOLDER", "Given", "Places"]
+__all__ = ["PROFILES_FOLDER", "Given", "Places", "ray_address"]
 
 Given = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 """A folder, "name=path" of one data set, or several of these."""
@@ -75,6 +75,11 @@ class Places:
             ) from error
         sweep(folder)
         return folder
+
+
+def ray_address() -> str | None:
+    """Where the Ray cluster is that RAY_ADDRESS names; None for a Ray of this machine."""
+    return os.environ.get("RAY_ADDRESS") or None
 
 
 def _folder(given: str | os.PathLike[str] | None, variable: str, default: Path) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustbench_ms.errors import UserError
+from robustbench_ms.specs.engines import ENGINES, Engine
 
 __all__ = ["Settings"]
 
@@ -24,6 +25,8 @@ class Settings:
     """Processes; None is one."""
     threads: int | None = None
     """Of each worker; None is torch's own number for one worker, and the cores shared out among several."""
+    on: Engine | None = None
+    """Where the workers are started if not on this machine; their devices are not this machine's."""
 
     canvases: str | None = None
     """The folder of decoded canvases, "off" to decode pictures each time; None is `canvases` in the cache."""
@@ -36,6 +39,22 @@ class Settings:
                 raise UserError(f"{name} must be 1 or more, not {value}")
         if self.executor == "local" and (self.workers or 1) > 1:
             raise UserError(f"executor local is one worker, not {self.workers}; take executor devices")
+        if self.on is None:
+            return
+        if self.executor is not None:
+            raise UserError(
+                f"executor {self.executor} and on {self.on.name} both say who starts the workers; say one"
+            )
+        if self.workers is not None and self.on.workers not in {None, self.workers}:
+            raise UserError(f"{self.workers} workers and {self.on} are not the same number; say one")
+
+    @property
+    def engine(self) -> Engine | None:
+        """Who starts the workers where it is not this machine, with the number of them if one is given."""
+        engine = Engine(self.executor) if self.executor in ENGINES else self.on
+        if engine is None or self.workers is None:
+            return engine
+        return Engine(engine.name, {**engine.options, "workers": str(self.workers)})
 
     def keep(self, cache: Path) -> Path | None:
         """The folder of decoded canvases; None where pictures are decoded each time."""
@@ -46,4 +65,6 @@ class Settings:
     @property
     def chosen_executor(self) -> str:
         """The executor that is meant."""
+        if self.on is not None:
+            return self.on.name
         return self.executor or ("devices" if (self.workers or 1) > 1 else "local")

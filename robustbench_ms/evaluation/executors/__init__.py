@@ -13,6 +13,8 @@ EXECUTORS: Registry[str] = Registry(
     {
         "local": "robustbench_ms.evaluation.executors.local:execute",
         "devices": "robustbench_ms.evaluation.executors.devices:execute",
+        "ray": "robustbench_ms.evaluation.executors.ray:execute",
+        "slurm": "robustbench_ms.evaluation.executors.slurm:execute",
     },
 )
 """name -> "package.module:name" of a `protocol.Executor`."""

@@ -21,10 +21,11 @@ import torch
 from robustbench_ms.catalog import registry
 from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.evaluation.claims import Claims
-from robustbench_ms.evaluation.events import CellDone, CellsFound, Event, Note, Planned, Trouble
+from robustbench_ms.evaluation.events import Event, Note
 from robustbench_ms.evaluation.executors.protocol import Run
+from robustbench_ms.evaluation.executors.several import TABLES, Merged, pickled, stopped
 from robustbench_ms.evaluation.jobs import Conditions, Job
-from robustbench_ms.evaluation.store import DIED, CacheStore, SharedStore
+from robustbench_ms.evaluation.store import CacheStore, SharedStore
 from robustbench_ms.evaluation.work import work
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
@@ -32,7 +33,7 @@ from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.devices import find_device
 
-__all__ = ["execute"]
+__all__ = ["compile_first", "execute"]
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,6 @@ class _Worker:
     """It has said that it is done."""
 
 
-_TABLES: dict[str, registry.Registry[Any]] = {
-    "TASKS": registry.TASKS,
-    "DATASETS": registry.DATASETS,
-    "PERTURBATIONS": registry.PERTURBATIONS,
-}
-
-
 def execute(run: Run) -> Generator[Event, None, CacheStore]:
     """Spawn the workers, pass their events on, and put another in the place of each that dies."""
     if getattr(mp.current_process(), "_inheriting", False):
@@ -89,14 +83,14 @@ def execute(run: Run) -> Generator[Event, None, CacheStore]:
         orders.append(
             _Order(
                 run.shown.suite, cards, jobs, settings, places, store.run,
-                {name: table.registered for name, table in _TABLES.items()},
+                {name: table.registered for name, table in TABLES.items()},
             )
         )  # fmt: skip
-    sent = [_pickled(order) for order in orders]
-    _compile(run.shown, devices)
+    sent = [pickled(order, order.cards) for order in orders]
+    compile_first(run.shown, devices)
     workers = [_start(number, order) for number, order in enumerate(sent)]
     told: set[str] = set()
-    merged = _Merged()
+    merged = Merged()
     try:
         while workers:
             ready = wait([worker.pipe for worker in workers])
@@ -110,7 +104,7 @@ def execute(run: Run) -> Generator[Event, None, CacheStore]:
                         yield from _died(worker, devices)
                         if worker.ready:
                             workers.append(_start(worker.number, sent[worker.number]))
-                        yield from _stopped(run, store, told)
+                        yield from stopped(run.cards, store, told)
                     continue
                 if kind == "event":
                     yield from merged.new(what)
@@ -123,46 +117,12 @@ def execute(run: Run) -> Generator[Event, None, CacheStore]:
                     raise what
                 elif kind == "done":
                     worker.ended = True
-        yield from _stopped(run, store, told)
+        yield from stopped(run.cards, store, told)
     finally:
         for worker in workers:
             worker.process.kill()
             worker.process.join()
     return store
-
-
-def _stopped(run: Run, store: SharedStore, told: set[str]) -> Iterator[Event]:
-    """The cards that were stopped for their processes' deaths, and were not told yet."""
-    for card in run.cards:
-        failed = store.failed(card.name)
-        if failed and failed[1] == DIED and card.name not in told:
-            told.add(card.name)
-            yield Trouble(card.name, f"{failed[0]}: {DIED}")
-
-
-class _Merged:
-    """The events of several workers as those of one run."""
-
-    def __init__(self) -> None:
-        self._planned = False
-        self._done: set[tuple[str, str]] = set()
-
-    def new(self, event: Event) -> Iterator[Event]:
-        """What an event adds: each worker plans, and finds finished what another has just finished."""
-        if isinstance(event, Planned):
-            if not self._planned:
-                self._planned = True
-                yield event
-        elif isinstance(event, CellsFound):
-            cards = tuple(card for card in event.cards if (event.key, card) not in self._done)
-            self._done |= {(event.key, card) for card in cards}
-            if cards:
-                each = event.answers // len(event.cards)
-                yield CellsFound(event.key, cards, each * len(cards))
-        else:
-            if isinstance(event, CellDone):
-                self._done.add((event.key, event.card))
-            yield event
 
 
 def _died(worker: _Worker, devices: Sequence[str | None]) -> Iterator[Event]:
@@ -188,24 +148,7 @@ def _devices(settings: Settings) -> list[str | None]:
     return [str(device)] * (settings.workers or 1)
 
 
-def _pickled(order: _Order) -> bytes:
-    for card in order.cards:
-        try:
-            pickle.dumps(card)
-        except Exception as error:
-            raise UserError(
-                f"model {card.name} is at hand in this process alone and cannot be sent to a worker ({error}); give "
-                'it as "package.module:function", or run with one worker'
-            ) from error
-    try:
-        return pickle.dumps(order)
-    except Exception as error:
-        raise UserError(
-            f"what is registered in this process cannot be sent to a worker ({error}); register what stands in a module"
-        ) from error
-
-
-def _compile(shown: Conditions, devices: Sequence[str | None]) -> None:
+def compile_first(shown: Conditions, devices: Sequence[str | None]) -> None:
     """Compile the loops of the perturbations once, here, not in every worker."""
     if devices[0] != "cpu":
         return
@@ -240,7 +183,7 @@ def _main(pipe: Connection, sent: bytes) -> None:
         return
     for name, rows in order.registered.items():
         for row, value in rows.items():
-            _TABLES[name].register(row, value)
+            TABLES[name].register(row, value)
     try:
         device = find_device(order.settings.device)
         float(torch.ones(2, device=device).sum())
