@@ -14,7 +14,7 @@ from PIL import Image
 
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.catalog.registry import DATASETS
-from robustbench_ms.datasets import DatasetInfo, kept
+from robustbench_ms.datasets import DatasetInfo, kept, remembered
 from robustbench_ms.datasets.canvases import drawn
 from robustbench_ms.datasets.photographs import broken, index_photographs
 from robustbench_ms.datasets.protocol import Images, limited
@@ -312,6 +312,40 @@ def test_decoding_runs_ahead_of_who_takes_it_and_no_further(pictures, places):
     helpings.close()
 
     assert set(pictures.files.reads) <= {0, 1, 2, 3}
+
+
+def test_what_is_decoded_ahead_is_decoded_once_though_helpings_are_asked_for_early(pictures, places):
+    """As a loop does that loads in another thread."""
+    data = opened(pictures, places, CANVAS)
+    each = samples(data)
+    pictures.files.reads.clear()
+    early = data.batches(2 * 3 * 32 * 32)
+    first, second = next(early), next(early)
+    seen = [data.load(rows, torch.device("cpu")).samples for rows in (first, second)]
+    seen += [data.load(rows, torch.device("cpu")).samples for rows in early]
+
+    assert np.array_equal(np.concatenate(seen), each)
+    assert sorted(pictures.files.reads) == list(range(8))
+    list(data.batches(2 * 3 * 32 * 32))  # of which none is loaded: no more than some are decoded
+    assert len(pictures.files.reads) <= 8 + 6
+
+
+def test_where_nothing_can_be_locked_no_canvases_are_kept(pictures, places, monkeypatch):
+    monkeypatch.setattr(remembered, "lock", lambda _: None)
+    steps = list(told_by(index_photographs(pictures, places).opening(CANVAS, places.cache / "canvases")))
+
+    assert "decoded each time" in steps[-1].what
+    assert not list((places.cache / "canvases").glob("*.npy"))
+
+
+def test_a_file_of_canvases_with_more_in_it_is_built_again(pictures, places):
+    keep = places.cache / "canvases"
+    each = samples(opened(pictures, places, CANVAS, keep))
+    (path,) = keep.glob("*.npy")
+    path.write_bytes(path.read_bytes() + b"more")
+
+    assert np.array_equal(samples(opened(pictures, places, CANVAS, keep)), each)
+    assert path.stat().st_size == 128 + each.nbytes
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,8 @@ def mapped(path: Path, shape: tuple[int, int, int, int]) -> NDArray[np.uint8] | 
         found: NDArray[np.uint8] = np.lib.format.open_memmap(path, mode="r")
     except Exception:  # noqa: BLE001 - absent, cut off or something else: it is built
         return None
-    return found if found.shape == shape and found.dtype == np.uint8 else None
+    whole = len(_head(shape)) + found.nbytes == path.stat().st_size
+    return found if whole and found.shape == shape and found.dtype == np.uint8 else None
 
 
 def kept(
@@ -43,10 +45,14 @@ def kept(
     """
     if (found := mapped(path, shape)) is not None:
         return found
-    with turn(path, f"canvases in {path.parent}") as waiting:
+    alone = turn(path, f"canvases in {path.parent}")
+    with alone as waiting:
         yield from waiting
         if (found := mapped(path, shape)) is not None:
             return found
+        if not alone.held:  # two that add to one file would mix their pictures
+            yield Progress(f"{path.parent}: no file can be locked there; pictures are decoded each time")
+            return None
         try:
             built = yield from _built(path, shape, make)
         except OSError as error:
@@ -60,13 +66,12 @@ def kept(
 
 def _built(path: Path, shape: tuple[int, int, int, int], make: Make) -> Generator[Progress, None, bool]:
     n, each = shape[0], int(np.prod(shape[1:]))
-    head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    head = _head(shape)
     building = path.with_name(f"{path.name}.building")
     path.parent.mkdir(parents=True, exist_ok=True)
     with building.open("ab") as file:
         there = file.tell()
-        done = max(0, there - len(head.getvalue())) // each
+        done = max(0, there - len(head)) // each
         wanted, free = (n - done) * each, shutil.disk_usage(path.parent).free
         if free < MARGIN * wanted:
             building.unlink()
@@ -77,10 +82,10 @@ def _built(path: Path, shape: tuple[int, int, int, int], make: Make) -> Generato
             return False
         what = f"canvases of {n:,} pictures, {n * each / 1e9:.1f} GB in {path.parent}"
         yield Progress(what, done, n)
-        whole = there >= len(head.getvalue())
-        file.truncate(len(head.getvalue()) + done * each if whole else 0)
+        whole = there >= len(head)
+        file.truncate(len(head) + done * each if whole else 0)
         if not whole:
-            file.write(head.getvalue())
+            file.write(head)
         try:
             for pictures in _drawn(make, range(done, n)):
                 for picture in pictures:
@@ -88,6 +93,7 @@ def _built(path: Path, shape: tuple[int, int, int, int], make: Make) -> Generato
                 file.flush()
                 done += len(pictures)
                 yield Progress(what, done, n)
+            os.fsync(file.fileno())  # before its name says that it is whole
         except OSError:
             raise
         except Exception:
@@ -95,6 +101,13 @@ def _built(path: Path, shape: tuple[int, int, int, int], make: Make) -> Generato
             raise
     building.replace(path)
     return True
+
+
+def _head(shape: tuple[int, int, int, int]) -> bytes:
+    """The first bytes of the file."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return head.getvalue()
 
 
 def _drawn(make: Make, rows: range) -> Iterator[list[NDArray[np.uint8]]]:

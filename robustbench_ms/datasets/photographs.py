@@ -184,16 +184,18 @@ class Shown:
             yield from helpings
             return
         pool = ThreadPoolExecutor(cores(), "decoding")
+        self._ahead.clear()
         try:
             for i, rows in enumerate(helpings):
                 for later in helpings[i : i + 1 + _AHEAD]:
-                    if int(later[0]) not in self._ahead:
+                    if int(later[0]) not in self._ahead and len(self._ahead) < 2 + _AHEAD:
                         self._ahead[int(later[0])] = [pool.submit(self.pixels, int(row)) for row in later]
                 yield rows
-                self._ahead.pop(int(rows[0]), None)
-        finally:
+        except GeneratorExit:
             pool.shutdown(cancel_futures=True)
             self._ahead.clear()
+            raise
+        pool.shutdown(wait=False)  # the last helpings may still be on their way
 
     def load(self, rows: Rows, device: torch.device) -> Batch:
         """Samples uint8 (k, 3, H, W) and labels, int64 (k,) or bool (k, classes), on the device.
@@ -213,7 +215,8 @@ class Shown:
             first = int(rows[0]) if len(rows) else 0
             follow = np.array_equal(rows, np.arange(first, first + len(rows)))
             return np.array(self._stack[first : first + len(rows)] if follow else self._stack[rows])
-        submitted = self._ahead.get(int(rows[0])) if len(rows) else None
+        # Taken here and not in `batches`, which may be asked for the next helping before this one is loaded.
+        submitted = self._ahead.pop(int(rows[0]), None) if len(rows) else None
         found, wrong = [], []
         for place, row in enumerate(rows):
             try:

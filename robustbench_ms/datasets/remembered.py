@@ -133,6 +133,7 @@ def refused(listing: Listing, broken: list[Broken], looked: str = "") -> BadFile
     told = "; ".join(f"{name} {why}" for _, name, why in named)
     ids = ", ".join(str(i) for i, _, _ in named)
     count = "1 picture" if len(broken) == 1 else f"{len(broken)} pictures"
+    count += " or more" if len(broken) >= NAMED else ""
     return BadFile(
         f"{listing.where}: {count} cannot be shown{looked}: {told}. Mend what is broken, or leave it out of every "
         f"condition, in the suite with skip = [{ids}]"
@@ -144,9 +145,11 @@ class turn:  # noqa: N801 - reads as a verb where it is used
 
     def __init__(self, path: Path, what: str) -> None:
         self._path, self._what, self._file = path, what, -1
+        self.held = False
+        """Whether it is this process's turn for certain."""
 
     def __enter__(self) -> Generator[Progress, None, None]:
-        """The waiting, a step each time that it was looked."""
+        """The waiting, a step where there is some."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(
@@ -155,8 +158,14 @@ class turn:  # noqa: N801 - reads as a verb where it is used
         return self._wait()
 
     def _wait(self) -> Generator[Progress, None, None]:
-        while self._file >= 0 and lock(self._file) is False:
-            yield Progress(f"waiting for another process: {self._what}")
+        told = False
+        while self._file >= 0 and (free := lock(self._file)) is not None:
+            if free:
+                self.held = True
+                return
+            if not told:
+                yield Progress(f"waiting for another process: {self._what}")
+            told = True
             time.sleep(0.1)
 
     def __exit__(self, *_: object) -> None:
