@@ -53,7 +53,9 @@ class Reference(Dataset):
 
         with Image.open(self.paths[row]) as picture:
             image = np.asarray(self.shown(picture.convert("RGB")))
-        return torch.from_numpy(corrupt(image, corruption_name=self.corruption, severity=self.severity).copy())
+        return torch.from_numpy(
+            corrupt(image, corruption_name=self.corruption, severity=self.severity).copy()
+        )
 
 
 def folder_suite(folder, **facts):
