@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pickle
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,8 @@ def load(path: Path, card: Card, index: Index, checkpoint: Path | None = None) -
         from mmdet.registry import MODELS
         from mmdet.utils import register_all_modules
         from mmengine.config import Config
+
+        register_all_modules(init_default_scope=True)
     except ImportError as error:
         raise UserError(
             f"a config of mmdet needs mmdet, which is not installed ({error}): `make test-mmdet` in a checkout makes "
@@ -56,7 +60,6 @@ def load(path: Path, card: Card, index: Index, checkpoint: Path | None = None) -
         raise BadFile(f"{path} is no config of mmdet: it has no `model`")
     text = json.dumps(config.to_dict(), sort_keys=True, default=str)
     _settle(config.model, card.output)
-    register_all_modules(init_default_scope=True)
     told = {} if checkpoint is None else _read(checkpoint)
     try:
         with torch.random.fork_rng():
@@ -64,7 +67,8 @@ def load(path: Path, card: Card, index: Index, checkpoint: Path | None = None) -
             detector = MODELS.build(config.model)
             if checkpoint is None:
                 # Without it heads keep torch's own start, from which the loss is NaN in a few steps.
-                detector.init_weights()
+                with _quietly():
+                    detector.init_weights()
         pipeline = _pipeline(config)
     except UserError:
         raise
@@ -78,6 +82,20 @@ def load(path: Path, card: Card, index: Index, checkpoint: Path | None = None) -
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     untrained = card.untrained or checkpoint is None
     return Adapted(module, replace(card, input=BYTES, output=output, untrained=untrained), sha256)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without mmengine's line for every parameter."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 class MMDetector(nn.Module):
@@ -165,13 +183,15 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(harmless):
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # torch raises a dozen kinds for damaged files
+        with path.open("rb") as file:
+            pickled = file.read(2) in {b"PK", b"\x80\x02"}
+        if not isinstance(error, pickle.UnpicklingError) or not pickled:
+            raise BadFile(f"{path} is damaged or no checkpoint ({type(error).__name__})") from error
         raise BadFile(
             f"{path} holds more than weights, or is cut off: it is a pickle that might run code; save its "
             "state_dict and its meta alone (mmdet's tools/model_converters/publish_model.py)"
         ) from error
-    except Exception as error:  # torch raises a dozen kinds for damaged files
-        raise BadFile(f"{path} is damaged or no checkpoint ({_told(error)})") from error
     if not isinstance(found, dict):
         raise BadFile(f"{path} is no checkpoint of mmdet: it holds a {type(found).__name__}")
     state = found.get("state_dict", found)
