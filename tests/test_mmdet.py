@@ -190,7 +190,7 @@ def test_a_config_that_cannot_be_is_one_sentence(old, new, says, tmp_path, place
 
 @needs_mmdet
 def test_without_a_checkpoint_weights_are_begun_as_mmdet_begins_them(tmp_path, places):
-    """The bias of the classes by the focal loss's prior of .01: from torch's own start the loss is NaN in a few steps."""
+    """With the prior of .01 for every class; from torch's own start the loss is NaN in a few steps."""
     model = loaded(find_card(f"mmdet:{write_config(tmp_path / 'my.py', 'retinanet', NAMES)}"), places)
 
     bias = model.module.detector.bbox_head.retina_cls.bias
@@ -240,7 +240,7 @@ def test_trained_some_steps_it_is_measured_on_coco_mini(kind, real_data, tmp_pat
     assert len(losses) == 6
     assert all(math.isfinite(loss) for loss in losses)
 
-    asked = ("run", root, "--annotations", "instances_val2017.json", "--corruptions", "fog", "--limit", 4,
+    asked = ("run", root, "--annotations", "annotations/instances_val2017.json", "--corruptions", "fog", "--limit", 4,
              "-m", f"mmdet:{config}:{tmp_path / 'work' / 'iter_6.pth'}", "--threads", 1, "--device", "cpu")  # fmt: skip
     first = rbms(*asked)
     assert first.code == 0, first.err

@@ -45,7 +45,7 @@ def load(path: Path, card: Card, index: Index, checkpoint: Path | None = None) -
     except ImportError as error:
         raise UserError(
             f"a config of mmdet needs mmdet, which is not installed ({error}): `make test-mmdet` in a checkout makes "
-            "an environment with it, README.md says how a run takes it"
+            "an environment with it, baselines/README.md says how a run takes it"
         ) from None
     if not card.input.assumed and card.input != BYTES:
         raise UserError(
