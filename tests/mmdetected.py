@@ -68,7 +68,8 @@ train_dataloader = dict(
                  data_prefix=dict(img="train2017/"), pipeline=train_pipeline))
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=6, val_interval=100)
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.002), clip_grad=dict(max_norm=10))
-default_hooks = dict(checkpoint=dict(type="CheckpointHook", interval=6), logger=dict(type="LoggerHook", interval=1))
+default_hooks = dict(checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=6),
+                     logger=dict(type="LoggerHook", interval=1))
 randomness = dict(seed=0)
 log_level = "WARNING"
 """
