@@ -245,7 +245,7 @@ def test_trained_some_steps_it_is_measured_on_coco_mini(kind, real_data, tmp_pat
     first = rbms(*asked)
     assert first.code == 0, first.err
     (path,) = (tmp_path / "results").rglob(f"{kind}.json")
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text())["measurements"]
     assert len(cells) == 6
     assert all(math.isfinite(cell["values"]["AP"]["mean"]) for cell in cells)
 
