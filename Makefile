@@ -6,7 +6,7 @@ DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca 
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow lint format bench leaderboard profiles train-gpu clean
+.PHONY: demo test test-slow test-mmdet lint format bench leaderboard profiles train-gpu clean
 
 demo: .venv/installed
 	$(BIN)/rbms run quick $(addprefix -m ,$(DEMO_MODELS)) --results $(DEMO)/results --cache $(DEMO)/cache
@@ -16,6 +16,9 @@ test: .venv/installed-dev
 
 test-slow: .venv/installed-dev # hours: the whole of what is held to the references
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup -p no:benchmark -m slow $(ARGS)
+
+test-mmdet: .venv/installed-dev # compiles mmcv once a machine, see .ci/mmdet
+	packages=$$(.ci/mmdet make) && PYTHONPATH="$$packages" $(TEST_ENV) $(BIN)/python -m pytest -p no:benchmark tests/test_mmdet.py $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

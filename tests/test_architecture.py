@@ -56,7 +56,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 
 HEAVY = {
     "torch", "torchvision", "timm", "numba", "cv2", "scipy", "skimage", "sklearn", "safetensors", "PIL", "onnxruntime",
-    "transformers", "pyarrow", "ray", "submitit",
+    "transformers", "pyarrow", "ray", "submitit", "mmdet", "mmengine", "mmcv",
 }  # fmt: skip
 HEAVY_ROOMS = {"adapters", "api", "corruptions", "evaluation", "models", "profiling", "subjects", "tasks"}
 """Rooms that may import torch when they are imported; all the others are read without it."""
@@ -80,7 +80,7 @@ LOOP = {
 }  # fmt: skip
 """What names no task, no model and no data set."""
 
-OPTIONAL = {"pytest_plugin"}
+OPTIONAL = {"pytest_plugin", "models.mmdet"}
 """Needs an extra to be imported at all."""
 
 LONG: dict[str, str] = {}

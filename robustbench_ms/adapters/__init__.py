@@ -1,4 +1,4 @@
-"""Models that are files of another kind, a module each: ONNX, Hugging Face's folders, detections made elsewhere."""
+"""Models that are files of another kind, a module each: ONNX, transformers' folders, mmdet's configs, results."""
 
 from __future__ import annotations
 

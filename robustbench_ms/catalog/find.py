@@ -91,8 +91,8 @@ def find_card(spelling: str) -> Card:
     """The card that a spelling means.
 
     A shipped or registered name, a TOML file, one seed of either ("resnet20-ema@0"), a bare function
-    ("mypkg.nets:build"), "timm:NAME", "torchvision:NAME", "onnx:FILE", "hf:FOLDER" or "results:FOLDER". Nothing is
-    imported or opened to find it.
+    ("mypkg.nets:build"), "timm:NAME", "torchvision:NAME", "onnx:FILE", "hf:FOLDER", "mmdet:CONFIG[:CHECKPOINT]" or
+    "results:FOLDER". Nothing is imported or opened to find it.
     """
     library = re.fullmatch(r"(timm|torchvision):([\w./-]+)", spelling)
     if library:
@@ -102,6 +102,8 @@ def find_card(spelling: str) -> Card:
         kind: dict[str, Any] = {"tasks": ("detection",), "output": DETECTED} if detects else {}
         return Card(name=spelling, build=spelling, input=Input(assumed=True), **kind)
     adapter, _, path = spelling.partition(":")
+    if adapter == "mmdet" and path:
+        return _of_config(*path.split(":", 1))
     if adapter in ADAPTERS and path:
         return _of_file(adapter, Path(path))
     name, at, seed = spelling.rpartition("@")
@@ -119,7 +121,7 @@ def find_card(spelling: str) -> Card:
         raise UnknownName(
             f"no model named {spelling!r}{suggest(spelling, card_names())} "
             "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, "
-            "results:FOLDER)"
+            "mmdet:CONFIG[:CHECKPOINT], results:FOLDER)"
         )
     return read_card(shipped("baselines") / f"{spelling}.toml")
 
@@ -149,6 +151,21 @@ def _of_file(adapter: str, path: Path) -> Card:
         input=Input(assumed=adapter != "results"),
         output=DETECTED,
         weights=(Weights(str(where)),),
+    )
+
+
+def _of_config(config: str, checkpoint: str = "") -> Card:
+    """A card of a config of mmdet, by the config's name, and of its checkpoint."""
+    where = Path(config).expanduser().resolve()
+    weights = (Weights(str(Path(checkpoint).expanduser().resolve())),) if checkpoint else ()
+    return Card(
+        name=where.stem,
+        build=f"mmdet:{where.name}",
+        tasks=("detection",),
+        input=Input(assumed=True),
+        output=DETECTED,
+        weights=weights,
+        folder=where.parent,
     )
 
 

@@ -40,7 +40,7 @@ Models = Annotated[
         "-m",
         "--model",
         help="A card, a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, "
-        "results:FOLDER; repeat for several.",
+        "mmdet:CONFIG[:CHECKPOINT], results:FOLDER; repeat for several.",
     ),
 ]
 WeightsFile = Annotated[

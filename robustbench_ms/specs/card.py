@@ -10,8 +10,8 @@ from typing import Any
 
 __all__ = ["ADAPTERS", "Card", "Input", "Output", "Published", "Weights"]
 
-ADAPTERS = ("onnx", "hf", "results")
-"""First words of build targets that are files: "onnx:FILE", "hf:FOLDER", "results:FOLDER"."""
+ADAPTERS = ("onnx", "hf", "mmdet", "results")
+"""First words of build targets that are files: "onnx:FILE", "hf:FOLDER", "mmdet:CONFIG", "results:FOLDER"."""
 
 
 @dataclass(frozen=True)

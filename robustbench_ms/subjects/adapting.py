@@ -11,16 +11,17 @@ from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.places import Places
-from robustbench_ms.subjects.weights import find_weights, refuse_other
+from robustbench_ms.subjects.weights import file_digest, find_weights, refuse_other
 
 __all__ = ["LOADERS", "adapted", "is_adapted"]
 
 LOADERS = {
     "onnx": "robustbench_ms.adapters.onnx:load",
     "hf": "robustbench_ms.adapters.hf:load",
+    "mmdet": "robustbench_ms.adapters.mmdet:load",
     "results": "robustbench_ms.adapters.results:load",
 }
-"""First word of a build target -> "package.module:function" of (path, card, index)."""
+"""First word of a build target -> "package.module:function" of (path, card, index); mmdet's takes a checkpoint too."""
 
 
 def is_adapted(card: Card) -> bool:
@@ -31,9 +32,12 @@ def is_adapted(card: Card) -> bool:
 def adapted(card: Card, index: Index, places: Places) -> Adapted:
     """What a card's file is, its digest held to the card's where that says one.
 
-    The file stands in the build target; one [[weights]] table may say its sha256 and url, under the same name.
+    The file stands in the build target; one [[weights]] table may say its sha256 and url, under the same name. A config
+    of mmdet stands there alone, and [[weights]] are its checkpoint.
     """
     adapter, _, name = str(card.build).partition(":")
+    if adapter == "mmdet":
+        return _configured(find_weights(Weights(name), card, places), card, index, places)
     weights = card.weights[0] if card.weights else Weights(name)
     if Path(weights.file).name != Path(name).name:
         raise UserError(
@@ -42,4 +46,13 @@ def adapted(card: Card, index: Index, places: Places) -> Adapted:
     path = find_weights(weights, card, places, folder=adapter != "onnx")
     made: Adapted = load(LOADERS[adapter])(path, replace(card, weights=(weights,)), index)
     refuse_other(made.sha256, weights, path)
+    return made
+
+
+def _configured(config: Path, card: Card, index: Index, places: Places) -> Adapted:
+    """What a config builds, with the weights in the card's checkpoint, where it has one."""
+    checkpoint = find_weights(card.weights[0], card, places) if card.weights else None
+    if checkpoint is not None:  # before it is opened
+        refuse_other(file_digest(checkpoint), card.weights[0], checkpoint)
+    made: Adapted = load(LOADERS["mmdet"])(config, card, index, checkpoint)
     return made
