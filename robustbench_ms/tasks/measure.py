@@ -107,8 +107,8 @@ class Mean:
     answers: bool = False
     untested: str = ""
     number: int = 1
-    lacking: str = ""
-    """Why outcomes may be without its column, and it has no value then."""
+    lacking: tuple[frozenset[str], str] | None = None
+    """The columns of outcomes that are of another kind, without its own, and why it has no value there."""
     arrays: Mapping[str, str] = field(default_factory=dict)
     """Names of its arrays beside a record by what they hold ("bits", "clean", a group), where they are not
     "<name>/<what>"."""
@@ -136,8 +136,8 @@ class Mean:
         self, outcomes: Outcomes, truth: Outcomes | None, ids: Rows, groups: Rows | None
     ) -> dict[str, Measured | Absent]:
         del truth, ids
-        if self.lacking and self.column not in outcomes.samples:
-            return {self.name: Absent(self.lacking)}
+        if self.lacking and outcomes.samples.keys() == self.lacking[0]:
+            return {self.name: Absent(self.lacking[1])}
         return {self.name: Measured(*mean_with_stderr(outcomes.samples[self.column], groups))}
 
 

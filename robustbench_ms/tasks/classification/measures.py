@@ -15,7 +15,8 @@ from robustbench_ms.tasks.outcomes import Absent, Outcomes
 
 __all__ = ["SCORERS"]
 
-_SETS = "a sample has several right labels"
+_SETS = frozenset({"prediction", "confidence", "correct"}), "a sample has several right labels"
+"""What the outcomes of sets of labels have."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Calibration:
     ) -> dict[str, Measured | Absent]:
         """ECE with its sums; without an error where samples stand or fall together, which the sums do not know."""
         del truth, ids
-        if "confidence" not in outcomes.samples:
-            return {"ece": Absent(_SETS)}
+        if outcomes.samples.keys() == _SETS[0]:
+            return {"ece": Absent(_SETS[1])}
         found = self.of_sums(bin_sums(outcomes.samples["confidence"], outcomes.samples["correct"]))
         return {"ece": found if groups is None else replace(found, stderr=math.nan)}
 

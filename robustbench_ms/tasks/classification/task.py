@@ -50,7 +50,7 @@ class Classification:
             return Answers(Answers(model.forward(shown)).tensor.float())
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
-        """prediction, confidence, correct, top5, nll and brier, each (k,); prediction and correct of sets of labels."""
+        """prediction, confidence, correct, top5, nll and brier, each (k,); the first three of sets of labels."""
         targets, logits = batch.targets, answers.tensor
         chosen = torch.arange(logits.shape[1], device=logits.device)
         if self.subset:
@@ -58,23 +58,22 @@ class Classification:
             logits, targets = logits[:, chosen], _among(targets, chosen)
         count = logits.shape[1]
         classes = torch.arange(count, device=logits.device)
-        # max and topk promise no order of equal logits, and the CPU and CUDA have others.
-        prediction = classes.where(logits == logits.amax(dim=1, keepdim=True), count).amin(dim=1)
-        named = chosen[prediction].to(torch.int32)
+        # max and topk promise no order of equal logits, and the CPU and CUDA have others. Of NaN it is the last one.
+        prediction = classes.where(logits == logits.amax(dim=1, keepdim=True), count - 1).amin(dim=1)
+        logs = logits.double().log_softmax(dim=1)
+        probabilities = logs.exp()
+        columns: dict[str, Any] = {
+            "prediction": chosen[prediction].to(torch.int32),
+            "confidence": probabilities.amax(dim=1).float(),
+        }
         if targets.ndim == 2:
-            return Outcomes(
-                {"prediction": named, "correct": targets.gather(1, prediction[:, None]).squeeze(1)}  # type: ignore[dict-item]
-            )
+            return Outcomes({**columns, "correct": targets.gather(1, prediction[:, None]).squeeze(1)})
         own = logits.gather(1, targets[:, None])
         before = (logits > own) | ((logits == own) & (classes < targets[:, None]))
         rank = before.sum(dim=1)
-        logs = logits.double().log_softmax(dim=1)
-        probabilities = logs.exp()
         of_label = logs.gather(1, targets[:, None]).squeeze(1)
         right = of_label.exp()
-        columns: dict[str, Any] = {
-            "prediction": named,
-            "confidence": probabilities.amax(dim=1).float(),
+        columns |= {
             "correct": rank == 0,
             "top5": rank < 5,
             "nll": (-of_label).float(),
