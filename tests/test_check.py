@@ -70,7 +70,9 @@ def test_a_run_leaves_what_is_well(tiny, places, rbms):
     told = rbms("check", folder / "net.json", "--json").json()
     assert told == {
         "well": True,
-        "checked": [{"path": str(folder / "net.json"), "cells": 5, "faults": [], "notes": []}],
+        "checked": [
+            {"path": str(folder / "net.json"), "cells": 5, "faults": [], "notes": [], "what": "cells"}
+        ],
     }
 
 
