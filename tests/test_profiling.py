@@ -262,7 +262,8 @@ def test_peak_memory_is_what_a_call_holds_at_its_worst():
     def hold():
         return [torch.ones(4_000_000) for _ in range(3)]  # 16 MB each
 
-    hold()  # what an earlier call left to the process counts nothing
+    hold()  # what an earlier call left to the process counts nothing, and no earlier peak does
+    torch.ones(50_000_000)
     found = memory.peak_bytes(hold, CPU)
     if found is None:
         pytest.skip("the system keeps no high-water mark")
