@@ -361,6 +361,20 @@ def test_accuracy_is_the_suites_own(places, tiny):
     assert not (places.results / "tiny").exists()
 
 
+def test_times_stand_where_the_accuracy_cannot_be_told(places, tiny, monkeypatch):
+    from robustbench_ms.catalog.suites import read_suite
+
+    def first(*_):
+        raise UserError("it cannot be asked")
+
+    monkeypatch.setattr("robustbench_ms.profiling.accuracy._first", first)
+    events = measured([card()], [Setting(1, "bf16")], places, suite=read_suite(tiny))
+
+    assert [e.message for e in events if isinstance(e, Note)] == ["model coarse: it cannot be asked"]
+    (done,) = [e for e in events if isinstance(e, ProfileDone)]
+    assert read_profile(done.path).rows[0].error is None
+
+
 def test_the_command(rbms, places):
     options = ("--batch", "1,2", "--blocks", "2", "--results", places.results)
     found = rbms("profile", "tests.fakes:build", *options)
