@@ -225,6 +225,18 @@ def test_a_candidate_that_cannot_take_the_batch_fails(ask, places, monkeypatch):
     assert (ask().state, ask().reason) == ("fail", "the candidate: it will not")
 
 
+@pytest.mark.parametrize(("who", "state"), [("candidate", "fail"), ("reference", "missing")])
+def test_one_of_two_that_cannot_take_the_batch_is_named(ask, monkeypatch, who, state):
+    def halving(self, subjects, setting, blocks, *, whole=True):
+        for one in subjects:
+            yield profiling.Timed(one.name, replace(row(), batch=setting.batch // (1 + (one.name == who))))
+
+    monkeypatch.setattr(Bench, "time", halving)
+    found = ask(parse_rule("images_per_second[batch=8]=5%"), args={"seed": 1})
+
+    assert (found.state, found.reason) == (state, f"the {who}: memory is too small for a batch of 8")
+
+
 def test_no_rule_of_speed_times_nothing(places):
     with References(None, places.results) as references:
         rules = [parse_rule("clean_accuracy=1pp")]

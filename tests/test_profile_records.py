@@ -217,6 +217,16 @@ def test_accuracy_below_99_percent_is_marked():
     assert "MLPerf" in text
 
 
+def test_the_time_of_compiling_stands_apart():
+    compiled = replace(row(), compile=True, facts={**QUIET, "compiling": 41.5})
+    text = profiles_markdown([(profile(), compiled)])
+
+    assert "compiling, s" in text
+    assert "| fp32 compiled |" in text
+    assert " 41.5 |" in text
+    assert "compiling" not in profiles_markdown([(profile(), row())])
+
+
 def test_csv_has_timms_columns():
     training = replace(row(8, 0.04), train=True)
     head, one, other = profiles_csv([(profile(), row(8, 0.04)), (profile(), training)]).splitlines()

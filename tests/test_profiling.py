@@ -262,7 +262,8 @@ def test_peak_memory_is_what_a_call_holds_at_its_worst():
     def hold():
         return [torch.ones(4_000_000) for _ in range(3)]  # 16 MB each
 
-    hold()  # what an earlier call left to the process counts nothing
+    hold()  # what an earlier call left to the process counts nothing, and no earlier peak does
+    torch.ones(50_000_000)
     found = memory.peak_bytes(hold, CPU)
     if found is None:
         pytest.skip("the system keeps no high-water mark")
@@ -358,6 +359,20 @@ def test_accuracy_is_the_suites_own(places, tiny):
     assert (told["suite"], told["metric"]) == ("tiny", "accuracy")
     assert 0 <= told["value"] <= 1
     assert not (places.results / "tiny").exists()
+
+
+def test_times_stand_where_the_accuracy_cannot_be_told(places, tiny, monkeypatch):
+    from robustbench_ms.catalog.suites import read_suite
+
+    def first(*_):
+        raise UserError("it cannot be asked")
+
+    monkeypatch.setattr("robustbench_ms.profiling.accuracy._first", first)
+    events = measured([card()], [Setting(1, "bf16")], places, suite=read_suite(tiny))
+
+    assert [e.message for e in events if isinstance(e, Note)] == ["model coarse: it cannot be asked"]
+    (done,) = [e for e in events if isinstance(e, ProfileDone)]
+    assert read_profile(done.path).rows[0].error is None
 
 
 def test_the_command(rbms, places):

@@ -24,13 +24,13 @@ from robustbench_ms.subjects.loading import build_module
 __all__ = ["kept_accuracy"]
 
 
-def kept_accuracy(row: Row, card: Card, suite: Suite, places: Places, device: torch.device) -> Row:
+def kept_accuracy(row: Row, card: Card, suite: Suite | None, places: Places, device: torch.device) -> Row:
     """The row with what its very network answers right of the suite's clean samples, and what fp32 does.
 
-    A row that is fp32's own, trains, or failed stays as it is; so does one of a card without weights, whose accuracy
-    is chance. UserError where the model cannot be asked.
+    A row that is fp32's own, trains, or failed stays as it is, and so does each without a suite, and of a card without
+    weights, whose accuracy is chance. UserError where the model cannot be asked.
     """
-    if row.error or row.train or (row.precision == "fp32" and not row.compile):
+    if suite is None or row.error or row.train or (row.precision == "fp32" and not row.compile):
         return row
     if not card.weights and card.untrained:
         return row

@@ -18,7 +18,7 @@ Rows = Sequence[tuple[Profile, Row]]
 _QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 _HEAD = [
     "model", "batch", "as", "images/s", "x resnet18", "median, ms", "p90, ms", "p99, ms", "device, ms",
-    "end to end, ms", "CV", "MB", "J/image", "params, M", "MACs, G", "activations, M", "right, of fp32",
+    "end to end, ms", "compiling, s", "CV", "MB", "J/image", "params, M", "MACs, G", "activations, M", "right, of fp32",
 ]  # fmt: skip
 """A column in which nothing stands is left out."""
 _DIGITS = 3
@@ -54,6 +54,7 @@ def _cells(profile: Profile, row: Row) -> list[str]:
         *("-" if (found := row.latency(q)) is None else _interval(found, 1e3) for q in _QUANTILES.values()),
         _mean(row, "device"),
         _mean(row, "end_to_end"),
+        _short(facts["compiling"]) if "compiling" in facts else "",
         f"{row.variation:.1%}",
         f"{facts['memory'] / 1e6:,.1f}" if "memory" in facts else "",
         f"{facts['energy']:.3g}" if "energy" in facts else "",
