@@ -157,6 +157,7 @@ def test_jobs_of_which_one_is_killed_end_in_the_record_of_one_alone(alone, tmp_p
     assert not list((tmp_path / "jobs" / "cache" / "runs").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # a job that outlives its parent
