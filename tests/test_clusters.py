@@ -157,6 +157,7 @@ def test_jobs_of_which_one_is_killed_end_in_the_record_of_one_alone(alone, tmp_p
     assert not list((tmp_path / "jobs" / "cache" / "runs").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # a job that outlives its parent
@@ -200,7 +201,8 @@ def test_without_locks_nobody_is_marked(tmp_path, places):
         for _ in range(4):
             store = ClusterStore(cells, Claims(cells), folder, locks=locks)
             found.append(store.begin_probe("card"))
-            store.claims.release(folder.name, "card")  # its process died
+            if locks:  # its process died; without locks all are at it at once
+                store.claims.release(folder.name, "card")
         assert found == wanted
     assert store.failed("card") is not None
 

@@ -136,6 +136,7 @@ def test_the_script_of_a_job(rbms, tiny, tmp_path, snapshot):
         f"output={folder}/%j_0_log.out", "open-mode=append",
     }  # fmt: skip
     (command,) = [line for line in lines if line.startswith("srun")]
+    assert "--cpus-per-task=4" in command
     assert command.endswith(f"apptainer exec x.sif python -u -m submitit.core._submit {folder}")
     assert snapshot(tmp_path) == before
     # Another model is another run; another number of workers is the same one.

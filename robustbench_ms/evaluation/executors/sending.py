@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -191,11 +190,11 @@ def _digest(index: Index) -> str:
 
 @cache
 def _versions() -> dict[str, str]:
-    """What must be alike on both ends; of this package the sources too, whose changes need not change its version."""
+    """What must be alike on both ends; of this package the sources, whose changes need not change its version."""
     package, sources = Path(__file__).parents[2], hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         sources.update(path.read_bytes())
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
-        "robustbench-ms": f"{version('robustbench-ms')} (sources {sources.hexdigest()[:8]})",
+        "robustbench-ms": f"of sources {sources.hexdigest()[:8]}",
     }

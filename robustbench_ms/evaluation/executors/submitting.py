@@ -141,6 +141,9 @@ class Jobs:
             nodes=1,
             ntasks_per_node=1,
             cpus_per_task=self._engine.cpus,
+            srun_args=[
+                f"--cpus-per-task={self._engine.cpus}"
+            ],  # srun takes it from sbatch no more, since Slurm 22.05
             stderr_to_stdout=True,
             **({"gpus_per_node": gpus} if gpus else {}),
             **{name: options[name] for name in _ITS_OWN if name in options},
