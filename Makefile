@@ -41,7 +41,7 @@ PROFILED_32 := cbam coord dmsca eca ema se simam
 profiles: .venv/installed
 	$(BIN)/rbms profile imagenet-resnet50 $(addprefix imagenet-resnet50-,$(PROFILED)) --batch 1,8 --results results
 	$(BIN)/rbms profile resnet20 $(addprefix resnet20-,$(PROFILED_32)) --batch 1,8 --results results
-	$(BIN)/rbms profile --page results/README.md --results results
+	$(BIN)/rbms profile --page results/PROFILES.md --results results
 
 # Small networks leave a GPU idle: AT_ONCE processes share the list, each taking what no other has.
 CARDS ?= resnet20-fast $(addprefix resnet20-fast-,cbam coord ema dmsca)

@@ -13,6 +13,7 @@ from robustbench_ms.records.samples import Samples
 from robustbench_ms.records.summary import interval_of, summarise
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.reports.markdown import escape, grid
+from robustbench_ms.reports.time_split import time_split
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval
 
@@ -82,6 +83,7 @@ def record_markdown(record: Record) -> str:
         ("kept", _kept_line(samples)),
     ):
         lines.append(f"  {title}: {' '.join(told.split())}")
+    lines += [f"  time: {line}" for line in time_split(record)]
     if record.health.get("nondeterministic"):
         lines.append("  health: answers differ from one pass to the next")
     lines.append("")
