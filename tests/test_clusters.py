@@ -49,14 +49,20 @@ def cells_of(folder):
 
 
 def _actors():
-    """The processes of Ray's actors of ours."""
+    """The processes of Ray's actors of ours: those that this process is an ancestor of."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                if (folder / "cmdline").read_bytes().startswith(b"ray::Actor"):
+                if (folder / "cmdline").read_bytes().startswith(b"ray::Actor") and _is_ours(int(folder.name)):
                     yield int(folder.name)
             except OSError:
                 continue
+
+
+def _is_ours(pid):
+    while pid > 1 and pid != os.getpid():
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return pid == os.getpid()
 
 
 def test_ray_with_a_worker_killed_ends_in_the_record_of_one_alone(alone, tmp_path, capfd):
@@ -200,7 +206,7 @@ def test_without_locks_nobody_is_marked(tmp_path, places):
         found = []
         for _ in range(4):
             store = ClusterStore(cells, Claims(cells), folder, locks=locks)
-            found.append(store.begin_probe("card"))
+            found.append(store.begin_probe("card", "probe"))
             if locks:  # its process died; without locks all are at it at once
                 store.claims.release(folder.name, "card")
         assert found == wanted
@@ -212,7 +218,7 @@ def test_a_limit_that_ends_a_worker_blames_no_model(tmp_path, places):
     cells = places.writable(places.cache / "cells", "cache")
     folder = ClusterStore.fresh(places.cache)
     store = ClusterStore(cells, Claims(cells), folder, locks=True)
-    store.begin_probe("card")
+    store.begin_probe("card", "probe")
     assert store.claim("protocol", {"card": "subject"}, "clean").ours == ("card",)
     assert len(list((folder / "begun").iterdir())) == 2
 

@@ -88,13 +88,13 @@ class Store(Protocol):
     def release(self, *, lost: bool = False) -> None:
         """All claims of this process end; where its device was lost, what was begun stays marked as by a death."""
 
-    def begin_probe(self, card: str) -> int | None:
-        """How many workers of this run have died at a card's loading and probe; None while another one is at it.
+    def begin_probe(self, card: str, stage: str) -> int | None:
+        """How many workers of this run have died at a card's "load" or "probe"; None while another one is at it.
 
-        After two deaths the card is stopped for this run.
+        After two deaths at one stage the card is stopped for this run.
         """
 
-    def end_probe(self, card: str) -> None:
+    def end_probe(self, card: str, stage: str) -> None:
         """It did not kill this worker."""
 
 
@@ -198,12 +198,12 @@ class CacheStore:
     def close(self) -> None:
         """The run has ended."""
 
-    def begin_probe(self, card: str) -> int | None:
-        del card  # a death in this process ends the run
+    def begin_probe(self, card: str, stage: str) -> int | None:
+        del card, stage  # a death in this process ends the run
         return 0
 
-    def end_probe(self, card: str) -> None:
-        del card
+    def end_probe(self, card: str, stage: str) -> None:
+        del card, stage
 
     def _deaths(self, what: str) -> int:
         """How often a process of this run has died at it."""
@@ -264,17 +264,17 @@ class SharedStore(CacheStore):
     def fail(self, card: str, key: str, message: str) -> None:
         _once(self.run / "failures" / _named(card), [key, message])
 
-    def begin_probe(self, card: str) -> int | None:
+    def begin_probe(self, card: str, stage: str) -> int | None:
         if not self.claims.claim(self.run.name, card):
             return None
-        deaths = self._deaths(f"probe {card}")
+        deaths = self._deaths(f"{stage} {card}")
         if deaths > 1:
-            self.fail(card, "probe", DIED)
-        self._begin(f"probe {card}")
+            self.fail(card, stage, DIED)
+        self._begin(f"{stage} {card}")
         return deaths
 
-    def end_probe(self, card: str) -> None:
-        self._end(f"probe {card}")
+    def end_probe(self, card: str, stage: str) -> None:
+        self._end(f"{stage} {card}")
         self.claims.release(self.run.name, card)
 
     # Only who holds the claim touches a mark.

@@ -84,18 +84,20 @@ class _Worker:
 
     def load(self, cards: Sequence[Card]) -> Iterator[Event]:
         """Load every card, then open what they are shown, then ask the probe."""
-        yield from self._each(cards, self._load)
+        yield from self._each("load", cards, self._load)
         for canvas in dict.fromkeys(self._canvas(model) for model in self.models.values()):
             yield from _told(self.shown.opening(self.shown.conditions[0], canvas))
-        yield from self._each([card for card in cards if card.name in self.models], self._probe)
+        yield from self._each("probe", [card for card in cards if card.name in self.models], self._probe)
 
-    def _each(self, cards: Sequence[Card], do: Callable[[Card], Iterable[Event]]) -> Iterator[Event]:
+    def _each(
+        self, stage: str, cards: Sequence[Card], do: Callable[[Card], Iterable[Event]]
+    ) -> Iterator[Event]:
         """One card after the other, those first that no other worker is at."""
         waiting = list(cards)
         while waiting:
             later = []
             for card in waiting:
-                deaths = self.store.begin_probe(card.name)
+                deaths = self.store.begin_probe(card.name, stage)
                 if deaths is None:
                     later.append(card)
                     continue
@@ -103,7 +105,7 @@ class _Worker:
                     if self.store.failed(card.name) is None:
                         yield from do(card)
                 finally:
-                    self.store.end_probe(card.name)
+                    self.store.end_probe(card.name, stage)
             if len(later) == len(waiting):
                 time.sleep(PAUSE)
             waiting = later

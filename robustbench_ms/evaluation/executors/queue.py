@@ -159,15 +159,15 @@ class QueueStore(CacheStore):
         with replacing(path) as part:
             part.write_bytes(content)
 
-    def begin_probe(self, card: str) -> int | None:
-        deaths = self._deaths(f"probe {card}")
+    def begin_probe(self, card: str, stage: str) -> int | None:
+        deaths = self._deaths(f"{stage} {card}")
         if deaths > 1:
-            self.fail(card, "probe", DIED)
-        self._begin(f"probe {card}")
+            self.fail(card, stage, DIED)
+        self._begin(f"{stage} {card}")
         return deaths
 
-    def end_probe(self, card: str) -> None:
-        self._end(f"probe {card}")
+    def end_probe(self, card: str, stage: str) -> None:
+        self._end(f"{stage} {card}")
 
     def died(self) -> None:
         """Its worker is dead: what it had begun is counted, and what it had is free again."""

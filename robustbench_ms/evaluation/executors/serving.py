@@ -45,26 +45,26 @@ class ClusterStore(SharedStore):
     def __init__(self, folder: Path, claims: Claims, run: Path, *, locks: bool) -> None:
         super().__init__(folder, claims, run)
         self._locks = locks
-        self._probing: set[str] = set()
+        self._probing: set[tuple[str, str]] = set()
 
-    def begin_probe(self, card: str) -> int | None:
+    def begin_probe(self, card: str, stage: str) -> int | None:
         if not self._locks or self.pinned(card) is not None:
             return 0
-        deaths = super().begin_probe(card)
+        deaths = super().begin_probe(card, stage)
         if deaths is not None:
-            self._probing.add(card)
+            self._probing.add((card, stage))
         return deaths
 
-    def end_probe(self, card: str) -> None:
-        if card in self._probing:
-            self._probing.discard(card)
-            super().end_probe(card)
+    def end_probe(self, card: str, stage: str) -> None:
+        if (card, stage) in self._probing:
+            self._probing.discard((card, stage))
+            super().end_probe(card, stage)
 
     def withdraw(self) -> None:
         """This worker is about to be ended from outside: nothing that it was at is to blame."""
         self.release()
-        for card in list(self._probing):
-            self.end_probe(card)
+        for card, stage in list(self._probing):
+            self.end_probe(card, stage)
 
     def _deaths(self, what: str) -> int:
         return super()._deaths(what) if self._locks else 0
