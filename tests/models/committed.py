@@ -17,7 +17,7 @@ from robustbench_ms.catalog.find import find_card
 from robustbench_ms.subjects.costs import input_of
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.weights import load_into
-from tests.models.golden import CARDS, written
+from tests.models.golden import CARDS, maps_of, written
 
 COMMITTED = Path(__file__).with_name("committed.json")
 FILES = {
@@ -29,23 +29,24 @@ FILES = {
 
 
 def network_of(stem):
-    """The network of a file of weights, with them, and the shape of one sample."""
+    """The network of a file of weights, with them, what it answers as one tensor, and the shape of one sample."""
     card = find_card(FILES[stem])
     module, card = build_module(card, 10)
     load_into(module, card.folder / "weights" / f"{stem}.safetensors")
-    return module.eval(), input_of(card, module)
+    module.eval()
+    return module, maps_of(module) if "detection" in card.tasks else module, input_of(card, module)
 
 
 def facts_of(stem):
-    """The digest of what its state is called and shaped, and the ten outputs on a wave that covers the input."""
-    module, size = network_of(stem)
+    """The digest of what its state is called and shaped, and the first ten outputs on a wave that covers the input."""
+    module, answer, size = network_of(stem)
     state = [(name, str(t.dtype), list(t.shape)) for name, t in module.state_dict().items()]
     x = torch.arange(torch.Size(size).numel(), dtype=torch.float64).mul(0.37).sin().float()
     with torch.no_grad():
-        outputs = module(x.view(1, *size))
+        outputs = answer(x.view(1, *size))
     return {
         "state": hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16],
-        "outputs": [float(f"{v:.6g}") for v in outputs.flatten().tolist()],
+        "outputs": [float(f"{v:.6g}") for v in outputs.flatten()[:10].tolist()],
     }
 
 

@@ -47,7 +47,7 @@ def answers_of(name):
             part.momentum = None  # the mean over the one pass below
     channels, *size = input_of(card, module)
     x = torch.randn(4, channels, *(min(s, 64) for s in size) if len(size) > 1 else size)
-    answer = _maps_of(module) if "detection" in card.tasks else module
+    answer = maps_of(module) if "detection" in card.tasks else module
     with torch.no_grad():
         module.train()
         for part in module.modules():
@@ -59,7 +59,7 @@ def answers_of(name):
     return [float(f"{v:.6g}") for v in outputs.flatten()[:8].tolist()]
 
 
-def _maps_of(detector):
+def maps_of(detector):
     """What the head of a detector of torchvision says at each place, before boxes are chosen: first of all places."""
     return lambda x: torch.cat(
         [v[:, :1].flatten() for v in detector.head([*detector.backbone(x).values()]).values()]
