@@ -6,11 +6,22 @@ import io
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from robustbench_ms.catalog.registry import DATASETS
+from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.datasets.listing import Listing
 from robustbench_ms.datasets.photographs import index_photographs
 from robustbench_ms.errors import BadFile
+from robustbench_ms.evaluation.run import run
+from robustbench_ms.specs.canvas import Canvas
+from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.settings import Settings
+from robustbench_ms.specs.suite import Suite
+from tests.fakes import Coarse
+
+CANVAS = Canvas(40, 32)
 
 SIZES = ((60, 80), (80, 60), (70, 70), (45, 100), (64, 64), (120, 40), (61, 83), (50, 50))
 """Height and width of each."""
@@ -68,3 +79,38 @@ def shown(listing):
 
 def index(source, places, condition):
     return index_photographs(_listing[0], places)
+
+
+def eight():
+    """Eight pictures of several sizes, as the data set "photographs"."""
+    DATASETS.register(
+        "photographs", DatasetInfo("tests.photographs:index", "in memory", classes=10, splits=("test",))
+    )
+    return shown(listing_of())
+
+
+def suite_on(canvas, **facts):
+    facts = {"profile": "any-size", "matrix": {"corruption": ("contrast",), "severity": (1,)}} | facts
+    return Suite("mine", "classification", "photographs", canvas=canvas, classes=10, **facts)
+
+
+def cards(*crops, size=32):
+    return [
+        Card(f"crop{crop}", build=Coarse(), input=Input(size=size, fit="crop", crop=crop)) for crop in crops
+    ]
+
+
+def measured(suite, cards, places, **settings):
+    return list(run(suite, cards, places, Settings(device="cpu", **settings)))
+
+
+def opened(listing, places, canvas="stored", keep=None):
+    return index_photographs(listing, places).open(canvas, keep)
+
+
+def rows(data):
+    return np.arange(data.facts.n)
+
+
+def samples(data):
+    return data.load(rows(data), torch.device("cpu")).samples.numpy()

@@ -13,47 +13,23 @@ import torch
 from PIL import Image
 
 from robustbench_ms.catalog.find import find_card
-from robustbench_ms.catalog.registry import DATASETS
-from robustbench_ms.datasets import DatasetInfo, kept, remembered
+from robustbench_ms.datasets import kept, remembered
 from robustbench_ms.datasets.canvases import drawn
-from robustbench_ms.datasets.photographs import broken, index_photographs
+from robustbench_ms.datasets.photographs import index_photographs
 from robustbench_ms.datasets.protocol import Images, limited
-from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import CellStarted, RecordDone
-from robustbench_ms.evaluation.run import run
 from robustbench_ms.specs.canvas import Canvas
-from robustbench_ms.specs.card import Card, Input
-from robustbench_ms.specs.settings import Settings
+from robustbench_ms.specs.card import Input
 from robustbench_ms.specs.suite import Suite
 from tests import photographs
-from tests.fakes import Coarse
+from tests.photographs import CANVAS, cards, measured, opened, samples, suite_on
 from tests.running import only
-
-CANVAS = Canvas(40, 32)
 
 
 @pytest.fixture(autouse=True)
 def pictures():
-    """Eight pictures of several sizes, as the data set "photographs"."""
-    DATASETS.register(
-        "photographs", DatasetInfo("tests.photographs:index", "in memory", classes=10, splits=("test",))
-    )
-    return photographs.shown(photographs.listing_of())
-
-
-def suite_on(canvas, **facts):
-    facts = {"profile": "any-size", "matrix": {"corruption": ("contrast",), "severity": (1,)}} | facts
-    return Suite("mine", "classification", "photographs", canvas=canvas, classes=10, **facts)
-
-
-def cards(*crops, size=32):
-    return [
-        Card(f"crop{crop}", build=Coarse(), input=Input(size=size, fit="crop", crop=crop)) for crop in crops
-    ]
-
-
-def measured(suite, cards, places, **settings):
-    return list(run(suite, cards, places, Settings(device="cpu", **settings)))
+    return photographs.eight()
 
 
 def test_two_crops_of_one_size_are_two_cells_where_the_canvas_is_the_models(places):
@@ -76,18 +52,6 @@ def test_on_one_canvas_for_all_a_crop_is_dropped_and_the_canvas_is_the_protocols
     assert "crop" not in one.subject
     assert one.suite["protocol"]["canvas"] == {"short": 40, "crop": 32, "interpolation": "bilinear"}
     assert one.card["input"]["fit"] == "resize"
-
-
-def opened(listing, places, canvas="stored", keep=None):
-    return index_photographs(listing, places).open(canvas, keep)
-
-
-def rows(data):
-    return np.arange(data.facts.n)
-
-
-def samples(data):
-    return data.load(rows(data), torch.device("cpu")).samples.numpy()
 
 
 def test_the_digest_is_over_ids_labels_and_the_files_bytes(pictures, places):
@@ -244,63 +208,6 @@ def test_a_damaged_file_of_canvases_is_built_again(pictures, places):
     path.write_bytes(path.read_bytes()[:-5])
 
     assert np.array_equal(samples(opened(pictures, places, CANVAS, keep)), each)
-
-
-def broken_listing():
-    files = {f"{row}.jpg": photographs.picture(row, kind="JPEG") for row in range(5)}
-    files["1.jpg"] = files["1.jpg"][:-200]
-    files["3.jpg"] = files["3.jpg"][:-200]
-    return photographs.listing_of(files=photographs.InMemory(files))
-
-
-def test_broken_pictures_are_named_and_can_be_skipped(places):
-    listing = broken_listing()
-    index = index_photographs(listing, places)
-
-    assert [(i, name) for i, name, _ in broken(index)] == [(2, "1.jpg"), (4, "3.jpg")]
-    with pytest.raises(
-        BadFile, match=r"2 pictures cannot be shown: 1\.jpg is cut off .*; 3\.jpg .*skip = \[2, 4\]$"
-    ):
-        index.open(CANVAS, places.cache / "canvases")
-    with pytest.raises(BadFile, match=r"2 pictures .*not all were looked at.*skip = \[2, 4\]$"):
-        samples(index.open(CANVAS))
-    assert not list((places.cache / "canvases").glob("*.building"))
-
-    skipped = index_photographs(replace(listing, skip=frozenset({2, 4})), places)
-    data = skipped.open(CANVAS)
-    assert data.facts.ids.tolist() == [1, 3, 5]
-    assert data.facts.told["skip"] == [2, 4]
-    assert len(samples(data)) == 3
-
-
-def test_a_broken_picture_stops_a_run_with_one_sentence(places):
-    photographs.shown(broken_listing())
-
-    with pytest.raises(BadFile, match=r"skip = \[2, 4\]"):
-        measured(suite_on(CANVAS), cards(0.9), places)
-
-
-def test_what_is_no_picture_is_found_when_it_is_digested(places):
-    files = photographs.InMemory({"1.png": photographs.picture(1), "notes.png": b"words", "gone.png": None})
-    with pytest.raises(
-        BadFile, match=r"2 pictures .*notes\.png is no picture .*gone\.png is missing.*\[2, 3\]"
-    ):
-        opened(photographs.listing_of(files=files), places)
-
-
-def test_a_decompression_bomb_is_a_sentence(places, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    with pytest.raises(BadFile, match=r"0\.png .*decompression bomb"):
-        opened(photographs.listing_of(1), places)
-
-
-@pytest.mark.parametrize("keep", [True, False])
-def test_a_picture_that_changes_while_it_is_read_is_a_sentence(pictures, places, keep):
-    index = index_photographs(pictures, places)
-    data = index.open(CANVAS)
-    pictures.files.files["2.png"] = photographs.picture(7)
-    with pytest.raises(BadFile, match=r"2\.png has changed since it was digested; start the run again"):
-        index.open(CANVAS, places.cache / "canvases") if keep else samples(data)
 
 
 def test_decoding_runs_ahead_of_who_takes_it_and_no_further(pictures, places):

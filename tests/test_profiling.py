@@ -11,24 +11,20 @@ from torch import nn
 
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import Note
-from robustbench_ms.profiling import energy, loop, machine, memory, run, subject
+from robustbench_ms.profiling import energy, loop, machine, memory, subject
 from robustbench_ms.profiling.run import ProfileDone, Timed, profile
 from robustbench_ms.profiling.subject import Setting
 from robustbench_ms.records.profile import read_profile
 from robustbench_ms.specs.card import Card, Input
 from tests.fakes import Coarse, build
+from tests.profiled import hurry
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """A small yardstick, and turns and warm-ups that do not wait for quiet."""
-    monkeypatch.setattr(
-        subject, "YARDSTICK", Card("resnet18", "tests.fakes:other", input=Input(size=32), untrained=True)
-    )
-    monkeypatch.setattr(loop, "_LONGEST", 0.01)
-    monkeypatch.setattr(loop, "_CALLS", (3, 4))
+def _quick(monkeypatch):
+    hurry(monkeypatch)
 
 
 class AtMost(Coarse):
@@ -373,51 +369,3 @@ def test_times_stand_where_the_accuracy_cannot_be_told(places, tiny, monkeypatch
     assert [e.message for e in events if isinstance(e, Note)] == ["model coarse: it cannot be asked"]
     (done,) = [e for e in events if isinstance(e, ProfileDone)]
     assert read_profile(done.path).rows[0].error is None
-
-
-def test_the_command(rbms, places):
-    options = ("--batch", "1,2", "--blocks", "2", "--results", places.results)
-    found = rbms("profile", "tests.fakes:build", *options)
-
-    assert found.code == 0, found.err
-    assert "build, batch 2, fp32: " in found.err
-    assert "nothing of it holds on another device" in found.out
-    assert found.out.splitlines()[-1].endswith("build.json")
-    told = rbms("profile", "tests.fakes:build", *options, "--json").json()
-    assert [row["batch"] for row in told["rows"]] == [1, 2]
-    assert told["rows"][0]["over_yardstick"] is None  # two blocks give no interval
-    text = rbms("profile", "tests.fakes:build", *options, "--format", "csv").out
-    assert text.startswith("model,infer_samples_per_sec")
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (("--trace", "t.json"), "--trace is of modules"),
-        (("--batch", "1,two"), "--batch: whole numbers are wanted, as 1,8,64, not 'two'"),
-        (("--batch", "0"), "a batch has 1 image or more, not 0"),
-        (("--precision", "fp23"), "no precision named 'fp23'; did you mean 'fp32'"),
-        (("--format", "cvs"), "no format named 'cvs'; did you mean 'csv'"),
-    ],
-)
-def test_the_commands_mistakes(rbms, words, told):
-    found = rbms("profile", "tests.fakes:build", *words)
-
-    assert found.code == 2
-    assert told in found.err
-
-
-def test_a_model_that_fails_ends_in_exit_1(rbms, places, monkeypatch):
-    monkeypatch.setattr(run, "reason", lambda _: "it will not")
-    monkeypatch.setattr(Coarse, "forward", lambda *_: 1 / 0)
-    monkeypatch.setattr(run, "yardstick", None)
-    found = rbms("profile", "tests.fakes:build", "--results", places.results)
-
-    assert found.code == 1
-    assert "build, batch 1, fp32: it will not" in found.out
-
-
-def test_the_command_needs_a_model(rbms):
-    found = rbms("profile")
-
-    assert (found.code, "no model given; name one, as rbms profile resnet20" in found.err) == (2, True)

@@ -14,20 +14,18 @@ from robustbench_ms.profiling import loop, subject
 from robustbench_ms.profiling.layers import Layer, Layers, layers, plain_of
 from robustbench_ms.profiling.subject import Setting
 from robustbench_ms.reports.layers import layers_json, layers_markdown
-from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.card import Input
 from robustbench_ms.statistics.intervals import Interval
+from tests.profiled import hurry
 
 EMA = replace(find_card("digits-resnet8-ema"), input=Input(size=16))
 
 
 @pytest.fixture
 def few(monkeypatch):
+    hurry(monkeypatch)
     monkeypatch.setattr(module, "_CALLS", 2)
-    monkeypatch.setattr(loop, "_LONGEST", 0.01)
     monkeypatch.setattr(loop, "_CALLS", (2, 2))
-    monkeypatch.setattr(
-        subject, "YARDSTICK", Card("resnet18", "tests.fakes:other", input=Input(size=32), untrained=True)
-    )
 
 
 def test_modules_with_their_time_and_the_attentions_share(few, tmp_path):
