@@ -53,7 +53,10 @@ def _in_package(weights: Weights, package: str) -> Path:
     spec = importlib.util.find_spec(package)
     hint = f"; it comes from {weights.url}" if weights.url else ""
     if spec is None or not spec.submodule_search_locations:
-        raise BadFile(f"weights {weights.file} lie in the package {package}, which is not installed{hint}")
+        raise BadFile(
+            f"weights {weights.file} lie in the package {package}, which is not installed{hint}; pip may "
+            f"know it as {package.replace('_', '-')}"
+        )
     folder = Path(spec.submodule_search_locations[0])
     if not (folder / weights.file).is_file():
         raise BadFile(f"weights {weights.file} are not in the package {package}, {folder}{hint}")
