@@ -23,6 +23,7 @@ from robustbench_ms.specs.card import Card, Output, Weights
 from robustbench_ms.specs.engines import Engine
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
+from robustbench_ms.subjects.weights import find_weights
 from tests import boxes, fakes, threaded_ray
 from tests.running import card_of, only
 from tests.test_workers import of_module, places_at, told
@@ -306,6 +307,10 @@ def test_places_are_the_parents_where_they_are_there(tmp_path, monkeypatch):
     assert sending.places_here(Places(tmp_path / "data", tmp_path, tmp_path)).data == tmp_path / "data"
     assert sending.places_here(Places(tmp_path / "gone", tmp_path, tmp_path)).data == tmp_path / "own"
     assert sending.places_here(Places(tmp_path / "gone", tmp_path, tmp_path)).cache == tmp_path / "cache"
+    said = {"imagenet": tmp_path / "data", "imagenet-r": tmp_path / "gone"}
+    assert sending.places_here(Places(tmp_path, tmp_path, tmp_path, said)).named == {
+        "imagenet": tmp_path / "data"
+    }
 
 
 def test_a_folder_of_a_model_travels_whole(tmp_path):
@@ -323,3 +328,26 @@ def test_a_folder_of_a_model_travels_whole(tmp_path):
     assert there.weights[0].file == "net"
     assert (there.folder / "net" / "inner" / "w.bin").read_bytes() == b"w"
     list(sending.placed(order, tmp_path / "node", _fails))  # what is there is not fetched again
+
+
+def test_weights_of_an_installed_package_travel_as_a_file(tmp_path, monkeypatch):
+    package = tmp_path / "site" / "some_weights"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "models" / "w.pth").write_bytes(b"w")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    weights = Weights("models/w.pth", package="some_weights", by="position")
+    card, files = sending.travelling(
+        Card("net", build="timm:resnet18", weights=(weights,)), places_at(tmp_path)
+    )
+    order = sending.Order(None, [card], {"net": files}, [], None, None, "", 0, {})
+
+    (there,) = sending.placed(order, tmp_path / "node", lambda file: file.path.read_bytes())
+
+    assert there.weights[0] == replace(weights, file="w.pth", package=None)
+    assert find_weights(there.weights[0], there, places_at(tmp_path)).read_bytes() == b"w"
+
+
+def test_a_config_of_mmdet_does_not_travel(tmp_path):
+    with pytest.raises(UserError, match=r"model net: a config of mmdet does not travel"):
+        sending.travelling(Card("net", build="mmdet:net.py"), places_at(tmp_path))

@@ -14,7 +14,7 @@ __all__ = ["command"]
 
 def command(
     drop: Annotated[
-        list[str] | None, typer.Option(metavar="cells|canvases|digests", help="Remove these; repeat.")
+        list[str] | None, typer.Option(metavar="cells|canvases|truths|digests", help="Remove these; repeat.")
     ] = None,
     canvases: Annotated[
         Path | None, typer.Option(help="The folder of canvases, where it is another.", show_default=False)

@@ -175,7 +175,9 @@ class turn:  # noqa: N801 - reads as a verb where it is used
 
 def _key(name: str) -> int:
     # Of 64 bits: names that share them would share size and time as well before one is taken for the other.
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(
+        hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little"
+    )
 
 
 def _recall(note: Path, keys: NDArray[np.uint64], stamps: NDArray[np.int64], told: Known) -> Rows:

@@ -13,6 +13,7 @@ __all__ = ["KINDS", "drop", "held"]
 KINDS = {
     "cells": re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.npz"),
     "canvases": re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.npy(\.building|\.lock)?"),
+    "truths": re.compile(r"[0-9a-f]{1,32}-\d+\.npz"),
     "digests": re.compile(r"(photographs-|pictures-)?[0-9a-f]{32}\.(json|npz)(\.lock)?"),
 }
 """What is made in the folder of that name, by how its files are called: nothing else there is touched."""

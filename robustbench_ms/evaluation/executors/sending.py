@@ -163,13 +163,24 @@ def placed(order: Order, root: Path, fetch: Callable[[SentFile], bytes]) -> list
 
 
 def places_here(places: Places, *, cache: Path | None = None) -> Places:
-    """The parent's folders where they are there, else this machine's own; the cache as given, else this machine's."""
+    """The parent's folders where they are there, else this machine's own; the cache as given, else this machine's.
+
+    Of the places of single data sets those that are there too.
+    """
     own = Places.find()
-    return Places(places.data if places.data.is_dir() else own.data, own.results, cache or own.cache)
+    named = {name: path for name, path in places.named.items() if path.exists()}
+    return Places(places.data if places.data.is_dir() else own.data, own.results, cache or own.cache, named)
 
 
 def travelling(card: Card, places: Places) -> tuple[Card, tuple[SentFile, ...]]:
-    """A card that names its weights within a folder, and the files that lie there."""
+    """A card that names its weights within a folder, and the files that lie there.
+
+    UserError for a config of mmdet, which may read others beside it.
+    """
+    if str(card.build).startswith("mmdet:"):
+        raise UserError(
+            f"model {card.name}: a config of mmdet does not travel, as it may read files beside it; run it without --on"
+        )
     named = Weights(str(card.build).partition(":")[2]) if is_adapted(card) else None
     weights = card.weights[0] if card.weights else named
     if weights is None:
@@ -180,7 +191,7 @@ def travelling(card: Card, places: Places) -> tuple[Card, tuple[SentFile, ...]]:
         )
     inside = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     files = tuple(SentFile(str(file.relative_to(path.parent)), file_digest(file), file) for file in inside)
-    return replace(card, folder=None, weights=(replace(weights, file=path.name),)), files
+    return replace(card, folder=None, weights=(replace(weights, file=path.name, package=None),)), files
 
 
 def _digest(index: Index) -> str:
