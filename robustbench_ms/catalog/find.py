@@ -79,7 +79,7 @@ def find_suite(
         if "labels" not in DATASETS[suite.dataset].options:
             raise UserError(f"--labels is for pictures, and {suite.dataset} has labels of its own")
         suite = replace(suite, options={**suite.options, "labels": str(Path(labels).resolve())})
-    return without_broken(suite, found)[0] if skip_broken else suite
+    return without_broken(suite, found) if skip_broken else suite
 
 
 def is_folder(spelling: str) -> bool:

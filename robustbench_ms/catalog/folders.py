@@ -23,9 +23,6 @@ _PROFILE = "any-size"
 _FILES = {".csv", ".tar", ".parquet"}
 """What a file of pictures, or of their names, may end in."""
 
-Broken = tuple[int, str, str]
-"""Id, name and fault of a picture that cannot be decoded."""
-
 
 def is_pictures(path: Path) -> bool:
     """Whether a path may be pictures: a folder, or a file that holds or names some."""
@@ -65,7 +62,7 @@ def folder_suite(
         summary=_columns(suite, matrix),
     )
     if skip_broken:
-        suite, _ = without_broken(suite, places)
+        suite = without_broken(suite, places)
     index = index_of(suite.source(task_of(suite).wants), places, ())
     told: list[Any] = [index.open("stored").facts.digest, suite.canvas, list(matrix.items())]
     if suite.task != _BOXES:
@@ -103,8 +100,8 @@ def _of_classes(path: Path, labels: str | None) -> Suite:
     )
 
 
-def without_broken(suite: Suite, places: Places) -> tuple[Suite, list[Broken]]:
-    """The suite without the pictures that cannot be decoded under some condition, and which these are.
+def without_broken(suite: Suite, places: Places) -> Suite:
+    """The suite without the pictures that cannot be decoded under some condition.
 
     Decodes every picture. UserError where the data set's samples are no picture files.
     """
@@ -115,11 +112,12 @@ def without_broken(suite: Suite, places: Places) -> tuple[Suite, list[Broken]]:
         raise UserError(
             f"--skip-broken is for pictures that are listed file by file, and not for {suite.dataset}"
         )
-    found: dict[int, Broken] = {}
+    skip = {*suite.skip}
     for condition in conditions(suite) if info.corrupted else [()]:
-        for one in broken(index_of(suite.source(task_of(suite).wants), places, condition)):
-            found.setdefault(one[0], one)
-    return replace(suite, skip=tuple(sorted({*suite.skip, *found}))), [found[one] for one in sorted(found)]
+        skip |= {
+            number for number, _, _ in broken(index_of(suite.source(task_of(suite).wants), places, condition))
+        }
+    return replace(suite, skip=tuple(sorted(skip)))
 
 
 def annotation_files(folder: Path) -> list[Path]:

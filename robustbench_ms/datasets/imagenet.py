@@ -136,10 +136,14 @@ def _where(source: Source, places: Places, condition: Condition) -> Path:
     root = chosen_folder(source.dataset, places.of(source.dataset), usual, _GET[source.dataset])
     if source.dataset == "imagenet-c":
         wanted = dict(condition)
-        inner = Path(str(wanted["corruption"])) / str(wanted["severity"])
-        return _first(root, [Path(group) / inner for group in _GROUPS], f"no folder {inner}")
+        cell = Path(str(wanted["corruption"])) / str(wanted["severity"])
+        found = next((root / group / cell for group in _GROUPS if (root / group / cell).is_dir()), None)
+        if found is None:
+            raise BadFile(f"{root} has no folder {cell}")
+        return found
     if source.dataset == "imagenet-v2":
-        return next((at for at in (root / _V2[source.split],) if at.is_dir()), root)
+        inner = root / _V2[source.split]
+        return inner if inner.is_dir() else root
     if source.dataset == "imagenet":
         inside = [
             root / source.split,
@@ -148,13 +152,6 @@ def _where(source: Source, places: Places, condition: Condition) -> Path:
         ]
         return next((at for at in inside if at.is_dir()), root)
     return root
-
-
-def _first(root: Path, inner: list[Path], lacking: str) -> Path:
-    found = next((root / at for at in inner if (root / at).is_dir()), None)
-    if found is None:
-        raise BadFile(f"{root} has {lacking}")
-    return found
 
 
 def _ordered(found: Found, source: Source, where: Path) -> tuple[Found, Order]:

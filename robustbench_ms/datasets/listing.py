@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from robustbench_ms.errors import BadFile
 
-__all__ = ["Files", "Listing", "ids_of", "imagenet_number", "numbers_of"]
+__all__ = ["Files", "Listing", "ids_of", "imagenet_number", "is_wnid", "numbers_of"]
 
 
 class Files(Protocol):
@@ -59,6 +59,11 @@ class Listing:
 
 _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})(?:_n\d{8})?$")
 """The stem of a validation picture's name; Hugging Face's copies have the WordNet id behind the number."""
+
+
+def is_wnid(word: str) -> bool:
+    """Whether a word is spelled as a WordNet id, n and eight digits."""
+    return len(word) == 9 and word[0] == "n" and word[1:].isdigit()
 
 
 def imagenet_number(name: str) -> int | None:

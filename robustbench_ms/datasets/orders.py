@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from robustbench_ms.datasets.listing import is_wnid
 from robustbench_ms.errors import BadFile, UserError, suggest
 
 __all__ = ["Order", "imagenet_ids", "order_of", "read_order", "real_labels", "subset_ids"]
@@ -38,17 +39,13 @@ def order_of(words: Sequence[str], where: Path | str, *, numbered: bool = False,
     """
     if numbered:
         return _numbers(words, where, classes)
-    known = {wnid: i for i, wnid in enumerate(imagenet_ids())} if words and _is_wnid(words[0]) else {}
+    known = {wnid: i for i, wnid in enumerate(imagenet_ids())} if words and is_wnid(words[0]) else {}
     if words and all(word in known for word in words):
         return Order("imagenet", {word: known[word] for word in words}, len(known), tuple(known))
     if _are_numbers(words) and sorted(map(int, words)) == list(range(len(words))):
         return _numbers(words, where, classes)
     ordered = sorted(words)
     return Order("sorted", {word: i for i, word in enumerate(ordered)}, len(ordered), tuple(ordered))
-
-
-def _is_wnid(word: str) -> bool:
-    return len(word) == 9 and word[0] == "n" and word[1:].isdigit()
 
 
 def _are_numbers(words: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.datasets.layouts.found import Codes, Found
-from robustbench_ms.datasets.listing import imagenet_number
+from robustbench_ms.datasets.listing import imagenet_number, is_wnid
 from robustbench_ms.errors import BadFile
 
 __all__ = ["label_file", "labelled_by"]
@@ -96,9 +96,9 @@ def _read(file: Path) -> _Labels:
         if strange := [n for n in numbers if int(n) not in wnids]:
             raise BadFile(f"{file}: {strange[0]} is no class of {file.parent / 'meta.mat'}")
         return _Labels(file, numbered=False, by_number=tuple(wnids[int(n)] for n in numbers))
-    if _is_wnid(first):
-        return _Labels(file, numbered=False, by_number=tuple(_each(file, lines, _is_wnid, "a WordNet id")))
-    if len(first.split("\t")) >= 2 and _is_wnid(first.split("\t")[1]):
+    if is_wnid(first):
+        return _Labels(file, numbered=False, by_number=tuple(_each(file, lines, is_wnid, "a WordNet id")))
+    if len(first.split("\t")) >= 2 and is_wnid(first.split("\t")[1]):
         return _Labels(file, numbered=False, by_name=_named(file, lines, 1, _tiny))
     if len(first.split()) == 2 and first.split()[1].isdigit():
         return _Labels(file, numbered=True, by_name=_named(file, lines, 1, _caffe))
@@ -135,21 +135,17 @@ def _named(
 def _kaggle(line: str) -> tuple[str, str] | None:
     name, _, boxes = line.partition(",")
     words = boxes.split()
-    return (name, words[0]) if words and _is_wnid(words[0]) else None
+    return (name, words[0]) if words and is_wnid(words[0]) else None
 
 
 def _tiny(line: str) -> tuple[str, str] | None:
     words = line.split("\t")
-    return (words[0], words[1]) if len(words) >= 2 and _is_wnid(words[1]) else None
+    return (words[0], words[1]) if len(words) >= 2 and is_wnid(words[1]) else None
 
 
 def _caffe(line: str) -> tuple[str, str] | None:
     words = line.split()
     return (words[0], words[1]) if len(words) == 2 and words[1].isdigit() else None
-
-
-def _is_wnid(word: str) -> bool:
-    return len(word) == 9 and word[0] == "n" and word[1:].isdigit()
 
 
 def _devkit(meta: Path, file: Path) -> dict[int, str]:
