@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.errors import UserError
+from robustbench_ms.evaluation.cells import cell_path
 from robustbench_ms.evaluation.events import Event, Note
 from robustbench_ms.evaluation.executors.protocol import Run
 from robustbench_ms.evaluation.executors.sending import Order, packed, placed, travelling
@@ -245,9 +246,7 @@ class _Parent:
                 report = store.pinned(card.name)
                 subject = "" if report is None else report.subject
                 asked = [self.run.shown.question(job.condition).protocol for job in self.run.jobs]
-                missing = sum(
-                    not (self.run.cells / f"{protocol}-{subject}.npz").exists() for protocol in asked
-                )
+                missing = sum(not cell_path(self.run.cells, protocol, subject).exists() for protocol in asked)
                 if missing:
                     found[card.name] = missing
         return found
