@@ -146,6 +146,13 @@ def test_border_is_for_a_canvas_of_ones_own():
         way_of(Input(size=32, fit="crop", crop_mode="border"), "stored")
 
 
+def test_a_border_has_the_colour_that_becomes_zero_in_whatever_range():
+    for low, high in ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)):
+        mean = tuple(low + (high - low) * share for share in (0.2, 0.4, 0.6))
+        shown = Input(size=32, fit="crop", crop_mode="border", range=(low, high), mean=mean)
+        assert way_of(shown, "model").canvas.fill == (51, 102, 153)
+
+
 def test_a_record_says_of_an_input_only_what_says_something():
     assert "crop_mode" not in Input().described
     assert "recrop" not in Input().described

@@ -15,13 +15,12 @@ from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.canvas import INTERPOLATIONS, MODES
-from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Published, Weights
+from robustbench_ms.specs.card import ADAPTERS, PRECISIONS, Card, Input, Output, Published, Weights
 from robustbench_ms.specs.metrics import COSTS
 
 __all__ = ["read_card", "read_input", "write_card", "write_weights"]
 
 FITS = ("resize", "crop", "letterbox")
-PRECISIONS = ("fp32", "bf16", "fp16")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 DECODES = ("boxes", "yolox", "detr")
 BY = ("name", "position")

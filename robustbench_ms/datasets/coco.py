@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from robustbench_ms.datasets.listed import folders_of
 from robustbench_ms.datasets.pictures import Named, check_wants, index_pictures, truths_of
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.datasets.published import COCO
@@ -48,12 +49,7 @@ def index_coco(source: Source, places: Places, condition: Condition) -> Index:
     """
     del condition
     name = f"instances_{source.split}.json"
-    folders = source.options.get("folders", ["coco"])
-    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
-        raise UserError(
-            f"{source.dataset}: folders must be a list of folders in the data folder, not {folders!r}"
-        )
-    roots = [*(places.data / folder for folder in folders), places.data]
+    roots = [*folders_of(source, places, ["coco"]), places.data]
     found = [root for root in roots if (root / "annotations" / name).is_file()]
     if not found:
         raise BadFile(

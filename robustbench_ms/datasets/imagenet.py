@@ -16,11 +16,11 @@ import numpy as np
 from robustbench_ms.datasets.layouts.at import find_at
 from robustbench_ms.datasets.layouts.found import Found
 from robustbench_ms.datasets.layouts.labels import label_file, labelled_by
-from robustbench_ms.datasets.listed import chosen_folder, labels_of, listed, option
+from robustbench_ms.datasets.listed import chosen_folder, folders_of, labels_of, listed, option
 from robustbench_ms.datasets.listing import Listing, imagenet_number, numbers_of
 from robustbench_ms.datasets.orders import Order, imagenet_ids, order_of, read_order, real_labels
 from robustbench_ms.datasets.protocol import Data, Index, Progress, Rows
-from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.errors import BadFile
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
@@ -125,12 +125,7 @@ def _real(source: Source, places: Places) -> Listing:
 
 def _where(source: Source, places: Places, condition: Condition) -> Path:
     """The folder of a split, or of a condition."""
-    folders = source.options.get("folders", list(_FOLDERS[source.dataset]))
-    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
-        raise UserError(
-            f"{source.dataset}: folders must be a list of folders in the data folder, not {folders!r}"
-        )
-    usual = [places.data / folder for folder in folders]
+    usual = folders_of(source, places, _FOLDERS[source.dataset])
     if source.dataset == "imagenet-v2":
         usual += [places.data / _V2[source.split]]
     root = chosen_folder(source.dataset, places.of(source.dataset), usual, _GET[source.dataset])

@@ -12,9 +12,10 @@ from robustbench_ms.datasets.layouts.found import Found
 from robustbench_ms.datasets.listing import Listing, ids_of
 from robustbench_ms.datasets.orders import Order
 from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 
-__all__ = ["chosen_folder", "labels_of", "listed", "option"]
+__all__ = ["chosen_folder", "folders_of", "labels_of", "listed", "option"]
 
 
 def listed(
@@ -85,6 +86,16 @@ def option(source: Source, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise UserError(f"{source.dataset}: {name} must be a string, not {value!r}")
     return value
+
+
+def folders_of(source: Source, places: Places, usual: Sequence[str]) -> list[Path]:
+    """The folders under the data folder that a suite's `folders` names; the usual ones unless it says others."""
+    folders = source.options.get("folders", list(usual))
+    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
+        raise UserError(
+            f"{source.dataset}: folders must be a list of folders in the data folder, not {folders!r}"
+        )
+    return [places.data / folder for folder in folders]
 
 
 def chosen_folder(dataset: str, given: Path | None, folders: Sequence[Path], get: str) -> Path:

@@ -17,7 +17,7 @@ from robustbench_ms.evaluation.jobs import Conditions
 from robustbench_ms.evaluation.store import Report
 from robustbench_ms.records.record import Environment, Measurement, Record
 from robustbench_ms.records.samples import Samples
-from robustbench_ms.specs.card import Input, Output
+from robustbench_ms.specs.card import Input, Output, of_record
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import Model
@@ -75,10 +75,10 @@ def collect(
     clean = next((cell for condition, _, cell in rows if not condition and cell), None)
     if clean is not None:
         facts = shown.data(shown.conditions[0]).facts
-        assumed = f" (input: {Input(**_tuples(report.card['input'])).describe()})"
+        assumed = f" (input: {Input(**of_record(report.card['input'])).describe()})"
         warnings += [doubt + assumed for doubt in shown.task.doubts(clean.values, facts)]
         warnings += _of_truth(shown, facts.digest)
-        warnings += _of_output(shown, Output(**_tuples(report.card.get("output", {}))))
+        warnings += _of_output(shown, Output(**of_record(report.card.get("output", {}))))
     suite = shown.suite
     record = Record(
         suite={
@@ -144,10 +144,6 @@ def _of_today(shown: Conditions, condition: Condition, cell: FinishedCell) -> Fi
             continue
         values, absent, kept = values | found[0], absent | found[1], kept | found[2]
     return replace(cell, values=values, absent=absent, kept=kept, measures=today)
-
-
-def _tuples(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
 
 
 def described_card(model: Model) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from robustbench_ms.catalog.registry import TASKS, load
 from robustbench_ms.datasets.protocol import Images, RaggedImages
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.finished import Finished
-from robustbench_ms.specs.card import Input
+from robustbench_ms.specs.card import Input, of_record
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.subjects.inputs import way_of
 from robustbench_ms.tasks.outcomes import taken
@@ -43,7 +43,7 @@ def panels(
     """
     drawing, canvas = drawing_of(finished.record.task), finished.suite.canvas
     if canvas == "model":  # of each model its own; a record has its input
-        canvas = way_of(Input(**finished.record.card["input"]), canvas).canvas or canvas
+        canvas = way_of(Input(**of_record(finished.record.card["input"])), canvas).canvas or canvas
     made: list[list[Any]] = [[] for _ in rows]
     for condition in wanted:
         outcomes = finished.outcomes(condition)

@@ -20,7 +20,7 @@ from robustbench_ms.gating.rules import Rule
 from robustbench_ms.gating.verdict import Verdict
 from robustbench_ms.records.profile import Row, slug
 from robustbench_ms.records.record import Record
-from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.card import Card, Input, of_record
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
 from robustbench_ms.statistics.differences import Student
@@ -142,12 +142,9 @@ def _found(rule: Rule, card: Card, found: Found, references: References, bench: 
 def _card(record: Record) -> Card:
     """A record's card, without its weights."""
     told = record.card
-    shown: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in told["input"].items()
-    }
     return Card(
-        record.name, told["build"], args=told["args"], input=Input(**shown), precision=told["precision"],
-        memory_format=told["memory_format"], untrained=True,
+        record.name, told["build"], args=told["args"], input=Input(**of_record(told["input"])),
+        precision=told["precision"], memory_format=told["memory_format"], untrained=True,
     )  # fmt: skip
 
 

@@ -15,16 +15,15 @@ from torch import Tensor, nn
 from robustbench_ms.datasets.protocol import Images, Index
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.models.costs import costs
-from robustbench_ms.specs.card import Card, Input
+from robustbench_ms.specs.card import PRECISIONS, Card, Input
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.adapting import is_adapted
 from robustbench_ms.subjects.costs import input_of
 from robustbench_ms.subjects.loading import Model, load_model
 from robustbench_ms.tasks.answers import Answers
 
-__all__ = ["PRECISIONS", "YARDSTICK", "Setting", "Subject", "load", "reason", "yardstick"]
+__all__ = ["YARDSTICK", "Setting", "Subject", "load", "reason", "yardstick"]
 
-PRECISIONS = ("fp32", "bf16", "fp16")
 YARDSTICK = Card("resnet18", "torchvision:resnet18", input=Input(size=224), untrained=True)
 """At 3 x 224 x 224 whatever the task: it measures the machine."""
 _NO_COMPILER = re.compile(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from robustbench_ms.catalog.published import PublishedTable, published_table
 from robustbench_ms.reports.markdown import escape, grid
+from robustbench_ms.reports.numbers import heading, number
 from robustbench_ms.reports.tables import Row, Table
 from robustbench_ms.specs.metrics import Metric
-from robustbench_ms.statistics.intervals import Interval
 from robustbench_ms.statistics.seeds import t_needed
 
 __all__ = ["page", "published_markdown", "suites_markdown", "to_markdown"]
@@ -36,7 +36,7 @@ def suites_markdown(suites: Mapping[str, Sequence[Table]]) -> str:
 
 def published_markdown(table: PublishedTable) -> str:
     """Rows of others, without a rank and without an interval."""
-    head = ["model", *(_heading(metric) for metric in table.metrics)]
+    head = ["model", *(heading(metric) for metric in table.metrics)]
     body = [
         [escape(model), *(f"{values[m.name] * m.scale:.{m.digits}f}" for m in table.metrics)]
         for model, values in table.rows
@@ -69,14 +69,14 @@ def to_markdown(found: Sequence[Table]) -> str:
 def _cells(table: Table) -> list[list[str]]:
     ranks = any(row.ranks for row in table.rows)
     seeds = any(row.seeds > 1 for row in table.rows)
-    head = ["#", *(["ranks"] if ranks else []), "model", *map(_heading, table.metrics)]
+    head = ["#", *(["ranks"] if ranks else []), "model", *map(heading, table.metrics)]
     body = []
     for row in table.rows:
         cells = ["" if row.rank is None else str(row.rank)]
         if ranks:
             cells.append("" if row.ranks is None else "-".join(map(str, sorted(set(row.ranks)))))
         cells.append(escape(row.card) + ("*" if row.warnings else ""))
-        cells += [_number(m, row.values[m.name], ends=_has_ends(row, m)) for m in table.metrics]
+        cells += [number(m, row.values[m.name], ends=_has_ends(row, m)) for m in table.metrics]
         body.append(cells + ([str(row.seeds)] if seeds else []))
     return [head + (["seeds"] if seeds else []), *body]
 
@@ -86,27 +86,9 @@ def _grid(table: Table) -> list[str]:
     return grid(cells, left={cells[0].index("model")})
 
 
-def _heading(metric: Metric) -> str:
-    arrow = "↑" if metric.better == "higher" else "↓"
-    return f"{metric.label}{f', {metric.unit}' if metric.unit else ''} {arrow}"
-
-
 def _has_ends(row: Row, metric: Metric) -> bool:
     """Whether a number's interval is told by its ends: that of one model's error, to which chance adds."""
     return row.seeds == 1 and metric.name in row.by_chance
-
-
-def _number(metric: Metric, value: Interval, *, ends: bool) -> str:
-    """As "91.73 ± 0.54", or with the interval's ends, which may both be below the number: "3.57 (0.04-3.46)"."""
-    text, half, low, high = (
-        f"{number * metric.scale:.{metric.digits}f}"
-        for number in (value.mean, value.half_width, value.low, value.high)
-    )
-    if math.isnan(value.mean):
-        return "-"
-    if math.isnan(value.half_width):
-        return text
-    return f"{text} ({low}-{high})" if ends else f"{text} ± {half}"
 
 
 def _footnotes(table: Table) -> list[str]:

@@ -13,6 +13,7 @@ from robustbench_ms.records.samples import Samples
 from robustbench_ms.records.summary import interval_of, summarise
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.reports.markdown import escape, grid
+from robustbench_ms.reports.numbers import heading, number, plain
 from robustbench_ms.reports.time_split import time_split
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval
@@ -90,14 +91,12 @@ def record_markdown(record: Record) -> str:
     if summaries:
         rows = [["", "95 % interval", "what it is"]]
         for name, found in summaries.items():
-            rows.append(
-                [_heading(terms.rows[name]), _number(terms.rows[name], found), terms.rows[name].about]
-            )
+            rows.append([heading(terms.rows[name]), _number(terms.rows[name], found), terms.rows[name].about])
         lines += [*grid(rows, left={0, 2}), ""]
     lines += [f"{escape(why)}  " for why in missing.values()]
     if missing:
         lines.append("")
-    lines.append(f"{_heading(first)}, a cell: {first.about}")
+    lines.append(f"{heading(first)}, a cell: {first.about}")
     lines += ["", *_cells(record, terms, samples), "", *_footnotes(record, first)]
     return "\n".join(lines) + "\n"
 
@@ -145,7 +144,7 @@ def parts_markdown(record: Record, parts: Parts) -> str:
                 one.name,
                 f"{one.n:,}",
                 *(
-                    _plain(first, fmean(one.values[key][first.name] for key in keys))
+                    plain(first, fmean(one.values[key][first.name] for key in keys))
                     for keys in shown.values()
                 ),
             ]
@@ -241,24 +240,9 @@ def _kept_line(samples: Samples | None) -> str:
     return "; ".join(told) + (" replicates" if replicates and len(told) == 1 else "")
 
 
-def _heading(metric: Metric) -> str:
-    arrow = "↑" if metric.better == "higher" else "↓"
-    return f"{metric.label}{f', {metric.unit}' if metric.unit else ''} {arrow}"
-
-
-def _plain(metric: Metric, value: float) -> str:
-    return f"{value * metric.scale:.{metric.digits}f}"
-
-
 def _number(metric: Metric, found: Interval) -> str:
-    """As "91.7 ± 0.5"; with both ends where the interval does not hold its number."""
-    if math.isnan(found.mean):
-        return "-"
-    if math.isnan(found.half_width):
-        return _plain(metric, found.mean)
-    if not found.low <= found.mean <= found.high:
-        return f"{_plain(metric, found.mean)} ({_plain(metric, found.low)}-{_plain(metric, found.high)})"
-    return f"{_plain(metric, found.mean)} ± {_plain(metric, found.half_width)}"
+    """With both ends where the interval does not hold its number."""
+    return number(metric, found, ends=not found.low <= found.mean <= found.high)
 
 
 def _cells(record: Record, terms: Terms, samples: Samples | None) -> Iterator[str]:

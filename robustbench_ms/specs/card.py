@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ADAPTERS", "Card", "Input", "Output", "Published", "Weights"]
+__all__ = ["ADAPTERS", "PRECISIONS", "Card", "Input", "Output", "Published", "Weights", "of_record"]
 
 ADAPTERS = ("onnx", "hf", "mmdet", "results")
 """First words of build targets that are files: "onnx:FILE", "hf:FOLDER", "mmdet:CONFIG", "results:FOLDER"."""
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Input:
         """Its fields as a record has them: those that came later only where they say something."""
         told = asdict(self)
         return {key: value for key, value in told.items() if key not in _LATER or value != _LATER[key]}
+
+
+def of_record(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a card's `Input` or `Output` out of a record, where tuples are lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
 
 
 _LATER = {"crop_mode": "center", "recrop": None}

@@ -111,7 +111,8 @@ def _canvas_of(wanted: Input) -> Canvas:
         return Canvas(wanted.size, wanted.size, wanted.interpolation, "squash")
     border = wanted.crop_mode == "border"
     mean = (wanted.mean * 3)[:3] if len(wanted.mean) == 1 else wanted.mean
-    red, green, blue = (round(255 * value) for value in mean)
+    low, high = wanted.range
+    red, green, blue = (round(255 * (value - low) / (high - low)) for value in mean)
     return Canvas(
         _short(wanted),
         wanted.size,

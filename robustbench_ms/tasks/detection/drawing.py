@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,19 +70,10 @@ def _outline(
 ) -> None:
     """A box's line on a dark one, so that it is seen on any ground."""
     x0, y0, x1, y1 = (float(v) for v in box)
-    for start, end in (
-        ((x0, y0), (x1, y0)),
-        ((x1, y0), (x1, y1)),
-        ((x1, y1), (x0, y1)),
-        ((x0, y1), (x0, y0)),
-    ):
-        pen.line([start, end], fill=_BLACK, width=width + 2)
-    for start, end in (
-        ((x0, y0), (x1, y0)),
-        ((x1, y0), (x1, y1)),
-        ((x1, y1), (x0, y1)),
-        ((x0, y1), (x0, y0)),
-    ):
+    corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0))
+    for side in pairwise(corners):
+        pen.line(side, fill=_BLACK, width=width + 2)
+    for start, end in pairwise(corners):
         if not dashed:
             pen.line([start, end], fill=colour, width=width)
             continue
