@@ -12,7 +12,7 @@ from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.checking import check
 from robustbench_ms.evaluation.claims import Claims
-from robustbench_ms.evaluation.events import CellDone, Note, Planned, RecordDone, Trouble
+from robustbench_ms.evaluation.events import CellDone, CellStarted, Note, Planned, RecordDone, Trouble
 from robustbench_ms.evaluation.executors import actor, queue, ray, sending
 from robustbench_ms.evaluation.executors.protocol import Run
 from robustbench_ms.evaluation.executors.queue import Queue, QueueStore, Turn
@@ -119,6 +119,19 @@ def test_what_is_finished_is_not_measured_again_by_a_parent_that_is_started_agai
     assert len(only(again, CellDone)) == 10 - kept
     assert len(cells_of(places)) == 10
     assert {event.record.name for event in only(again, RecordDone)} == {"a", "b"}
+
+
+@pytest.mark.usefixtures("threaded")
+def test_a_run_that_is_closed_leaves_no_cell_claimed(tiny, tmp_path):
+    """The process lives on, and with it whatever it holds: the next run would wait for nobody."""
+    cards, places = [of_module("build", "a"), of_module("other", "b")], places_at(tmp_path / "home")
+    events = run(read_suite(tiny), cards, places, TWO)
+    next(event for event in events if isinstance(event, CellStarted))
+    events.close()
+
+    for event in run(read_suite(tiny), cards, places, TWO):
+        assert not (isinstance(event, Note) and "waiting" in event.message), event.message
+    assert len(cells_of(places)) == 10
 
 
 # what workers lack

@@ -62,9 +62,13 @@ def execute(run: Run) -> Generator[Event, None, CacheStore]:
             _connect(
                 ray, run.settings, sum(f.path.stat().st_size for files in order.files.values() for f in files)
             )
+        parent = None
         try:
-            return (yield from _Parent(ray, run, order, sent).serve())
+            parent = _Parent(ray, run, order, sent)
+            return (yield from parent.serve())
         finally:
+            if parent is not None:
+                parent.close()
             if ours:
                 ray.shutdown()
 
@@ -90,6 +94,8 @@ class _Parent:
         self.files = {
             f.sha256: [ray.put(f.path.read_bytes())] for files in order.files.values() for f in files
         }
+        self.workers: dict[int, _Worker] = {}
+        """The last that was started of each number."""
         self.pending: dict[Any, _Worker] = {}
         self.waiting: list[_Worker] = []
         self.refusals: dict[str, str] = {}
@@ -124,9 +130,20 @@ class _Parent:
             yield Note(f"model {card}: no worker could measure {count} of its cells; run again for them")
         return self.queue.store
 
+    def close(self) -> None:
+        """However the run ended: nobody goes on for it, and what its workers were at is free for the next."""
+        for worker in self.workers.values():
+            worker.store.withdraw()
+            self._kill(worker)
+
     def _start(self, number: int) -> None:
         actor = self.kind.remote(self.sent, self.files, self.settings)
-        self._answer(_Worker(number, actor, QueueStore(self.queue), f"worker {number}"), None)
+        self.workers[number] = _Worker(number, actor, QueueStore(self.queue), f"worker {number}")
+        self._answer(self.workers[number], None)
+
+    def _kill(self, worker: _Worker) -> None:
+        with suppress(Exception):  # it may be dead, or out of reach
+            self.ray.kill(worker.actor)
 
     def _answer(self, worker: _Worker, answer: Any) -> None:
         said = None if answer is None else pickle.dumps(answer)
@@ -172,8 +189,7 @@ class _Parent:
 
     def _died(self, worker: _Worker, error: Exception) -> Iterator[Event]:
         worker.store.died()
-        with suppress(Exception):
-            self.ray.kill(worker.actor)  # where it was only unreachable: nobody must hear of it again
+        self._kill(worker)  # where it was only unreachable: nobody must hear of it again
         if not worker.ready:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             yield from self._gone(worker.name, f"it ended before it began ({lines[-1] if lines else error})")
