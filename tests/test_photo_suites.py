@@ -265,10 +265,12 @@ def test_broken_pictures_are_named_or_skipped(tmp_path, rbms, places):
     )
     found = rbms("run", root, "-m", tmp_path / "card.toml", "--device", "cpu")
     assert found.code == 2
+    assert "digesting the pictures of" in found.err
     assert "skip = [" in found.err
     found = rbms("run", root, "-m", tmp_path / "card.toml", "--device", "cpu", "--skip-broken")
     assert found.code == 0, found.err
     assert "skip = [1, 2]" in found.err
+    assert "decoding every picture" in found.err
     (path,) = (tmp_path / "results").rglob("*.json")
     record = read_record(path)
     assert (record.measurements[0].n, record.suite["protocol"]["skip"]) == (4, [1, 2])

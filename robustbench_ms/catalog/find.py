@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustbench_ms.catalog.cards import read_card
 from robustbench_ms.catalog.folders import folder_suite, is_pictures, without_broken
@@ -16,6 +16,9 @@ from robustbench_ms.errors import UnknownName, UserError, suggest
 from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Weights
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
+
+if TYPE_CHECKING:
+    from robustbench_ms.datasets.protocol import Tell
 
 __all__ = ["card_names", "find_card", "find_suite", "is_folder", "register", "shipped", "suite_names"]
 
@@ -54,6 +57,7 @@ def find_suite(
     labels: str | None = None,
     skip_broken: bool = False,
     places: Places | None = None,
+    tell: Tell | None = None,
 ) -> Suite:
     """The suite of that name, in that TOML file, or of the pictures at that path.
 
@@ -61,13 +65,14 @@ def find_suite(
     those pictures' alone: which of a folder's annotation files is meant, and what they are shown under ("common",
     "all", names with commas; clean alone where it is None). `labels` is a file that says which class a folder is, or
     what is in pictures that lie in one folder; `skip_broken` decodes every picture and leaves out those that cannot be.
+    `tell` hears how far it is where pictures are looked at.
     """
     known = spelling in suite_names()
     found = places or Places.find()
     if is_folder(spelling):
         return folder_suite(
             Path(spelling), found, annotations=annotations, corruptions=corruptions, labels=labels,
-            skip_broken=skip_broken,
+            skip_broken=skip_broken, tell=tell,
         )  # fmt: skip
     for option, given in (("annotations", annotations), ("corruptions", corruptions)):
         if given is not None:
@@ -79,7 +84,7 @@ def find_suite(
         if "labels" not in DATASETS[suite.dataset].options:
             raise UserError(f"--labels is for pictures, and {suite.dataset} has labels of its own")
         suite = replace(suite, options={**suite.options, "labels": str(Path(labels).resolve())})
-    return without_broken(suite, found) if skip_broken else suite
+    return without_broken(suite, found, tell) if skip_broken else suite
 
 
 def is_folder(spelling: str) -> bool:

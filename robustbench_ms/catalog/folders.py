@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS, index_of, rows_of, task_of
 from robustbench_ms.errors import UserError, choose, suggest
@@ -16,6 +16,9 @@ from robustbench_ms.specs.conditions import conditions
 from robustbench_ms.specs.metrics import Summary
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
+
+if TYPE_CHECKING:
+    from robustbench_ms.datasets.protocol import Tell
 
 __all__ = ["annotation_files", "folder_suite", "is_pictures", "without_broken"]
 
@@ -37,13 +40,14 @@ def folder_suite(
     corruptions: str | None = None,
     labels: str | None = None,
     skip_broken: bool = False,
+    tell: Tell | None = None,
 ) -> Suite:
     """The suite of pictures at a path: clean, and under `corruptions` ("common", "all" or names with commas).
 
     A folder in COCO's format asks for boxes, anything else for classes, each picture as each model wants to be shown
     it. Its name is the folder's and six digits of a digest over data (their labels and classes too), canvas and matrix,
-    so that other pictures in a folder of that name have other records: they are digested for it. UserError says what is
-    missing.
+    so that other pictures in a folder of that name have other records: they are digested for it, and how far that is
+    goes to `tell`. UserError says what is missing.
     """
     matrix = {} if corruptions is None else _matrix(corruptions)
     if folder.is_dir() and (annotations or annotation_files(folder) or not any(folder.iterdir())):
@@ -62,9 +66,9 @@ def folder_suite(
         summary=_columns(suite, matrix),
     )
     if skip_broken:
-        suite = without_broken(suite, places)
+        suite = without_broken(suite, places, tell)
     index = index_of(suite.source(task_of(suite).wants), places, ())
-    told: list[Any] = [index.open("stored").facts.digest, suite.canvas, list(matrix.items())]
+    told: list[Any] = [index.open("stored", tell=tell).facts.digest, suite.canvas, list(matrix.items())]
     if suite.task != _BOXES:
         told.append(index.classes)
     return replace(suite, name=f"{suite.name}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:6]}")
@@ -100,7 +104,7 @@ def _of_classes(path: Path, labels: str | None) -> Suite:
     )
 
 
-def without_broken(suite: Suite, places: Places) -> Suite:
+def without_broken(suite: Suite, places: Places, tell: Tell | None = None) -> Suite:
     """The suite without the pictures that cannot be decoded under some condition.
 
     Decodes every picture. UserError where the data set's samples are no picture files.
@@ -114,9 +118,8 @@ def without_broken(suite: Suite, places: Places) -> Suite:
         )
     skip = {*suite.skip}
     for condition in conditions(suite) if info.corrupted else [()]:
-        skip |= {
-            number for number, _, _ in broken(index_of(suite.source(task_of(suite).wants), places, condition))
-        }
+        index = index_of(suite.source(task_of(suite).wants), places, condition)
+        skip |= {number for number, _, _ in broken(index, tell)}
     return replace(suite, skip=tuple(sorted(skip)))
 
 

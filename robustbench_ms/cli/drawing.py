@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -25,7 +27,7 @@ from robustbench_ms.evaluation.events import (
     Trouble,
 )
 
-__all__ = ["draw"]
+__all__ = ["draw", "looking"]
 
 TOLD_FROM = 100
 """Batches after which the time left is told: the first ones also compile, and fill caches."""
@@ -96,6 +98,31 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
                     console.print(f"{event.card} was stopped: {event.message}", markup=False, style="red")
             yield event
             seen = time.monotonic()
+
+
+@contextmanager
+def looking() -> Iterator[Callable[[str, int, int], None]]:
+    """Draw how far it is with pictures that have to be looked at before a run; without a terminal, a line each."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+            if not console.is_terminal:
+                console.print(what, markup=False)
+        bar.update(tasks[what], completed=done)
+
+    with bar:
+        yield tell
 
 
 def _span(seconds: float) -> str:

@@ -108,10 +108,17 @@ def command(
     else:
         from robustbench_ms.catalog.find import find_suite
         from robustbench_ms.catalog.model_options import ModelOptions
+        from robustbench_ms.cli.drawing import looking
 
-        suite = find_suite(
-            target, annotations=annotations, corruptions=corruptions, labels=labels, places=places
-        ).limited(limit, seed)
+        with looking() as tell:
+            suite = find_suite(
+                target,
+                annotations=annotations,
+                corruptions=corruptions,
+                labels=labels,
+                places=places,
+                tell=tell,
+            ).limited(limit, seed)
         cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
         settings = Settings(device, batch_size, None, workers, threads)
         judged = _measured(suite, cards, against, places, settings=settings, **shared)

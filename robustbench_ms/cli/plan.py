@@ -54,6 +54,7 @@ def command(
     """Show the cells and images of a run, and what is measured already."""
     from robustbench_ms.catalog.find import find_card, find_suite, is_folder
     from robustbench_ms.catalog.registry import canvas_bytes, index_of, size_of, task_of
+    from robustbench_ms.cli.drawing import looking
     from robustbench_ms.evaluation.measured import measured, probably_finished
     from robustbench_ms.gating.limits import noticed, noticed_lines
     from robustbench_ms.specs.canvas import told
@@ -62,9 +63,10 @@ def command(
     from robustbench_ms.specs.places import Places
 
     places = Places.find(data, results, cache)
-    chosen = find_suite(
-        suite, annotations=annotations, corruptions=corruptions, labels=labels, places=places
-    ).limited(limit, seed)
+    with looking() as tell:
+        chosen = find_suite(
+            suite, annotations=annotations, corruptions=corruptions, labels=labels, places=places, tell=tell
+        ).limited(limit, seed)
     cards = [find_card(name) for name in model or []]
     size = size_of(chosen.source())
     if size is None and is_folder(suite):  # its pictures were read for its name

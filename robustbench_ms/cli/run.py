@@ -77,6 +77,7 @@ def command(
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
     from robustbench_ms.catalog.find import find_suite
     from robustbench_ms.catalog.model_options import ModelOptions
+    from robustbench_ms.cli.drawing import draw, looking
     from robustbench_ms.errors import UserError
     from robustbench_ms.specs.engines import Engine
     from robustbench_ms.specs.places import Places
@@ -88,14 +89,16 @@ def command(
     if dry_run and settings.chosen_executor != "slurm":
         raise UserError("--dry-run prints the script of a job of Slurm; it goes with --on slurm")
     places = Places.find(data, results, cache)
-    chosen = find_suite(
-        suite,
-        annotations=annotations,
-        corruptions=corruptions,
-        labels=labels,
-        skip_broken=skip_broken,
-        places=places,
-    )
+    with looking() as tell:
+        chosen = find_suite(
+            suite,
+            annotations=annotations,
+            corruptions=corruptions,
+            labels=labels,
+            skip_broken=skip_broken,
+            places=places,
+            tell=tell,
+        )
     if skip_broken and chosen.skip:
         print(f"left out of every condition, as in a suite with skip = {list(chosen.skip)}", file=sys.stderr)
     chosen = chosen.limited(limit, seed)
@@ -106,7 +109,6 @@ def command(
         print(script(chosen, cards, places, settings))
         return
 
-    from robustbench_ms.cli.drawing import draw
     from robustbench_ms.evaluation.events import RecordDone, Trouble
     from robustbench_ms.evaluation.run import run
     from robustbench_ms.reports.exports import to_json

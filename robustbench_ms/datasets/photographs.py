@@ -33,6 +33,7 @@ from robustbench_ms.datasets.protocol import (
     Progress,
     RaggedImages,
     Rows,
+    Tell,
     exhausted,
     rows_of_one_shape,
 )
@@ -50,6 +51,8 @@ __all__ = ["Shown", "broken", "index_photographs"]
 
 _AHEAD = 1
 """Helpings that are decoded while one is answered."""
+_LOOKED = 256
+"""Pictures that are decoded between two words on how far it is."""
 
 
 def index_photographs(listing: Listing, places: Places) -> Index:
@@ -98,9 +101,16 @@ class _Changed(BadFile):
     """A picture that is no longer what was digested: it can be shown, but not as that."""
 
 
-def broken(index: Index) -> list[Broken]:
+def broken(index: Index, tell: Tell | None = None) -> list[Broken]:
     """The pictures that cannot be decoded: id, name and fault. Decodes every one of them."""
-    return [] if index.broken is None else index.broken(np.arange(len(index.ids)))
+    if index.broken is None:
+        return []
+    rows, found = np.arange(len(index.ids)), list[Broken]()
+    for start in range(0, len(rows), _LOOKED):
+        found += index.broken(rows[start : start + _LOOKED])
+        if tell is not None:
+            tell("decoding every picture", min(start + _LOOKED, len(rows)), len(rows))
+    return found
 
 
 def _broken(listing: Listing, row: int) -> Broken | None:
@@ -245,8 +255,8 @@ class Shown:
         """What is said of broken pictures, of which `first` is one: those after it are looked at too."""
         wrong: list[Broken] = []
         with ThreadPoolExecutor(cores(), "decoding") as pool:
-            for start in range(first, self.facts.n, 256):
-                part = self._rows[start : start + 256]
+            for start in range(first, self.facts.n, _LOOKED):
+                part = self._rows[start : start + _LOOKED]
                 found = pool.map(lambda row: _broken(self._listing, int(row)), part)
                 wrong += [one for one in found if one is not None]
                 if len(wrong) >= NAMED:

@@ -29,6 +29,8 @@ __all__ = [
     "Photographs",
     "Progress",
     "RaggedImages",
+    "Rows",
+    "Tell",
     "exhausted",
     "limited",
     "rows_of_one_shape",
@@ -99,6 +101,10 @@ class Progress:
     done: int = 0
     total: int = 0
     """0 where nothing is counted, and `what` is for people to know."""
+
+
+Tell = Callable[[str, int, int], None]
+"""Who is told how far the opening of data is: what, done, total, as Progress has them."""
 
 
 @dataclass(frozen=True)
@@ -220,16 +226,18 @@ class Index:
             return (yield from self.opens(canvas, keep))
         return self.opener(canvas)
 
-    def open(self, canvas: str | Canvas, keep: Path | None = None) -> Data:
+    def open(self, canvas: str | Canvas, keep: Path | None = None, tell: Tell | None = None) -> Data:
         """The same at once."""
-        return exhausted(self.opening(canvas, keep))
+        return exhausted(self.opening(canvas, keep), tell)
 
 
-def exhausted(steps: Generator[Progress, None, Data]) -> Data:
-    """What comes out of opening data, its progress told to nobody."""
+def exhausted(steps: Generator[Progress, None, Data], tell: Tell | None = None) -> Data:
+    """What comes out of opening data; how far it is goes to `tell`."""
     while True:
         try:
-            next(steps)
+            step = next(steps)
+            if tell is not None:
+                tell(step.what, step.done, step.total)
         except StopIteration as end:
             data: Data = end.value
             return data
