@@ -191,6 +191,35 @@ def test_detections_and_objects_differ_without_colour():
     assert 8 <= (np.diff(missed) != 0).sum() <= 40
 
 
+def test_masks_are_shaded_and_those_of_objects_have_an_edge():
+    from pycocotools import mask
+
+    def rle(rows, columns):
+        plane = np.zeros((60, 50), np.uint8, order="F")
+        plane[rows, columns] = 1
+        return mask.encode(plane)["counts"]
+
+    target = boxes.data.target([(30, 10, 50, 30, 1)])
+    target["rles"] = [rle(slice(30, 50), slice(10, 30))]
+    columns = {"box": np.float32([[20, 2, 48, 28]]), "score": np.float32([0.5]), "label": np.array([0])}
+    sizes = {"height": np.array([60]), "width": np.array([50])}
+    ground = np.full((240, 200, 3), 128, np.uint8)
+
+    def drawn(score):
+        table = Items(np.array([0]), {**columns, "rle": np.array([rle(slice(2, 28), slice(20, 48))])})
+        answer = Outcomes(sizes, {"detections": table})
+        return np.asarray(DRAWING.draw(Shown(ground, 4.0, target, answer, ("red", "blue"), score))).astype(
+            int
+        )
+
+    picture = drawn(0.3)
+    assert np.abs(picture[100, 180] - (0.65 * 128 + 0.35 * np.array([255, 176, 0]))).max() <= 1
+    assert (drawn(0.6)[100, 180] == 128).all()  # its score is too low
+    assert (picture[160, 80] == 128).all()  # within the object, and within the picture
+    assert (picture[20, 60] == 128).all()
+    assert (picture[119:125, 60] == 255).all(axis=1).any()
+
+
 def test_of_classification_right_and_wrong_are_drawn_by_the_bits(rbms, tmp_path):
     record = read_record(ROOT / "results" / "quick" / "digits-resnet8@0.json")
     bits, ids = record.samples().row("clean"), index_digits(Source("digits"), None, ()).ids
