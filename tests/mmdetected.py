@@ -59,6 +59,19 @@ model = dict(
         rcnn=dict(score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=30)))
 """
 
+MASK_RCNN = (
+    FASTER_RCNN.replace('type="FasterRCNN"', 'type="MaskRCNN"')
+    .replace(
+        "reg_class_agnostic=False)),",
+        """reg_class_agnostic=False),
+        mask_roi_extractor=dict(type="SingleRoIExtractor", out_channels=32, featmap_strides=[4, 8, 16, 32],
+                                roi_layer=dict(type="RoIAlign", output_size=14, sampling_ratio=0)),
+        mask_head=dict(type="FCNMaskHead", num_convs=1, in_channels=32, conv_out_channels=32,
+                       num_classes=len(CLASSES))),""",
+    )
+    .replace("max_per_img=30)))", "max_per_img=30, mask_thr_binary=0.5)))")
+)
+
 TRAINED = """
 train_pipeline = [*test_pipeline[:1], dict(type="LoadAnnotations", with_bbox=True), test_pipeline[1],
                   dict(type="PackDetInputs")]
@@ -74,7 +87,7 @@ randomness = dict(seed=0)
 log_level = "WARNING"
 """
 
-CONFIGS = {"retinanet": RETINANET, "faster_rcnn": FASTER_RCNN}
+CONFIGS = {"retinanet": RETINANET, "faster_rcnn": FASTER_RCNN, "mask_rcnn": MASK_RCNN}
 
 
 def write_config(path, kind, classes, root=None):
