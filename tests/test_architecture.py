@@ -35,6 +35,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "reports": {"errors", "specs", "statistics", "catalog", "records", "gating"},
     "api": {"errors", "specs", "catalog", "records", "evaluation"},
+    "compat": {"corruptions"},
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},
     "cli": {
         "errors", "files", "specs", "corruptions", "catalog", "subjects", "records", "evaluation",
@@ -54,7 +55,17 @@ HEAVY = {
     "torch", "torchvision", "timm", "numba", "cv2", "scipy", "skimage", "sklearn", "safetensors", "PIL", "onnxruntime",
     "transformers", "pyarrow", "ray", "submitit", "mmdet", "mmengine", "mmcv",
 }  # fmt: skip
-HEAVY_ROOMS = {"adapters", "api", "corruptions", "evaluation", "models", "profiling", "subjects", "tasks"}
+HEAVY_ROOMS = {
+    "adapters",
+    "api",
+    "compat",
+    "corruptions",
+    "evaluation",
+    "models",
+    "profiling",
+    "subjects",
+    "tasks",
+}
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
     "adapters", "adapters.hf", "corruptions", "corruptions.table", "models", "tasks", "tasks.classification",
