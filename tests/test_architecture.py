@@ -35,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "reports": {"errors", "specs", "statistics", "catalog", "records", "gating"},
     "api": {"errors", "specs", "catalog", "records", "evaluation"},
-    "compat": {"corruptions"},
+    "compat": {"errors", "specs", "corruptions", "datasets", "catalog", "subjects", "api"},
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},
     "cli": {
         "errors", "files", "specs", "corruptions", "catalog", "subjects", "records", "evaluation",
