@@ -10,7 +10,6 @@ disturb little; what is done once a run (loading, the probe, digests, decoding) 
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from statistics import median
 
@@ -18,16 +17,10 @@ import pytest
 import torch
 
 from robustbench_ms.catalog.find import find_card, find_suite
-from robustbench_ms.catalog.registry import index_of, task_of
 from robustbench_ms.corruptions import corrupt
 from robustbench_ms.corruptions.table import COMMON
-from robustbench_ms.evaluation.events import CellDone
-from robustbench_ms.evaluation.jobs import fitting_batch
-from robustbench_ms.evaluation.run import run
-from robustbench_ms.specs.conditions import CLEAN
 from robustbench_ms.specs.places import Places
-from robustbench_ms.specs.settings import Settings
-from robustbench_ms.subjects.loading import load_model
+from tests.benchmarks.turns import in_turns, whole_calls
 
 SEVERITY = 3
 
@@ -41,22 +34,6 @@ def places(tmp_path):
     return found
 
 
-def whole_calls(suite, card, places):
-    """A function that asks a model of its own about every picture, each batch ready in memory."""
-    task, where = task_of(suite), torch.device("cpu")
-    index = index_of(suite.source(task.wants), places, CLEAN)
-    data = index.open(suite.canvas)
-    model = load_model(card, index, device=where, places=places)
-    size = fitting_batch(index.layout.values, where) * index.layout.values  # as a run helps them out
-    batches = [data.load(rows, where) for rows in data.batches(size)]
-
-    def asked():
-        for batch in batches:
-            task.ask(model, batch)
-
-    return asked
-
-
 def bench_detector(places):
     torch.set_num_threads(1)
     suite, card = find_suite("coco-mini-c"), find_card("yolox-nano")
@@ -65,16 +42,7 @@ def bench_detector(places):
     asked()
     for name in COMMON:  # compiled once, not timed
         corrupt(torch.zeros(2, 3, 480, 640, dtype=torch.uint8), name, SEVERITY, profile="any-size")
-    cells, calls = {}, []
-    begin = time.process_time()
-    for event in run(suite, [card], places, Settings("cpu", threads=1)):
-        if isinstance(event, CellDone):
-            cells[event.key] = time.process_time() - begin
-            begin = time.process_time()
-            asked()
-            calls.append(time.process_time() - begin)
-            begin = time.process_time()
-    once = cells.pop("clean") - calls.pop(0)
+    cells, calls, once = in_turns(suite, card, places, asked)
     ratios = {key: spent / call for (key, spent), call in zip(cells.items(), calls, strict=True)}
     print(
         f"\n{len(cells)} cells of 79 pictures: {sum(cells.values()) / sum(calls):.3f} x {sum(calls):.1f} s of whole "

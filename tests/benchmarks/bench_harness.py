@@ -4,7 +4,8 @@
 
 CIFAR-10 needs RBMS_DATA with its test set and the published ResNet-20; RBMS_BENCH_LIMIT (default 1,000) images a cell:
 the ratio does not depend on it once a cell takes longer than opening it. At 224 the images are made up:
-RBMS_BENCH_LIMIT_224 a cell, 5,000 on CUDA, 16 on the CPU.
+RBMS_BENCH_LIMIT_224 a cell, 5,000 on CUDA, 16 on the CPU. Photographs are imagenet-c-500's with EfficientNet-Lite0,
+RBMS_BENCH_PHOTOGRAPHS (default 50) a cell, RBMS_BENCH_TURNS (default 5) runs.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from robustbench_ms.specs.settings import Settings
 from robustbench_ms.subjects.identity import exact_arithmetic
 from robustbench_ms.subjects.loading import load_model
 from tests.benchmarks.devices import DEVICES
+from tests.benchmarks.turns import in_turns, whole_calls
 
 LIMIT = int(os.environ.get("RBMS_BENCH_LIMIT", "1000"))
 
@@ -122,3 +124,33 @@ def bench_overhead_at_224(benchmark, tmp_path, device):
     card = replace(find_card("imagenet-resnet50"), precision="bf16", memory_format="channels_last")
     found = Places.find(results=tmp_path / "results", cache=tmp_path / "cache")
     measure(benchmark, find_suite(str(path)), [card], found, device)
+
+
+def bench_overhead_on_photographs(places, tmp_path):
+    """Each of the 75 conditions over bare calls (normalised as there), one thread, CPU seconds; medians of the runs."""
+    if not (places.data / "imagenet-val-500").is_dir():
+        pytest.skip("RBMS_DATA has no imagenet-val-500")
+    torch.set_num_threads(1)
+    suite = find_suite("imagenet-c-500").limited(int(os.environ.get("RBMS_BENCH_PHOTOGRAPHS", "50")))
+    card = find_card("efficientnet-lite0")
+    asked = whole_calls(suite, card, places)
+    asked()
+    for corruption in suite.matrix["corruption"]:  # compiled once, not timed
+        corrupt(torch.zeros(2, 3, 224, 224, dtype=torch.uint8), corruption, 1, profile=suite.profile)
+    ratios, over = {}, []
+    for turn in range(int(os.environ.get("RBMS_BENCH_TURNS", "5"))):
+        cells, calls, once = in_turns(suite, card, replace(places, cache=tmp_path / f"cache{turn}"), asked)
+        over.append(sum(cells.values()) / sum(calls))
+        for (key, spent), call in zip(cells.items(), calls, strict=True):
+            ratios.setdefault(key, []).append(spent / call)
+        print(
+            f"\n{suite.label}, {card.name}: {over[-1]:.3f} x {sum(calls):.1f} s, once a run {once:.1f} s",
+            flush=True,
+        )
+    cells = {key: float(np.median(found)) for key, found in ratios.items()}
+    most = sorted(cells, key=cells.get, reverse=True)[:10]
+    print(
+        f"median of {len(over)} runs: {np.median(over):.3f} over {len(cells)} conditions, and the largest of any:"
+    )
+    for key in most:
+        print(f"  {key:40} {cells[key]:.3f}")
