@@ -118,7 +118,7 @@ def test_register_is_for_this_process_and_save_for_good(tiny, tmp_path):
     (second,) = rbms.run(tiny, [path], on_event=seen.append)
 
     assert second.answers() == first.answers()
-    assert seen[1] == Planned(5, 5, 0)
+    assert [event for event in seen if isinstance(event, Planned)] == [Planned(5, 5, 0)]
     assert not seen[-1].written
 
 
