@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -90,7 +90,8 @@ def run(
         None if on is None else Engine.read(on),
         None if canvases is None else str(canvases),
     )
-    with modes_kept(cards), closing(events_of(asked, cards, places, settings)) as events:
+    made = cast("Generator[Event, None, None]", events_of(asked, cards, places, settings))
+    with modes_kept(cards), closing(made) as events:
         for event in events:
             if isinstance(event, Probed) and event.card in unnamed:
                 _refuse_another(event, places.results / asked.label / f"{unnamed[event.card].file_name}.json")

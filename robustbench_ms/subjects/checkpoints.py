@@ -195,7 +195,7 @@ def _unsafe(path: Path, message: str) -> str:
         with torch.serialization.safe_globals(_harmless()):
             names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # noqa: BLE001 - an older form, or a damaged one: torch's own message may name it
-        names = re.findall(r"GLOBAL (\S+) was not an allowed global", message)
+        names = re.findall(r"GLOBAL ([\w.]+\.\w+)", message)
     names = sorted(names, key=lambda name: (name.startswith(("torch.", "collections.", "builtins.")), name))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
@@ -203,6 +203,8 @@ def _unsafe(path: Path, message: str) -> str:
 def _harmless() -> list[Any]:
     """Classes and functions that make plain data and do nothing else; under the names of both NumPy 1 and 2."""
     array = np.array(0.0)
+    scalar: Any
+    again: Any
     scalar, again = np.float64(0).__reduce__()[0], array.__reduce__()[0]
     paths = {
         "PosixPath": pathlib.PurePosixPath,
