@@ -80,7 +80,7 @@ SAVED = {
     "lightning_net.ckpt": ({**LIGHTNING, "state_dict": named("net.")}, RAW),
     "timm_train.pth.tar": ({"state_dict": RAW, "state_dict_ema": EMA, "args": ARGS, "epoch": 3}, EMA),
     "timm_noargs.pth.tar": ({"state_dict": RAW, "state_dict_ema": EMA, "metric": 97.0}, EMA),
-    "torchvision.pth": ({"model": RAW, "model_ema": {"n_averaged": COUNTED} | named("module.", EMA), "args": ARGS}, EMA),
+    "torchvision.pth": ({"model": RAW, "model_ema": {"n_averaged": COUNTED, **named("module.", EMA)}}, EMA),
     "swa.pth": ({"n_averaged": COUNTED, **named("module.")}, RAW),
     "params.pth": ({"params": RAW}, RAW),
     "params_ema.pth": ({"params_ema": EMA}, EMA),
@@ -129,7 +129,7 @@ def make(name, folder):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             program = torch.jit.trace(Net(1).eval(), torch.rand(2, 3, 32, 32))
-        torch.jit.save(program, path)
+            torch.jit.save(program, path)
     elif name == "zipped.zip":
         with zipfile.ZipFile(path, "w") as archive:
             archive.write(make("plain.pt", folder), "plain.pt")

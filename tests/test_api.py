@@ -180,13 +180,9 @@ def test_weights_are_a_file_or_several_of_a_seed_each(tiny, tmp_path, monkeypatc
     torch.save(fakes.Coarse(4).state_dict(), tmp_path / "w.pt")
     monkeypatch.chdir(tmp_path)
     rbms.register(fakes.build, name="one", weights="w.pt")
-    rbms.register(
-        fakes.build,
-        name="two",
-        weights=[
-            rbms.Weights(str(tmp_path / f"w.{end}"), seed=i) for i, end in enumerate(("pt", "safetensors"))
-        ],
-    )
+    files = [tmp_path / "w.pt", tmp_path / "w.safetensors"]
+    seeds = [rbms.Weights(str(file), seed=seed) for seed, file in enumerate(files)]
+    rbms.register(fakes.build, name="two", weights=seeds)
 
     records = rbms.run(tiny, ["one", "two"], results=tmp_path / "r")
 
