@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from robustbench_ms.corruptions import Corrupt, corrupt
     from robustbench_ms.errors import UserError
     from robustbench_ms.records.record import Record, read_record
-    from robustbench_ms.specs.card import Card, Input, Output
+    from robustbench_ms.specs.card import Card, Input, Output, Weights
     from robustbench_ms.specs.suite import Suite
 
 __version__ = "0.1.0.dev0"
@@ -32,6 +32,7 @@ __all__ = [
     "Record",
     "Suite",
     "UserError",
+    "Weights",
     "corrupt",
     "find_card",
     "find_suite",
@@ -48,6 +49,7 @@ _HOMES = {
     "Record": "records.record",
     "Suite": "specs.suite",
     "UserError": "errors",
+    "Weights": "specs.card",
     "corrupt": "corruptions",
     "find_card": "catalog.find",
     "find_suite": "catalog.find",

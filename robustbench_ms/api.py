@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
 from torch import nn
 
 from robustbench_ms.catalog.find import find_card, find_suite
-from robustbench_ms.errors import UserError
-from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
+from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.evaluation.events import Event, Probed, RecordDone, Trouble
 from robustbench_ms.evaluation.run import run as events_of
-from robustbench_ms.records.record import Record
+from robustbench_ms.records.record import Record, read_record
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.specs.engines import Engine
 from robustbench_ms.specs.places import Given, Places
@@ -31,6 +33,7 @@ def run(
     suite: PathLike | Suite,
     models: PathLike | Card | Callable[..., Any] | Iterable[PathLike | Card | Callable[..., Any]],
     *,
+    name: str | Sequence[str] | None = None,
     on_event: Callable[[Event], None] | None = None,
     device: str | None = None,
     batch_size: int | None = None,
@@ -56,35 +59,72 @@ def run(
     kept in the folder `canvases`, or nowhere with "off". Folders default as on the command line: RBMS_DATA,
     RBMS_RESULTS, RBMS_CACHE. A model that fails is stopped, told to `on_event` (or warned of), and the others are
     measured. Raises UserError for what the caller can mend.
+
+    A module or function is named by its class or its own name, and a name is a record: `name`, one for each model,
+    gives it another, and is asked for where the record of another model of that name stands there.
     """
     places = Places.find(data, results, cache)
     chosen = suite if isinstance(suite, Suite) else find_suite(str(suite), places=places)
     if isinstance(models, (str, os.PathLike, Card)) or callable(models):
         models = [models]  # one alone is meant, not its characters
+    models = list(models)
     cards = [as_card(model) for model in models]
+    unnamed: dict[str, Card] = {}
+    if name is not None:
+        cards = _renamed(cards, [name] if isinstance(name, str) else list(name))
+    else:
+        for model, card in zip(models, cards, strict=True):
+            if isinstance(model, (str, os.PathLike, Card)):
+                continue
+            if card.name in unnamed:
+                raise UserError(f"two models are named {card.name!r}, as their class or function: give name=")
+            unnamed[card.name] = card
     records = []
-    with modes_kept(cards):
-        for event in events_of(
-            chosen.limited(limit, seed),
-            cards,
-            places,
-            Settings(
-                device,
-                batch_size,
-                executor,
-                workers,
-                threads,
-                None if on is None else Engine.read(on),
-                None if canvases is None else str(canvases),
-            ),
-        ):
+    asked = chosen.limited(limit, seed)
+    settings = Settings(
+        device,
+        batch_size,
+        executor,
+        workers,
+        threads,
+        None if on is None else Engine.read(on),
+        None if canvases is None else str(canvases),
+    )
+    made = cast("Generator[Event, None, None]", events_of(asked, cards, places, settings))
+    with modes_kept(cards), closing(made) as events:
+        for event in events:
+            if isinstance(event, Probed) and event.card in unnamed:
+                _refuse_another(event, places.results / asked.label / f"{unnamed[event.card].file_name}.json")
             if on_event is not None:
                 on_event(event)
             elif isinstance(event, Trouble):
                 warnings.warn(f"{event.card} was stopped: {event.message}", stacklevel=2)
+            elif isinstance(event, RecordDone) and event.replaced is not None:
+                warnings.warn(f"{event.path}: {event.replaced}", stacklevel=2)
             if isinstance(event, RecordDone):
                 records.append(event.record)
     return records
+
+
+def _renamed(cards: Sequence[Card], names: Sequence[str]) -> list[Card]:
+    if len(names) != len(cards) or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"name: one name for each model is wanted, and there are {len(names)} for {len(cards)}"
+        )
+    return [replace(card, name=name) for card, name in zip(cards, names, strict=True)]
+
+
+def _refuse_another(probed: Probed, path: Path) -> None:
+    """UserError where the record of another model stands where this one's would, and nobody named it."""
+    try:
+        subject = read_record(path).subject["digest"]
+    except BadFile:  # none, or none that can be lost
+        return
+    if subject != probed.subject:
+        raise UserError(
+            f"{path} is the record of another model named {probed.card!r}, as its class or function: give name=, the "
+            "same one to replace it"
+        )
 
 
 @contextmanager

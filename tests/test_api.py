@@ -118,7 +118,7 @@ def test_register_is_for_this_process_and_save_for_good(tiny, tmp_path):
     (second,) = rbms.run(tiny, [path], on_event=seen.append)
 
     assert second.answers() == first.answers()
-    assert seen[1] == Planned(5, 5, 0)
+    assert [event for event in seen if isinstance(event, Planned)] == [Planned(5, 5, 0)]
     assert not seen[-1].written
 
 
@@ -173,6 +173,65 @@ def test_a_build_target_that_wants_other_arguments_is_told(tiny):
         UserError, match=r"tests\.fakes:build cannot be called with the card's args: got an unexpected"
     ):
         rbms.run(tiny, ["mine"])
+
+
+def test_weights_are_a_file_or_several_of_a_seed_each(tiny, tmp_path, monkeypatch):
+    fakes.weights_of(fakes.Coarse(4), tmp_path, "w.safetensors")
+    torch.save(fakes.Coarse(4).state_dict(), tmp_path / "w.pt")
+    monkeypatch.chdir(tmp_path)
+    rbms.register(fakes.build, name="one", weights="w.pt")
+    files = [tmp_path / "w.pt", tmp_path / "w.safetensors"]
+    seeds = [rbms.Weights(str(file), seed=seed) for seed, file in enumerate(files)]
+    rbms.register(fakes.build, name="two", weights=seeds)
+
+    records = rbms.run(tiny, ["one", "two"], results=tmp_path / "r")
+
+    assert [record.name for record in records] == ["one", "two@0", "two@1"]
+    assert len({record.subject["digest"] for record in records}) == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"weights": "gone.pt"}, "weights: no file gone.pt"),
+        ({"weights": 3}, "weights are a file or a Weights, not int"),
+        ({"weights": [rbms.Weights("a"), rbms.Weights("b")]}, "a seed each"),
+        ({"wieghts": "w.pt"}, "did you mean 'weights'"),
+        ({"precision": "bf61"}, "did you mean 'bf16'"),
+        ({"tasks": "classificatoin"}, "did you mean 'classification'"),
+        ({"args": [3]}, "args are names with values"),
+        ({"input": {"mean": 0.5}}, "input is an Input, not dict"),
+        ({"weights": rbms.Weights("a"), "untrained": True}, "exclude each other"),
+    ],
+)
+def test_what_no_card_can_have_is_told_where_it_is_registered(facts, words):
+    with pytest.raises(UserError, match=words):
+        rbms.register("tests.fakes:build", name="mine", **facts)
+    with pytest.raises(UserError, match="build is a model, a function"):
+        rbms.register("no spelling", name="mine")
+
+
+def test_a_name_is_asked_for_where_two_models_differ(tiny, tmp_path):
+    place = {"results": tmp_path / "r", "limit": 10}
+    (first,) = rbms.run(tiny, fakes.Coarse(0), **place)
+    (again,) = rbms.run(tiny, fakes.Coarse(0), **place)
+    assert again.answers() == first.answers()
+
+    with pytest.raises(
+        UserError, match=r"Coarse\.json is the record of another model named 'Coarse'.*give name="
+    ):
+        rbms.run(tiny, fakes.Coarse(1), **place)
+    assert read_record(first.path).subject == first.subject
+    with pytest.raises(UserError, match="two models are named 'Coarse'"):
+        rbms.run(tiny, [fakes.Coarse(0), fakes.Coarse(1)], **place)
+    with pytest.raises(UserError, match="one name for each model is wanted, and there are 1 for 2"):
+        rbms.run(tiny, [fakes.Coarse(0), fakes.Coarse(1)], name="mine", **place)
+    both = rbms.run(tiny, [fakes.Coarse(0), fakes.Coarse(1)], name=["a", "b"], **place)
+    assert [record.path.name for record in both] == ["a.json", "b.json"]
+    with pytest.warns(
+        UserWarning, match="the record of another subject stood here, and was replaced: Coarse"
+    ):
+        rbms.run(tiny, fakes.Coarse(1), name="Coarse", **place)
 
 
 def test_the_public_names_are_there():

@@ -37,7 +37,7 @@ def broken_weights(folder):
     ("name", "words"),
     [
         ("html.pt", "is no file of weights"),
-        ("html.safetensors", "is damaged or no file of weights"),
+        ("html.safetensors", "is a web page"),
         ("empty.pt", "is damaged or no file of weights"),
         ("empty.safetensors", "is damaged or no file of weights"),
         ("cut.safetensors", "is damaged or no file of weights"),

@@ -73,7 +73,12 @@ def _completed(known: Input, path: Path) -> Input:
         return known
     except (OSError, ValueError) as error:
         raise BadFile(f"{path} cannot be read as JSON ({error})") from error
-    if told.get("do_normalize", True) and "image_mean" in told and "image_std" in told:
+    if (
+        told.get("do_normalize", True)
+        and "image_mean" in told
+        and "image_std" in told
+        and not known.normalised
+    ):
         known = replace(known, mean=tuple(told["image_mean"]), std=tuple(told["image_std"]))
     size = told.get("size")
     side = size.get("height") if isinstance(size, dict) and size.get("height") == size.get("width") else None

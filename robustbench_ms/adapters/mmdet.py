@@ -47,7 +47,7 @@ def load(path: Path, card: Card, index: Index, checkpoint: Path | None = None) -
             f"a config of mmdet needs mmdet, which is not installed ({error}): `make test-mmdet` in a checkout makes "
             "an environment with it, baselines/README.md says how a run takes it"
         ) from None
-    if not card.input.assumed and card.input != BYTES:
+    if (card.input.normalised or not card.input.assumed) and card.input != BYTES:
         raise UserError(
             "the test pipeline in its config prepares the samples, so its [input] is range = [0, 255] and "
             f'channels = "BGR" alone, and not {card.input.describe()}'

@@ -141,6 +141,7 @@ def _weights(rows: list[Table], path: Path) -> tuple[Weights, ...]:
                 seed=row.take("seed", int),
                 url=row.take("url", str),
                 package=package,
+                key=row.take("key", str),
                 by=row.word("by", BY, "way to tell tensors", default="name"),
             )
         )

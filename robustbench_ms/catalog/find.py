@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from robustbench_ms.catalog.cards import read_card
 from robustbench_ms.catalog.folders import folder_suite, is_pictures, without_broken
+from robustbench_ms.catalog.given import given_card
 from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UnknownName, UserError, suggest
@@ -135,13 +136,14 @@ def register(build: Callable[..., Any] | str, *, name: str, input: Input | None 
     """Make a card known under `name` for this process and return it; `card.save(path)` keeps it for good.
 
     `build` is a function without required arguments that returns a model, a model, or "package.module:function".
-    `facts` are further fields of Card (args, weights, precision, ...). A shipped name is refused.
+    `facts` are further fields of Card (args, weights, precision, ...); weights are a file, a `Weights`, or several of a
+    seed each. UserError for what no card can have, and for a shipped name.
     """
     if name in {path.stem for path in shipped("baselines").glob("*.toml")}:
         raise UserError(f"register: {name!r} is a shipped card; choose another name")
     if not re.fullmatch(r"[\w.+-]+", name):
         raise UserError(f"register: a name may hold letters, digits and . + - _ only, not {name!r}")
-    card = Card(name=name, build=build, input=input or Input(assumed=True), **facts)
+    card = given_card(build, name, input, facts)
     _registered[name] = card
     return card
 

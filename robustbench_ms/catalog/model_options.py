@@ -10,7 +10,7 @@ from typing import Any
 
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import UserError, choose
-from robustbench_ms.specs.card import Card, Input, Weights
+from robustbench_ms.specs.card import ADAPTERS, PRECISIONS, Card, Input, Weights
 
 __all__ = ["ModelOptions"]
 
@@ -29,11 +29,14 @@ class ModelOptions:
     fit: str | None = None
     """"resize", or "crop": of a canvas that is cut already a second crop."""
     crop: float | None = None
+    weights_key: str | None = None
+    """Of a checkpoint: the weights that lie under this key."""
+    precision: str | None = None
 
     def cards(self, spellings: Sequence[str]) -> list[Card]:
         """The cards of several spellings; UserError where something is said and they are not one."""
         cards = [find_card(spelling) for spelling in spellings]
-        given = [f"--{option}" for option, value in vars(self).items() if value is not None]
+        given = [f"--{option.replace('_', '-')}" for option, value in vars(self).items() if value is not None]
         if not given:
             return cards
         if len(cards) != 1:
@@ -47,6 +50,10 @@ class ModelOptions:
                 raise UserError(f"--weights: no file {self.weights}")
             changes["weights"] = (Weights(file=str(self.weights.resolve())),)
             changes["untrained"] = False
+        if self.weights_key is not None:
+            changes["weights"] = self._keyed(card, changes.get("weights", card.weights))
+        if self.precision is not None:
+            changes["precision"] = choose(self.precision, PRECISIONS, "precision", "--precision")
         if self.name is not None:
             changes["name"] = self.name
         if (self.mean is None) != (self.std is None):
@@ -56,10 +63,16 @@ class ModelOptions:
         known = self._fitted(card.input)
         if self.mean is not None and self.std is not None:
             mean, std = _numbers("--mean", self.mean), _numbers("--std", self.std)
-            known = replace(known, mean=mean, std=std, assumed=False)
+            # Of an input that nobody said the rest is still the library's.
+            known = replace(known, mean=mean, std=std, normalised=known.assumed)
             if min(known.std) <= 0:
                 raise UserError(f"--std: numbers above 0 are wanted, not {self.std!r}")
         return replace(card, input=known, **changes)
+
+    def _keyed(self, card: Card, weights: tuple[Weights, ...]) -> tuple[Weights, ...]:
+        if not weights or str(card.build).partition(":")[0] in ADAPTERS:
+            raise UserError("--weights-key is for a checkpoint: give one with --weights")
+        return tuple(replace(one, key=self.weights_key) for one in weights)
 
     def _fitted(self, known: Input) -> Input:
         """The input with what was said of size, fit and crop."""

@@ -22,11 +22,13 @@ from robustbench_ms.cli.options import (
     Limit,
     Models,
     Numbers,
+    Precision,
     Results,
     Seed,
     Size,
     Threads,
     WeightsFile,
+    WeightsKey,
     Workers,
     print_json,
 )
@@ -54,12 +56,14 @@ def command(
     alpha: Annotated[float, typer.Option(help="How often a change without such a loss may fail.")] = 0.05,
     lenient: Annotated[bool, typer.Option("--lenient", help="Let in what is unsure.")] = False,
     weights: WeightsFile = None,
+    weights_key: WeightsKey = None,
     name: Annotated[str | None, typer.Option(help="The name of the one model's reference.")] = None,
     mean: Numbers = None,
     std: Numbers = None,
     size: Size = None,
     fit: Fit = None,
     crop: Crop = None,
+    precision: Precision = None,
     device: Device = None,
     batch_size: BatchSize = None,
     workers: Workers = None,
@@ -119,7 +123,9 @@ def command(
                 places=places,
                 tell=tell,
             ).limited(limit, seed)
-        cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
+        cards = ModelOptions(weights, name, mean, std, size, fit, crop, weights_key, precision).cards(
+            model or []
+        )
         settings = Settings(device, batch_size, None, workers, threads)
         judged = _measured(suite, cards, against, places, settings=settings, **shared)
 

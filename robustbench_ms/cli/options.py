@@ -24,11 +24,13 @@ __all__ = [
     "Models",
     "Numbers",
     "On",
+    "Precision",
     "Results",
     "Seed",
     "Size",
     "Threads",
     "WeightsFile",
+    "WeightsKey",
     "Workers",
     "as_text",
     "print_json",
@@ -45,6 +47,17 @@ Models = Annotated[
 ]
 WeightsFile = Annotated[
     Path | None, typer.Option(help="Weights for the one model: .safetensors, or a pickle of tensors.")
+]
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Of a checkpoint: under which key they lie; a moving average (EMA) before raw ones where it is not said.",
+        show_default=False,
+    ),
+]
+Precision = Annotated[
+    str | None, typer.Option(metavar="fp32|bf16|fp16", help="What layers compute in.", show_default=False)
 ]
 Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
 Size = Annotated[

@@ -24,11 +24,13 @@ from robustbench_ms.cli.options import (
     Models,
     Numbers,
     On,
+    Precision,
     Results,
     Seed,
     Size,
     Threads,
     WeightsFile,
+    WeightsKey,
     Workers,
     print_json,
 )
@@ -42,12 +44,14 @@ def command(
     ],
     model: Models = None,
     weights: WeightsFile = None,
+    weights_key: WeightsKey = None,
     name: Annotated[str | None, typer.Option(help="The record's name, for the one model.")] = None,
     mean: Numbers = None,
     std: Numbers = None,
     size: Size = None,
     fit: Fit = None,
     crop: Crop = None,
+    precision: Precision = None,
     device: Device = None,
     batch_size: BatchSize = None,
     workers: Workers = None,
@@ -102,7 +106,7 @@ def command(
     if skip_broken and chosen.skip:
         print(f"left out of every condition, as in a suite with skip = {list(chosen.skip)}", file=sys.stderr)
     chosen = chosen.limited(limit, seed)
-    cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
+    cards = ModelOptions(weights, name, mean, std, size, fit, crop, weights_key, precision).cards(model or [])
     if dry_run:
         from robustbench_ms.evaluation.executors.slurm import script
 

@@ -161,7 +161,8 @@ def described_card(model: Model) -> dict[str, Any]:
         "untrained": card.untrained,
         "weights": None
         if weights is None
-        else {"file": weights.file.rpartition("/")[2], "sha256": model.weights_sha256, "seed": weights.seed},
+        else {"file": weights.file.rpartition("/")[2], "sha256": model.weights_sha256, "seed": weights.seed}
+        | ({} if model.weights_key is None else {"key": model.weights_key}),
         "published": [asdict(p) for p in card.published],
         "source": card.source,
         "licence": card.licence,

@@ -114,6 +114,8 @@ class RecordDone:
     path: Path
     written: bool
     """False where the file held these answers already."""
+    replaced: str | None = None
+    """Whose record it took the place of, and how to keep both; None where it was the same subject's or none."""
 
 
 Event = (

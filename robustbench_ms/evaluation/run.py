@@ -87,7 +87,7 @@ def run(
             written = write_record(record, samples, path)
         if written and replaced:
             yield Note(f"{path}: {replaced}")
-        yield RecordDone(replace(record, path=path), path, written)
+        yield RecordDone(replace(record, path=path), path, written, replaced if written else None)
     store.close()
 
 

@@ -291,10 +291,6 @@ def _told(steps: Generator[Progress, None, Data]) -> Generator[Event, None, Data
 
 
 def _notes(model: Model, warnings: Sequence[str]) -> Iterator[Note]:
-    if model.card.input.assumed:
-        yield Note(
-            f"model {model.card.name}: nobody said what it wants to be shown; {model.card.input.describe()}"
-        )
     for told in model.notes:
         yield Note(f"model {model.card.name}: {told}")
     if own := model.kept_attention():

@@ -32,6 +32,8 @@ class Input:
     channels: str = "RGB"
     assumed: bool = False
     """Nobody said what the model wants; the run prints what was assumed."""
+    normalised: bool = field(default=False, repr=False)
+    """Mean and std alone were said, and the rest is the library's to say; False again when it was completed."""
     crop_mode: str = field(default="center", repr=False)
     """Of fit "crop", timm's: "center"; "squash" resizes both sides, "border" the longer one and fills up."""
     recrop: bool | None = field(default=None, repr=False)
@@ -61,7 +63,7 @@ def of_record(told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
 
 
-_LATER = {"crop_mode": "center", "recrop": None}
+_LATER = {"normalised": False, "crop_mode": "center", "recrop": None}
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Weights:
     url: str | None = None
     package: str | None = None
     """The installed package in whose folder the file lies, by its import name; it is found and never imported."""
+    key: str | None = None
+    """Of a checkpoint: under which key they lie ("state_dict"); None takes a moving average before raw weights."""
     by: str = "name"
     """How its tensors are told: by "name", or by "position", in the order of the network's own."""
 

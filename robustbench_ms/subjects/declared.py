@@ -19,7 +19,7 @@ def undeclared(card: Card, module: Any, classes: int) -> str | None:
     Weights of one's own may want another input: they are held to the library's where they answer for as many classes
     (`classes`, where neither the network nor the card's args say).
     """
-    if card.input.assumed or card.untrained or "detection" in card.tasks:
+    if (card.input.assumed and not card.input.normalised) or card.untrained or "detection" in card.tasks:
         return None
     declared = _declared(card, module)
     if declared is None:

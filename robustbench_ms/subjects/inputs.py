@@ -49,8 +49,10 @@ def interpolation_of(name: object) -> str:
 
 
 def said_first(said: Input, known: Input) -> Input:
-    """What a library knows, but for what was said: a size, and a fit and a crop that were asked for."""
+    """What a library knows, but for what was said: mean and std, a size, and a fit and a crop that were asked for."""
     made = replace(known, size=said.size or known.size, recrop=said.recrop)
+    if said.normalised:
+        made = replace(made, mean=said.mean, std=said.std)
     return replace(made, fit=said.fit, crop=said.crop, crop_mode=said.crop_mode) if said.recrop else made
 
 
@@ -67,35 +69,42 @@ class Way:
     notes: tuple[str, ...] = ()
 
 
-def way_of(wanted: Input, canvas: str | Canvas) -> Way:
+def way_of(wanted: Input, canvas: str | Canvas, sides: tuple[int, int] | None = None) -> Way:
     """What becomes of a completed input on a suite's canvas.
 
     On "model" all of it is the canvas. On one that is cut already its crop is dropped, unless a second one was asked
-    for: the canvas is resized straight to its size. On "stored" all of it is done on the device.
+    for: the canvas is resized straight to its size. On "stored" all of it is done on the device, and nothing is cut
+    where all samples have its size already (`sides`, height and width; None where they differ) unless it is asked for.
     """
+    wanted = replace(wanted, normalised=False, assumed=wanted.assumed and not wanted.normalised)
     plain = replace(wanted, recrop=None)
     if canvas == "model":
         return Way(plain, replace(plain, size=None), _canvas_of(wanted))
-    dropped = wanted.recrop is False or (isinstance(canvas, Canvas) and not wanted.recrop)
+    whole = isinstance(canvas, Canvas) or sides == (wanted.size, wanted.size)
+    dropped = wanted.recrop is False or (whole and not wanted.recrop)
     if not dropped or wanted.fit == "letterbox":
         made = plain
     else:
         made = replace(plain, fit="resize", crop=1.0, crop_mode="center")
     if made.crop_mode == "border":
         raise UserError("its crop mode is 'border', which is for canvas 'model'")
+    side = canvas.crop if isinstance(canvas, Canvas) else min(sides or (made.size or 0,))
+    size = made.size or side
+    seen = f"{'enlarged' if size > side else 'reduced'} {side} -> {size}" if size != side else ""
     if not isinstance(canvas, Canvas):
-        return Way(made, made)
-    side, size = canvas.crop, made.size or canvas.crop
-    seen = (
-        f"{'enlarged' if size > side else 'reduced'} {side} -> {size}" if size != side else "shown as it is"
-    )
+        return Way(made, made, None, (seen,) if seen else ())
     if made.fit == "crop":
         told = f"cropped once more ({made.crop:g})"
     elif wanted.fit == "crop" and wanted.crop < 1:
         told = f"its own crop of {wanted.crop:g} dropped"
     else:
         told = ""
-    return Way(made, made, None, (f"the canvas ({canvas}) is {seen}{f', {told}' if told else ''}",))
+    return Way(
+        made,
+        made,
+        None,
+        (f"the canvas ({canvas}) is {seen or 'shown as it is'}{f', {told}' if told else ''}",),
+    )
 
 
 def _canvas_of(wanted: Input) -> Canvas:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_ms.catalog.registry import load
-from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.protocol import Images, Index
 from robustbench_ms.errors import DeviceLost, UserError, suggest
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card, Input
@@ -21,9 +21,9 @@ from robustbench_ms.subjects.adapting import adapted, is_adapted
 from robustbench_ms.subjects.declared import undeclared
 from robustbench_ms.subjects.detectors import of_library, settled
 from robustbench_ms.subjects.devices import lost_devices
-from robustbench_ms.subjects.inputs import Preprocess, interpolation_of, of_timm, said_first, way_of
+from robustbench_ms.subjects.inputs import Preprocess, Way, interpolation_of, of_timm, said_first, way_of
 from robustbench_ms.subjects.untrained import doubt, refuse_lazy, seeded
-from robustbench_ms.subjects.weights import file_digest, find_weights, load_into, refuse_other
+from robustbench_ms.subjects.weights import Loaded, file_digest, find_weights, load_into, refuse_other
 from robustbench_ms.tasks.protocol import Geometry
 
 __all__ = ["Model", "blame", "build_module", "load_model"]
@@ -53,7 +53,9 @@ class Model:
     canvas: Canvas | None = None
     """What it wants pictures to be shown on; None where the suite has one canvas for all."""
     notes: tuple[str, ...] = ()
-    """What became of its input on the suite's canvas."""
+    """Its input and what becomes of it on the suite's canvas, in one line, and what there is to say of its weights."""
+    weights_key: str | None = None
+    """Under which key of a checkpoint its weights lay, where there was a choice."""
 
     def prepare(self, samples: Tensor) -> tuple[Tensor, Geometry]:
         """What its input makes of uint8 samples (N, C, H, W) on its device, and how that came about."""
@@ -93,30 +95,31 @@ def load_model(
         return _from_file(card, index, device, places, canvas)
     with blame(card):
         module, card, warnings = _built(card, index.classes, tested=canvas == "model")
-        sha256 = None
+        sha256, held = None, Loaded()
         if weights is not None:
             path = find_weights(weights, card, places)
             sha256 = file_digest(path)
             refuse_other(sha256, weights, path)
-            load_into(module, path, by=weights.by)
+            held = load_into(module, path, by=weights.by, key=weights.key)
         if isinstance(module, nn.Module):
             module = module.to(device).eval()
             if card.memory_format == "channels_last":
                 module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if "detection" in card.tasks:
             card = settled(card, module)
-        way = way_of(card.input, canvas)
+        way = way_of(card.input, canvas, _sides(index))
         return Model(
             replace(card, input=way.wanted),
             module,
             Preprocess(way.left, index.layout.channels, device),
             device,
             sha256,
-            warnings=warnings,
+            warnings=(*warnings, *held.warnings),
             classes=index.classes,
             names=index.names,
             canvas=way.canvas,
-            notes=way.notes,
+            notes=(_told(way), *held.notes),
+            weights_key=held.key,
         )
 
 
@@ -125,7 +128,7 @@ def _from_file(card: Card, index: Index, device: torch.device, places: Places, c
     with blame(card):
         made = adapted(card, index, places)
         module = made.module.to(device).eval() if isinstance(made.module, nn.Module) else made.module
-        way = way_of(made.card.input, canvas)
+        way = way_of(made.card.input, canvas, _sides(index))
         return Model(
             replace(made.card, input=way.wanted),
             module,
@@ -136,8 +139,20 @@ def _from_file(card: Card, index: Index, device: torch.device, places: Places, c
             names=index.names,
             asked=made.asked,
             canvas=way.canvas,
-            notes=way.notes,
+            notes=(_told(way),) if made.asked else way.notes,
         )
+
+
+def _sides(index: Index) -> tuple[int, int] | None:
+    """Height and width of all samples; None where they differ or are none."""
+    layout = index.layout
+    return (layout.height, layout.width) if isinstance(layout, Images) else None
+
+
+def _told(way: Way) -> str:
+    """A model's input in one line."""
+    who = "nobody said what it wants to be shown; " if way.wanted.assumed else "its input: "
+    return "; ".join((who + way.wanted.describe(), *way.notes))
 
 
 @contextlib.contextmanager
@@ -156,7 +171,7 @@ def _built(card: Card, classes: int, *, tested: bool) -> tuple[Any, Card, tuple[
     if not isinstance(module, nn.Module):
         return module, known, ()
     refuse_lazy(module)
-    told = undeclared(card, module, classes)
+    told = undeclared(replace(known, input=replace(known.input, assumed=card.input.assumed)), module, classes)
     warnings = () if told is None else (told,)
     given = isinstance(card.build, nn.Module) or str(card.build).startswith(("timm:", "torchvision:"))
     if given or card.weights or card.untrained:

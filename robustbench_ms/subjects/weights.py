@@ -1,13 +1,13 @@
-"""Files of weights: found, checked, read as data, and loaded name by name."""
+"""Files of weights: found, checked, and loaded name by name."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import json
-import pickle
-import warnings
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects.checkpoints import Held, read_checkpoint
 
 __all__ = [
+    "Loaded",
     "file_digest",
     "find_weights",
     "load_into",
@@ -96,70 +98,55 @@ def _decoded(text: str) -> Any:
         return text
 
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema")
-_PREFIXES = ("module.", "_orig_mod.")
+_SEGMENTS = ("module.", "_orig_mod.")
+_STRAYS = re.compile(
+    r"(?i)n_averaged$|(?:loss|losses|loss_fn|loss_func|criterion|metrics?|(?:train|val|valid|validation|test)_\w+)\."
+)
+"""What trainers keep beside a network: SWA's counter, losses with weights, metrics."""
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors in a .safetensors file or a pickle of tensors, which runs no code (weights_only).
+@dataclass(frozen=True)
+class Loaded:
+    """What was taken out of a file of weights."""
 
-    A checkpoint's wrapper ("state_dict", "model", ...) and a prefix common to all names ("module.") are taken off.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            found: Any = load_file(path)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", UserWarning
-                )  # of pickle protocols, before it is refused or read
-                found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors and torch raise a dozen kinds for damaged files
-        if isinstance(error, pickle.UnpicklingError):
-            # torch's own words advise to load it all the same.
-            if "allowed global" in str(error) or _begins_as_pickle(path):
-                raise BadFile(
-                    f"{path} holds more than weights, or is cut off: it is a pickle that might run code; "
-                    "save its state_dict alone"
-                ) from error
-            raise BadFile(f"{path} is no file of weights") from error
-        raise BadFile(
-            f"{path} is damaged or no file of weights ({type(error).__name__}: {error})".splitlines()[0]
-        ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-    if (
-        not isinstance(found, Mapping)
-        or not found
-        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items())
-    ):
-        raise BadFile(f"{path} holds no weights: wanted names with tensors, found {type(found).__name__}")
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in found):
-            found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-    return dict(found)
+    key: str | None = None
+    """Where several keys hold weights, one was asked for, or it is a moving average: which was taken."""
+    notes: tuple[str, ...] = ()
+    """What people should know of it."""
+    warnings: tuple[str, ...] = ()
 
 
-def _begins_as_pickle(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(1) == b"\x80"
+def read_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
+    """The tensors in a file of weights; prefixes of wrappers that all names have ("module.") are taken off."""
+    found = dict(read_checkpoint(path, key).tensors)
+    while prefix := next((p for p in _SEGMENTS if all(name.startswith(p) for name in found)), None):
+        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return found
 
 
-def load_into(module: Any, path: Path, *, by: str = "name") -> None:
+def load_into(module: Any, path: Path, *, by: str = "name", key: str | None = None) -> Loaded:
     """Load weights into a module, every name and shape of it; UserError shows the first that do not fit.
 
-    `by` "position" takes them in their order, and a name's last word ("running_var") alone has to be the same.
+    `by` "position" takes them in their order, and a name's last word ("running_var") alone has to be the same. `key` is
+    that of a checkpoint, see `read_checkpoint`.
     """
     if not isinstance(module, nn.Module):
         raise UserError(
             f"it is a {type(module).__name__} and no torch module, so weights cannot be loaded into it"
         )
-    found, wanted = read_weights(path), module.state_dict()
+    held, wanted = read_checkpoint(path, key), _state(module)
+    which = f" under {held.key!r} (others: {', '.join(held.others)})" if held.others else ""
+    left: list[str] = []
+    prefix = ""
     if by == "position":
-        found = _renamed(found, wanted, path)
+        found = _renamed(held.tensors, wanted, path)
+    else:
+        named, prefix = _named(held.tensors, wanted, f"{path}{which}")
+        found = {name.removeprefix(prefix): t for name, t in named.items() if name.startswith(prefix)}
+        left = [name for name in named if not name.startswith(prefix)]
+        strays = [name for name in found if name not in wanted and _STRAYS.match(name)]
+        left += strays
+        found = {name: tensor for name, tensor in found.items() if name not in strays}
     missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
     extra = [name for name in found if name not in wanted]
     shapes = [
@@ -167,14 +154,92 @@ def load_into(module: Any, path: Path, *, by: str = "name") -> None:
         for name in wanted
         if name in found and found[name].shape != wanted[name].shape
     ]
+    if missing and not extra and all(name.endswith(("running_mean", "running_var")) for name in missing):
+        raise UserError(
+            f"{path}{which} holds parameters without the statistics of batch normalisation ({_some(missing)}): save "
+            "the model's state_dict(), and not its parameters"
+        )
     trouble = [
-        f"{what} {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        f"{what} {_some(names)}"
         for what, names in (("missing", missing), ("not in the model:", extra), ("of another shape:", shapes))
         if names
     ]
     if trouble:
-        raise UserError(f"{path} holds the weights of another architecture: {'; '.join(trouble)}")
+        off = f" (their prefix {prefix!r} taken off)" if prefix else ""
+        raise UserError(f"{path}{which} holds the weights of another architecture{off}: {'; '.join(trouble)}")
     module.load_state_dict(found, strict=False)
+    return _told(path, held, found, prefix, left)
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+
+
+def _named(
+    found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], place: str
+) -> tuple[Mapping[str, Tensor], str]:
+    """The tensors, and the prefix after which their names are the network's; where none fits, that which most have.
+
+    Compiled parts have "_orig_mod." amidst their names. Of two prefixes that fit, a network and its moving average,
+    the latter is taken, as of two keys; UserError for any other two.
+    """
+    needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in found.items()}
+    for named in (found, plain) if len(plain) == len(found) else (found,):
+        if not needed or all(name in named for name in needed):
+            return named, ""
+        ends = [name.removesuffix(needed[0]) for name in named if name.endswith(f".{needed[0]}")]
+        fits = [
+            prefix
+            for prefix in ends
+            if all(
+                prefix + name in named and named[prefix + name].shape == wanted[name].shape for name in needed
+            )
+        ]
+        averaged = [prefix for prefix in fits if "ema" in re.split(r"[._]", prefix)]
+        if len(fits) > 1 and len(averaged) != 1:
+            raise UserError(
+                f"{place} holds the weights of several such networks, under the prefixes {', '.join(fits)}: save those "
+                "of one alone"
+            )
+        if fits:
+            return named, (averaged or fits)[0]
+    # Nothing fits: what all names begin with is no part of what is told of them.
+    names, prefix = [name for name in plain if not _STRAYS.match(name)], ""
+    while names:
+        first = {name.removeprefix(prefix).partition(".")[0] for name in names}
+        word = next(iter(first))
+        if (
+            len(first) > 1
+            or f"{prefix}{word}" in names
+            or any(name.startswith(f"{word}.") for name in wanted)
+        ):
+            break
+        prefix += f"{word}."
+    return plain, prefix
+
+
+def _told(path: Path, held: Held, found: Mapping[str, Tensor], prefix: str, left: Sequence[str]) -> Loaded:
+    """What there is to say of weights that were loaded."""
+    key = held.key if held.key and (held.others or held.asked or held.averaged) else None
+    notes = []
+    if key is not None:
+        average = ", a moving average (EMA)" if held.averaged else ""
+        beside = f"; --weights-key takes what lies beside: {', '.join(held.others)}" if held.others else ""
+        notes.append(f"its weights are those under {key!r} of {path.name}{average}{beside}")
+    if "ema" in re.split(r"[._]", prefix):
+        notes.append(
+            f"its weights are those under the prefix {prefix!r} of {path.name}, a moving average (EMA)"
+        )
+    if left:
+        outside = f" (outside of {prefix!r})" if prefix else ""
+        notes.append(f"{path.name} holds more than its weights{outside}, which is left: {_some(left)}")
+    broken = [name for name, tensor in found.items() if tensor.is_floating_point() and tensor.isnan().any()]
+    return Loaded(key, tuple(notes), (f"its weights hold NaN: {_some(broken)}",) if broken else ())
 
 
 def _renamed(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

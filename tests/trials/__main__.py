@@ -85,7 +85,8 @@ def main() -> None:
         for sentence in tally.wrong:
             print(f"{tally.kind}: {sentence}")
     if given["write"]:
-        PAGE.write_text(page(found, given["seed"]), encoding="utf-8")
+        _, mark, others = PAGE.read_text(encoding="utf-8").partition("\n## ")  # sections that others make
+        PAGE.write_text(page(found, given["seed"]) + mark + others, encoding="utf-8")
     sys.exit(any(tally.wrong for tally in found.values()))
 
 
