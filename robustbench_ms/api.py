@@ -37,6 +37,7 @@ def run(
     executor: str | None = None,
     workers: int | None = None,
     threads: int | None = None,
+    timeout: float | None = None,
     on: str | None = None,
     limit: int | None = None,
     seed: int | None = None,
@@ -53,7 +54,8 @@ def run(
     classes). What is finished already is not measured again. A function that builds is called twice, and a model that
     comes out otherwise under another seed is untrained: told, and never ranked. `workers` processes share the work,
     with `threads` each; `on` starts them on an engine ("ray", "slurm:partition=gpu,workers=8"). Decoded pictures are
-    kept in the folder `canvases`, or nowhere with "off". Folders default as on the command line: RBMS_DATA,
+    kept in the folder `canvases`, or nowhere with "off". A model that takes longer than `timeout` seconds for one batch
+    is stopped. Folders default as on the command line: RBMS_DATA,
     RBMS_RESULTS, RBMS_CACHE. A model that fails is stopped, told to `on_event` (or warned of), and the others are
     measured. Raises UserError for what the caller can mend.
     """
@@ -76,12 +78,15 @@ def run(
                 threads,
                 None if on is None else Engine.read(on),
                 None if canvases is None else str(canvases),
+                timeout,
             ),
         ):
             if on_event is not None:
                 on_event(event)
             elif isinstance(event, Trouble):
-                warnings.warn(f"{event.card} was stopped: {event.message}", stacklevel=2)
+                warnings.warn(
+                    f"{event.card}{' was stopped' if event.stopped else ''}: {event.message}", stacklevel=2
+                )
             if isinstance(event, RecordDone):
                 records.append(event.record)
     return records

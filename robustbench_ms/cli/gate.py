@@ -26,6 +26,7 @@ from robustbench_ms.cli.options import (
     Seed,
     Size,
     Threads,
+    Timeout,
     WeightsFile,
     Workers,
     print_json,
@@ -64,6 +65,7 @@ def command(
     batch_size: BatchSize = None,
     workers: Workers = None,
     threads: Threads = None,
+    timeout: Timeout = None,
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
@@ -97,7 +99,7 @@ def command(
     of_suite = {
         "--model": model, "--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size,
         "--fit": fit, "--crop": crop, "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed,
-        "--workers": workers, "--threads": threads, "--annotations": annotations, "--corruptions": corruptions,
+        "--workers": workers, "--threads": threads, "--timeout": timeout, "--annotations": annotations, "--corruptions": corruptions,
         "--labels": labels,
     }  # fmt: skip
     if target.endswith(".json"):
@@ -113,7 +115,7 @@ def command(
             target, annotations=annotations, corruptions=corruptions, labels=labels, places=places
         ).limited(limit, seed)
         cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
-        settings = Settings(device, batch_size, None, workers, threads)
+        settings = Settings(device, batch_size, None, workers, threads, timeout=timeout)
         judged = _measured(suite, cards, against, places, settings=settings, **shared)
 
     text = judged_markdown(judged)

@@ -21,6 +21,7 @@ from robustbench_ms.subjects.adapting import adapted, is_adapted
 from robustbench_ms.subjects.declared import undeclared
 from robustbench_ms.subjects.detectors import of_library, settled
 from robustbench_ms.subjects.devices import lost_devices
+from robustbench_ms.subjects.guard import Guard, first_line
 from robustbench_ms.subjects.inputs import Preprocess, interpolation_of, of_timm, said_first, way_of
 from robustbench_ms.subjects.untrained import doubt, refuse_lazy, seeded
 from robustbench_ms.subjects.weights import file_digest, find_weights, load_into, refuse_other
@@ -91,7 +92,7 @@ def load_model(
     weights = card.weights[0] if card.weights else None
     if is_adapted(card):
         return _from_file(card, index, device, places, canvas)
-    with blame(card):
+    with blame(card), Guard(card.name):
         module, card, warnings = _built(card, index.classes, tested=canvas == "model")
         sha256 = None
         if weights is not None:
@@ -122,7 +123,7 @@ def load_model(
 
 def _from_file(card: Card, index: Index, device: torch.device, places: Places, canvas: str | Canvas) -> Model:
     """A model that is a file of another kind."""
-    with blame(card):
+    with blame(card), Guard(card.name):
         made = adapted(card, index, places)
         module = made.module.to(device).eval() if isinstance(made.module, nn.Module) else made.module
         way = way_of(made.card.input, canvas)
@@ -177,7 +178,7 @@ def build_module(card: Card, classes: int, *, tested: bool = False) -> tuple[Any
     except (UserError, DeviceLost):
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        told = f"{type(error).__name__}: {first_line(error)}"
         given = f" with the card's args {dict(card.args)}" if card.args else ""
         raise UserError(f"{card.build} could not be called{given} ({told})") from error
 
