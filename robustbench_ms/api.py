@@ -96,7 +96,10 @@ def run(
 def modes_kept(cards: Iterable[Card]) -> Iterator[None]:
     """Give modules that were handed over their train or eval mode back, part by part."""
     modules = [card.build for card in cards if isinstance(card.build, nn.Module)]
-    modes = [(part, part.training) for module in modules for part in module.modules()]
+    # A frozen program of TorchScript has no mode.
+    modes = [
+        (part, part.training) for module in modules for part in module.modules() if hasattr(part, "training")
+    ]
     try:
         yield
     finally:

@@ -126,7 +126,7 @@ class _Worker:
                 try:
                     if self.store.failed(card.name) is None:
                         told += do(card)
-                except (Unwell, UserError) as error:
+                except UserError as error:
                     why = str(error).removeprefix(f"model {card.name}: ")
                     self.store.fail(card.name, stage, why)
                     if isinstance(error, (Unwell, Misbehaved)):

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from robustbench_ms.datasets.protocol import DataFacts
-from robustbench_ms.errors import Misbehaved
+from robustbench_ms.errors import Misbehaved, UserError
 from robustbench_ms.specs.canvas import told as told_canvas
 from robustbench_ms.specs.card import Output
 from robustbench_ms.specs.conditions import Condition
@@ -61,7 +61,7 @@ def question(
     }
 
 
-class Unwell(Exception):
+class Unwell(UserError):
     """A model that cannot answer the probe."""
 
 

@@ -23,6 +23,7 @@ from robustbench_ms.subjects.detectors import of_library, settled
 from robustbench_ms.subjects.devices import lost_devices
 from robustbench_ms.subjects.guard import Guard, first_line
 from robustbench_ms.subjects.inputs import Preprocess, interpolation_of, of_timm, said_first, way_of
+from robustbench_ms.subjects.programs import as_module
 from robustbench_ms.subjects.untrained import doubt, refuse_lazy, seeded
 from robustbench_ms.subjects.weights import file_digest, find_weights, load_into, refuse_other
 from robustbench_ms.tasks.protocol import Geometry
@@ -78,7 +79,11 @@ class Model:
         """Names of sub-modules that stayed in train mode after eval()."""
         if not isinstance(self.module, nn.Module):
             return []
-        return [name or type(part).__name__ for name, part in self.module.named_modules() if part.training]
+        return [
+            name or type(part).__name__
+            for name, part in self.module.named_modules()
+            if getattr(part, "training", False)
+        ]
 
 
 def load_model(
@@ -184,7 +189,7 @@ def build_module(card: Card, classes: int, *, tested: bool = False) -> tuple[Any
 
 
 def _build(card: Card, classes: int, *, tested: bool = False) -> tuple[Any, Card]:
-    build = card.build
+    build = card.build if isinstance(card.build, str) else as_module(card.build)
     if isinstance(build, nn.Module):
         return build, _completed(card, build, tested=tested)
     if is_adapted(card):
@@ -196,7 +201,7 @@ def _build(card: Card, classes: int, *, tested: bool = False) -> tuple[Any, Card
         inspect.signature(function).bind(**card.args)
     except TypeError as error:
         raise UserError(f"{build} cannot be called with the card's args: {error}") from error
-    made = function(**card.args)
+    made = as_module(function(**card.args))
     if not callable(made):
         raise UserError(f"{build} returned {type(made).__name__}, which cannot be called")
     return made, _completed(card, made, tested=tested)

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -117,6 +118,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 )  # of pickle protocols, before it is refused or read
                 found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors and torch raise a dozen kinds for damaged files
+        if _is_program(path):
+            raise BadFile(
+                f"{path} is a program (TorchScript, or of torch.export) and holds no weights alone"
+            ) from error
         if isinstance(error, pickle.UnpicklingError):
             # torch's own words advise to load it all the same.
             if "allowed global" in str(error) or _begins_as_pickle(path):
@@ -146,6 +151,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _begins_as_pickle(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(1) == b"\x80"
+
+
+def _is_program(path: Path) -> bool:
+    """Whether a file is what torch.jit.save or torch.export.save writes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return "constants.pkl" in names or any(name.startswith("models/") for name in names)
 
 
 def load_into(module: Any, path: Path, *, by: str = "name") -> None:

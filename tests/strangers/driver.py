@@ -6,10 +6,12 @@ everything and started no thread.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,20 +123,18 @@ def _become(desk: Path, line: list[str]) -> None:
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
     os.chdir(desk)
     sys.argv = line
+    code = 1
     try:
         main()
     except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except BaseException:  # noqa: BLE001 - as the interpreter would tell it
         sys.excepthook(*sys.exc_info())
-        code = 1
-    else:
-        code = 0
-    import threading
-
-    threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter's end does: it waits for threads
-    sys.stdout.flush()
-    os._exit(code)
+    finally:  # nothing of the parent's may run here
+        threading._shutdown()  # type: ignore[attr-defined]  # as an interpreter's end does: it waits for threads
+        with contextlib.suppress(ValueError):  # closed
+            sys.stdout.flush()
+        os._exit(code)
 
 
 def _record(desk: Path, spelled: str) -> Record | None:
