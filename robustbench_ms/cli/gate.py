@@ -99,8 +99,8 @@ def command(
     of_suite = {
         "--model": model, "--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size,
         "--fit": fit, "--crop": crop, "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed,
-        "--workers": workers, "--threads": threads, "--timeout": timeout, "--annotations": annotations, "--corruptions": corruptions,
-        "--labels": labels,
+        "--workers": workers, "--threads": threads, "--timeout": timeout, "--annotations": annotations,
+        "--corruptions": corruptions, "--labels": labels,
     }  # fmt: skip
     if target.endswith(".json"):
         given = [option for option, value in of_suite.items() if value not in (None, [])]

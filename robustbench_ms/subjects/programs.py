@@ -51,6 +51,7 @@ class Program(nn.Module):
 
     def train(self, mode: bool = True) -> Program:
         """Nothing."""
+        del mode
         return self
 
     def forward(self, shown: Tensor) -> Any:

@@ -25,7 +25,7 @@ def checksums(samples: Tensor) -> Tensor:
 
 
 class Seals:
-    """Checksums of the batches of one condition; on CUDA they are compared at its end, so that no batch is waited for."""
+    """Checksums of the batches of one condition; on CUDA they are compared at its end: no batch is waited for."""
 
     def __init__(self, device: torch.device) -> None:
         self._late: dict[str, Tensor] | None = {} if device.type == "cuda" else None

@@ -1,8 +1,8 @@
 """A model that does not come back: named while it runs and, where a time is set for a batch, interrupted or ended.
 
-One thread of the process looks at the one call that is under way. An interrupt reaches Python's own code, and calls of C
-that the signal breaks (`time.sleep`, a read); what it does not reach ends with the process. C code that keeps Python's
-lock keeps this thread from looking, too.
+One thread of the process looks at the one call that is under way. An interrupt reaches Python's own code, and calls of
+C that the signal breaks (`time.sleep`, a read); what it does not reach ends with the process. C code that keeps
+Python's lock keeps this thread from looking, too.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Watch:
 
     def __init__(self, end: Callable[[int], object] = os._exit) -> None:
         self.limit: float | None = None
-        self.failed: Callable[[str, str, str], object] = lambda name, what, told: None
+        self.failed: Callable[[str, str, str], object] = lambda *_: None
         """Told of a model before the process ends for it: its name, what it was asked, a sentence."""
         self._end = end
         self._call: _Call | None = None
@@ -65,7 +65,7 @@ class Watch:
         """Look at what the block does for a model. Raises TooLong within the block, in the main thread alone."""
         call = _Call(name, what, threading.current_thread() is threading.main_thread())
 
-        def interrupt(number: int, frame: object) -> None:
+        def interrupt(*_: object) -> None:
             if not call.over:
                 raise TooLong(self._told)
 

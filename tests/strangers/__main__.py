@@ -14,8 +14,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rbms-strangers-") as scratch:
         tally = strangers(sys.argv[1:], Path(scratch))
     for sentence in tally.wrong:
-        print(sentence)
-    print(f"{tally.tried} tried, {len(tally.wrong)} wrong: {tally.told}")
+        print(sentence)  # noqa: T201
+    print(f"{tally.tried} tried, {len(tally.wrong)} wrong: {tally.told}")  # noqa: T201
     sys.exit(bool(tally.wrong))
 
 

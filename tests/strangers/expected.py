@@ -7,7 +7,7 @@ from tests.strangers.models import NAMES
 
 __all__ = ["EXPECTED", "OPTIONS", "wrong"]
 
-EXPECTED = {name: (0, CELLS, "") for name in NAMES} | {
+EXPECTED = dict.fromkeys(NAMES, (0, CELLS, "")) | {
     "raise3": (1, 0, "raise3 was stopped: clean: ValueError: boom"),
     "hang3": (1, 0, "hang3 was stopped: clean: it took longer than 2 s for a batch"),
     "nan5": (1, 4, "gaussian_noise,severity=1: NaN for 1 of 40 images, first "),

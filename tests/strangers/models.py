@@ -100,7 +100,7 @@ def _recurses():
 
 def _seeds():
     torch.manual_seed(0)
-    np.random.seed(0)  # noqa: NPY002 - as a careless model does
+    np.random.seed(0)
     random.seed(0)
 
 
@@ -127,7 +127,7 @@ STRANGERS |= {
     "sane": answering(lambda y: y),
     "raise3": at(3, throws(ValueError("boom\nsecond line \x1b[31mred"))),
     "hang3": at(3, lambda: time.sleep(10_000)),
-    "prints": before(lambda: print("hello from the model")),
+    "prints": before(lambda: print("hello from the model")),  # noqa: T201
     "fdprints": before(lambda: os.write(1, b"hello from C\n")),
     "grad": before(lambda: torch.set_grad_enabled(True)),
     "noinf": before(_leaves_inference),
@@ -149,7 +149,7 @@ STRANGERS |= {
     "warn": before(_warns),
     "chdir": before(lambda: os.chdir("/")),
     "npraise": before(lambda: np.seterr(all="raise")),
-    "closeout": at(1, lambda: sys.stdout.close()),
+    "closeout": at(1, lambda: sys.stdout.close()),  # noqa: PLW0108 - the one of then
     "recurse": at(2, _recurses),
     "oom": at(2, throws(MemoryError("pretend"))),
     "oomalways": lambda m, y, x: throws(MemoryError("pretend"))() if m.calls > PROBE else y,

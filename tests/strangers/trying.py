@@ -14,8 +14,8 @@ from tests.trials import Tally
 __all__ = ["strangers", "trials"]
 
 BEFORE = (
-    "robustbench_ms.api", "robustbench_ms.cli.drawing", "robustbench_ms.corruptions.api", "robustbench_ms.reports.pages",
-    "tests.fakes",
+    "robustbench_ms.api", "robustbench_ms.cli.drawing", "robustbench_ms.corruptions.api",
+    "robustbench_ms.reports.pages", "tests.fakes",
 )  # fmt: skip
 """What is imported before the processes are forked, once for all of them."""
 
