@@ -152,11 +152,11 @@ def _set_tf32(value: tuple[bool, bool, bool]) -> None:
 
 
 _KEPT: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
-    (torch.get_default_dtype, lambda value: torch.set_default_dtype(value)),
+    (torch.get_default_dtype, torch.set_default_dtype),
     (torch.get_default_device, _set_default_device),
-    (torch.get_num_threads, lambda value: torch.set_num_threads(value)),
-    (torch.get_deterministic_debug_mode, lambda value: torch.set_deterministic_debug_mode(value)),
-    (torch.get_float32_matmul_precision, lambda value: torch.set_float32_matmul_precision(value)),
+    (torch.get_num_threads, torch.set_num_threads),
+    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     (
         lambda: (
             torch.backends.cuda.matmul.allow_tf32,
@@ -165,8 +165,8 @@ _KEPT: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
         ),
         _set_tf32,
     ),
-    (torch.is_grad_enabled, lambda value: torch.set_grad_enabled(value)),
-    (_flushes, lambda value: torch.set_flush_denormal(value)),
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    (_flushes, torch.set_flush_denormal),
     (np.geterr, lambda value: np.seterr(**value)),
     (_folder, _set_folder),
     (_environ, _set_environ),
