@@ -211,6 +211,7 @@ def test_features_before_logits_are_told_with_what_helps(tiny, places):
         measure(tiny, [card_of(Later(lambda y: (y[:, :3], y), calls=0))], places)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["module", "program", "any batch", "traced", "scripted", "frozen"])
 def test_programs_at_hand_answer_as_the_network(tiny, places, tmp_path, kind):
     network = fakes.build().eval()
@@ -253,6 +254,7 @@ def test_an_export_for_a_fixed_batch_is_padded_and_cut():
         assert torch.allclose(program(shown[:count]), network(shown[:count]))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_a_program_is_no_file_of_weights(tmp_path, tiny, rbms):
     torch.jit.script(fakes.build()).save(tmp_path / "scripted.pt")
 

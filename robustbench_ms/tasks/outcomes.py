@@ -52,13 +52,13 @@ class Absent:
 def unsound(
     outcomes: Outcomes, infinite: Collection[str] = ()
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The samples (n,) of which something is NaN, and those of which something is infinite.
+    """The samples (n,) of which something is NaN and nothing infinite, and those of which something is infinite.
 
     The columns of samples named in `infinite` may be +inf.
     """
     count = len(next(iter(outcomes.samples.values())))
     nan, endless = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    tables = [(slice(None), outcomes.samples, infinite)]
+    tables: list[tuple[Any, Columns, Collection[str]]] = [(slice(None), outcomes.samples, infinite)]
     tables += [(items.owner, items.columns, ()) for items in outcomes.items.values()]
     for owner, columns, allowed in tables:
         for name, column in columns.items():
@@ -70,7 +70,8 @@ def unsound(
                 (endless, np.isneginf(rows) if name in allowed else np.isinf(rows)),
             ):
                 mask[np.arange(count)[owner][found.any(axis=1)]] = True
-    return nan, endless & ~nan
+    # What is infinite is mostly NaN in another column.
+    return nan & ~endless, endless
 
 
 def taken(outcomes: Outcomes, rows: NDArray[np.int64]) -> Outcomes:
