@@ -282,6 +282,7 @@ def test_samples_are_named_whose_items_are_no_numbers():
     assert unsound(found)[1].tolist() == [False, True, True]
 
 
+@pytest.mark.slow
 def test_a_cell_that_came_to_nothing_is_given_to_no_other_worker(tiny, places):
     events = measure(
         tiny, [card_of_path("tests.fakes:nan_later"), card_of_path("tests.fakes:build")], places, workers=2

@@ -34,7 +34,7 @@ corruption = ["gaussian_noise", "fog"]
 severity = [1, 3]
 """
 CELLS = 5
-LIMIT = 60
+LIMIT = 240
 """Seconds after which a process is killed."""
 
 
