@@ -59,7 +59,8 @@ class Program(nn.Module):
         if self.batch is None or len(shown) == self.batch:
             return self.program(shown)
         answers = []
-        for part in shown.split(self.batch):
+        for start in range(0, len(shown), self.batch):
+            part = shown[start : start + self.batch]
             more = part[-1:].expand(self.batch - len(part), *part.shape[1:])
             answers.append(Answers(self.program(torch.cat([part, more]))).first(len(part)))
         return Answers.joined(answers).raw
@@ -68,7 +69,7 @@ class Program(nn.Module):
 def _batch(program: torch.fx.GraphModule) -> int | None:
     """The size that its one input was fixed to."""
     for node in program.graph.nodes:
-        shape = getattr(node.meta.get("val"), "shape", ()) if node.op == "placeholder" else ()
+        shape: Any = getattr(node.meta.get("val"), "shape", ()) if node.op == "placeholder" else ()
         if len(shape) > 1:
             return shape[0] if isinstance(shape[0], int) else None
     return None
