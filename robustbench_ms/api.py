@@ -40,6 +40,7 @@ def run(
     executor: str | None = None,
     workers: int | None = None,
     threads: int | None = None,
+    timeout: float | None = None,
     on: str | None = None,
     limit: int | None = None,
     seed: int | None = None,
@@ -56,7 +57,8 @@ def run(
     classes). What is finished already is not measured again. A function that builds is called twice, and a model that
     comes out otherwise under another seed is untrained: told, and never ranked. `workers` processes share the work,
     with `threads` each; `on` starts them on an engine ("ray", "slurm:partition=gpu,workers=8"). Decoded pictures are
-    kept in the folder `canvases`, or nowhere with "off". Folders default as on the command line: RBMS_DATA,
+    kept in the folder `canvases`, or nowhere with "off". A model that takes longer than `timeout` seconds for one batch
+    is stopped. Folders default as on the command line: RBMS_DATA,
     RBMS_RESULTS, RBMS_CACHE. A model that fails is stopped, told to `on_event` (or warned of), and the others are
     measured. Raises UserError for what the caller can mend.
 
@@ -89,6 +91,7 @@ def run(
         threads,
         None if on is None else Engine.read(on),
         None if canvases is None else str(canvases),
+        timeout,
     )
     made = cast("Generator[Event, None, None]", events_of(asked, cards, places, settings))
     with modes_kept(cards), closing(made) as events:
@@ -98,7 +101,9 @@ def run(
             if on_event is not None:
                 on_event(event)
             elif isinstance(event, Trouble):
-                warnings.warn(f"{event.card} was stopped: {event.message}", stacklevel=2)
+                warnings.warn(
+                    f"{event.card}{' was stopped' if event.stopped else ''}: {event.message}", stacklevel=2
+                )
             elif isinstance(event, RecordDone) and event.replaced is not None:
                 warnings.warn(f"{event.path}: {event.replaced}", stacklevel=2)
             if isinstance(event, RecordDone):
@@ -131,7 +136,10 @@ def _refuse_another(probed: Probed, path: Path) -> None:
 def modes_kept(cards: Iterable[Card]) -> Iterator[None]:
     """Give modules that were handed over their train or eval mode back, part by part."""
     modules = [card.build for card in cards if isinstance(card.build, nn.Module)]
-    modes = [(part, part.training) for module in modules for part in module.modules()]
+    # A frozen program of TorchScript has no mode.
+    modes = [
+        (part, part.training) for module in modules for part in module.modules() if hasattr(part, "training")
+    ]
     try:
         yield
     finally:

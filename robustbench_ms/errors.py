@@ -3,6 +3,7 @@
 UserError
 ├── UnknownName      a word that is none of the known ones; names the likely right one
 ├── BadFile          a file that is missing, cut off, of another format or of another content
+├── Misbehaved       a model's own code failed; that model alone is stopped
 └── Incomparable     numbers that do not answer the same question
 
 The command line shows these without a traceback and ends with exit code 2. Every other exception is a
@@ -16,7 +17,9 @@ import difflib
 from collections.abc import Iterable
 from itertools import takewhile
 
-__all__ = ["BadFile", "DeviceLost", "Incomparable", "UnknownName", "UserError", "choose", "suggest"]
+__all__ = [
+    "BadFile", "DeviceLost", "Incomparable", "Misbehaved", "UnknownName", "UserError", "choose", "suggest",
+]  # fmt: skip
 
 
 class UserError(Exception):
@@ -33,6 +36,16 @@ class BadFile(UserError):
 
 class Incomparable(UserError):
     """Numbers that were measured under different protocols."""
+
+
+class Misbehaved(UserError):
+    """A model's own code failed: it raised whatever, took too long, or changed what others are shown."""
+
+    def __init__(self, told: str, kind: str = "") -> None:
+        super().__init__(f"{kind}: {told}" if kind else told)
+        self.told = told
+        self.kind = kind
+        """The class of what it raised; empty where it raised nothing."""
 
 
 class DeviceLost(Exception):

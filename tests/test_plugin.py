@@ -234,6 +234,19 @@ def test_the_action_fails_a_pull_request_that_lost_and_lets_in_one_that_did_not(
     assert "**fail**" in why
 
 
+def test_no_verdict_is_a_failure_whatever_the_process_says(project):
+    nets = project / "nets.py"
+    nets.write_text(nets.read_text() + "\n\ndef ends():\n    import os\n\n    os._exit(0)\n")
+
+    done, told = act(
+        project, {"target": "images.toml", "models": "nets:ends", "rules": "accuracy[clean]>=0.01"}
+    )
+
+    assert done.returncode == 1
+    assert "::error title=Robustness gate::no verdict was written" in done.stdout
+    assert not told
+
+
 def test_the_action_takes_inputs_for_words_and_not_for_code(project):
     done, _ = act(
         project, {"target": "$(touch broken)", "models": "`touch broken`; touch broken", "rules": "--help"}

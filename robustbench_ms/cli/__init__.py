@@ -6,7 +6,10 @@ is not as it was written); 2 the user can mend it; 3 the device failed, start th
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from typing import Any
 
 import typer
 
@@ -58,7 +61,32 @@ for verb, module in (
 
 
 def main() -> None:
-    """Run the command line; the one place that catches what the user can mend."""
+    """Run the command line to its end: threads that a model left running do not keep it alive."""
+    before = set(threading.enumerate())
+    try:
+        _main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+        _leave(code, before)
+        raise
+    except BaseException:
+        _leave(1, before, *sys.exc_info())
+        raise
+
+
+def _leave(code: int, before: set[threading.Thread], *error: Any) -> None:
+    """End the process where it would wait for others' threads; else nothing."""
+    if all(one.daemon for one in set(threading.enumerate()) - before):
+        return
+    if error:
+        sys.excepthook(*error)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def _main() -> None:
+    """The one place that catches what the user can mend."""
     # A function "mypkg.nets:build" in the working folder is found, as `python -m` would.
     sys.path.insert(0, "")
     try:

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from robustbench_ms.cli.aside import stdout_aside
 from robustbench_ms.evaluation.events import (
     BatchDone,
     CellsFound,
@@ -34,7 +35,10 @@ TOLD_FROM = 100
 
 
 def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
-    """Pass the events on and draw them on standard error; without a terminal, one line every tenth of the way."""
+    """Pass the events on and draw them on standard error; without a terminal, one line every tenth of the way.
+
+    Meanwhile standard output is kept aside, see `stdout_aside`.
+    """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     bar = Progress(
         TextColumn(title, markup=False),
@@ -49,7 +53,7 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
     answers = tenths = batches = 0
     begun, before, opening = time.monotonic(), 0, ""
     plan = Planned(0, 0, 0)
-    with bar:
+    with stdout_aside(), bar:
         shown = bar.add_task("cells", total=None, key="loading models", left="")
         seen = begun
         for event in events:
@@ -95,7 +99,8 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
                 case Note():
                     console.print(event.message, markup=False, style="yellow")
                 case Trouble():
-                    console.print(f"{event.card} was stopped: {event.message}", markup=False, style="red")
+                    how = " was stopped" if event.stopped else ""
+                    console.print(f"{event.card}{how}: {event.message}", markup=False, style="red")
             yield event
             seen = time.monotonic()
 

@@ -27,6 +27,7 @@ from robustbench_ms.cli.options import (
     Seed,
     Size,
     Threads,
+    Timeout,
     WeightsFile,
     WeightsKey,
     Workers,
@@ -68,6 +69,7 @@ def command(
     batch_size: BatchSize = None,
     workers: Workers = None,
     threads: Threads = None,
+    timeout: Timeout = None,
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
@@ -101,8 +103,8 @@ def command(
     of_suite = {
         "--model": model, "--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size,
         "--fit": fit, "--crop": crop, "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed,
-        "--workers": workers, "--threads": threads, "--annotations": annotations, "--corruptions": corruptions,
-        "--labels": labels,
+        "--workers": workers, "--threads": threads, "--timeout": timeout, "--annotations": annotations,
+        "--corruptions": corruptions, "--labels": labels,
     }  # fmt: skip
     if target.endswith(".json"):
         given = [option for option, value in of_suite.items() if value not in (None, [])]
@@ -126,7 +128,7 @@ def command(
         cards = ModelOptions(weights, name, mean, std, size, fit, crop, weights_key, precision).cards(
             model or []
         )
-        settings = Settings(device, batch_size, None, workers, threads)
+        settings = Settings(device, batch_size, None, workers, threads, timeout=timeout)
         judged = _measured(suite, cards, against, places, settings=settings, **shared)
 
     text = judged_markdown(judged)

@@ -29,6 +29,7 @@ __all__ = [
     "Seed",
     "Size",
     "Threads",
+    "Timeout",
     "WeightsFile",
     "WeightsKey",
     "Workers",
@@ -89,6 +90,10 @@ Workers = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="CPU threads of each worker; they can change a last bit.", show_default=False),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Stop a model that takes longer for one batch.", show_default=False),
 ]
 Annotations = Annotated[
     str | None, typer.Option(help="Of a folder: which of its annotation files.", show_default=False)

@@ -29,6 +29,7 @@ from robustbench_ms.cli.options import (
     Seed,
     Size,
     Threads,
+    Timeout,
     WeightsFile,
     WeightsKey,
     Workers,
@@ -56,6 +57,7 @@ def command(
     batch_size: BatchSize = None,
     workers: Workers = None,
     threads: Threads = None,
+    timeout: Timeout = None,
     executor: Annotated[
         str | None, typer.Option(help="local or devices; devices where there are several workers.")
     ] = None,
@@ -88,7 +90,14 @@ def command(
     from robustbench_ms.specs.settings import Settings
 
     settings = Settings(
-        device, batch_size, executor, workers, threads, None if on is None else Engine.read(on), canvases
+        device,
+        batch_size,
+        executor,
+        workers,
+        threads,
+        None if on is None else Engine.read(on),
+        canvases,
+        timeout,
     )
     if dry_run and settings.chosen_executor != "slurm":
         raise UserError("--dry-run prints the script of a job of Slurm; it goes with --on slurm")

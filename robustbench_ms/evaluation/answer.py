@@ -6,7 +6,7 @@ Each batch is loaded once, corrupted once (on a GPU while the batch before it is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
@@ -19,19 +19,22 @@ from numpy.typing import NDArray
 
 from robustbench_ms.catalog.registry import measures_of
 from robustbench_ms.datasets.protocol import Batch, Data
-from robustbench_ms.errors import DeviceLost
+from robustbench_ms.errors import DeviceLost, Misbehaved, UserError
 from robustbench_ms.evaluation.cells import FinishedCell, keep_truth
 from robustbench_ms.evaluation.events import BatchDone, Event, Note, Trouble
 from robustbench_ms.evaluation.jobs import Question
 from robustbench_ms.evaluation.split import Split
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.conditions import key
+from robustbench_ms.subjects.asking import ask
 from robustbench_ms.subjects.devices import lost_devices, out_of_memory
+from robustbench_ms.subjects.guard import first_line
 from robustbench_ms.subjects.identity import Subject
 from robustbench_ms.subjects.loading import Model
+from robustbench_ms.subjects.seals import CHANGES, DataChanged, Seals
 from robustbench_ms.tasks.answers import Answers
-from robustbench_ms.tasks.measure import cell_values, numbers_of
-from robustbench_ms.tasks.outcomes import Outcomes, is_finite, merged
+from robustbench_ms.tasks.measure import Mean, Scorer, cell_values, numbers_of
+from robustbench_ms.tasks.outcomes import Outcomes, merged, unsound
 from robustbench_ms.tasks.protocol import Perturbation, Task
 
 __all__ = ["Runner", "Shows", "measure"]
@@ -49,6 +52,8 @@ class Runner:
     """How many samples it takes at once; halved when memory runs out."""
     error: str | None = None
     """Why it was stopped."""
+    spoilt: str | None = None
+    """Why its last cell came to nothing; it goes on to the next."""
 
     @property
     def name(self) -> str:
@@ -87,8 +92,11 @@ def measure(
     """Answer one condition; yields events and returns [(runner, finished cell)]."""
     task, data = shows.task, shows.data
     active = list(runners)
+    for runner in active:
+        runner.spoilt = None
     outcomes: dict[str, list[tuple[Outcomes, NDArray[np.int64]]]] = {r.name: [] for r in active}
     split = Split([r.name for r in active], shows.device)
+    seals = Seals(shows.device)
 
     def show(rows: NDArray[np.int64]) -> _Shown:
         begin = time.perf_counter()
@@ -110,18 +118,29 @@ def measure(
             split.add("waiting", together, time.perf_counter() - idle)
         true = task.truth(shown.batch)
         truths += [] if true is None else [(true, shown.batch.rows)]
+        batch = shown.batch
+        seals.begin(batch.samples)
         for runner in list(active):
             begin = split.mark()
             halved = runner.batch
             try:
                 with lost_devices():
-                    answers = _answer(runner, task, shown.batch)
+                    answers = _answer(runner, task, batch)
+                    if seals.broken(runner.name, batch.samples):
+                        # Made again for those that come after.
+                        batch = show(batch.rows).batch
+                        seals.whole(runner.name, batch.samples)
+                        raise Misbehaved(CHANGES)  # noqa: TRY301
                     answered = split.mark()
-                    outcomes[runner.name].append((task.outcomes(answers, shown.batch), shown.batch.rows))
-            except DeviceLost:
+                    outcomes[runner.name].append((task.outcomes(answers, batch), batch.rows))
+            except (DeviceLost, DataChanged):
                 raise
             except Exception as error:  # noqa: BLE001 - any failure of a stranger's model stops that model alone
-                runner.error = f"{type(error).__name__}: {error}".splitlines()[0]
+                runner.error = (
+                    str(error)
+                    if isinstance(error, UserError)
+                    else f"{type(error).__name__}: {first_line(error)}"
+                )
                 active.remove(runner)
                 yield Trouble(runner.name, f"{key(asked.condition)}: {runner.error}")
                 continue
@@ -137,21 +156,28 @@ def measure(
     truth = merged(truths) if active and truths else None
     if truth is not None:
         keep_truth(shows.truths, data.facts.digest, data.facts.n, truth)
-    finished = []
-    for runner in active:
+    finished: list[tuple[Runner, FinishedCell]] = []
+    changing = seals.late()
+    for place, runner in enumerate(active):
+        if runner.name in changing:
+            runner.error = CHANGES
+        elif before := next((one.name for one in active[:place] if one.name in changing), None):
+            runner.spoilt = f"it was shown images that model {before} had changed"
+        if told := runner.error or runner.spoilt:
+            yield Trouble(runner.name, f"{key(asked.condition)}: {told}", stopped=runner.error is not None)
+            continue
         begin = time.perf_counter()
         found = merged(outcomes[runner.name])
-        broken = [name for name, column in found.columns() if not is_finite(column)]
-        if broken:
-            runner.error = f"answers NaN or infinity ({', '.join(broken)})"
-            yield Trouble(runner.name, f"{key(asked.condition)}: {runner.error}")
-            continue
         scorers = measures_of(asked.fields["task"])
+        runner.spoilt = _spoilt(found, scorers, data.facts.ids)
+        if runner.spoilt is not None:
+            yield Trouble(runner.name, f"{key(asked.condition)}: {runner.spoilt}", stopped=False)
+            continue
         values, absent, kept = cell_values(scorers, found, truth, data.facts.ids, data.facts.groups)
         broken = [name for name, value in values.items() if not np.isfinite(value["mean"])]
         if broken:
-            runner.error = f"measures NaN or infinity ({', '.join(broken)})"
-            yield Trouble(runner.name, f"{key(asked.condition)}: {runner.error}")
+            runner.spoilt = f"measures NaN or infinity ({', '.join(broken)})"
+            yield Trouble(runner.name, f"{key(asked.condition)}: {runner.spoilt}", stopped=False)
             continue
         split.add("scoring", [runner.name], time.perf_counter() - begin)
         groups = {} if data.facts.groups is None else {"groups": data.facts.groups}
@@ -166,6 +192,21 @@ def measure(
         )
         finished.append((runner, cell))
     return finished
+
+
+def _spoilt(found: Outcomes, scorers: Sequence[Scorer], ids: NDArray[np.int64]) -> str | None:
+    """What of a cell's answers is no number; None where all is well."""
+    infinite = {one.column for one in scorers if isinstance(one, Mean) and one.infinite}
+    masks = unsound(found, infinite)
+    told = [
+        f"{what} for {int(mask.sum()):,}"
+        for what, mask in zip(("NaN", "infinity"), masks, strict=True)
+        if mask.any()
+    ]
+    if not told:
+        return None
+    first = ids[np.flatnonzero(masks[0] | masks[1])[0]]
+    return f"{' and '.join(told)} of {len(ids):,} images, first {first:,}"
 
 
 def _made(
@@ -193,9 +234,9 @@ def _answer(runner: Runner, task: Task, batch: Batch) -> Answers:
     while done < len(batch):
         part = batch.part(done, done + runner.batch)
         try:
-            answers.append(task.ask(runner.model, part))
-        except Exception as error:
-            if not out_of_memory(error) or len(part) == 1:
+            answers.append(ask(task, runner.model, part, key(batch.condition or ())))
+        except Misbehaved as error:
+            if not out_of_memory(error.__cause__) or len(part) == 1:
                 raise
             runner.batch = max(1, len(part) // 2)
             if part.samples.device.type == "cuda":

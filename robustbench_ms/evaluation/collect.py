@@ -33,12 +33,12 @@ def collect(
     shown: Conditions,
     report: Report,
     rows: Rows,
-    failure: tuple[str, str] | None,
+    errors: Mapping[str, str],
     started: str,
 ) -> tuple[Record, Samples]:
     """The record of one card and its per-sample arrays; a cell that is neither finished nor failed is left out.
 
-    `failure` is the key of the cell at which the card was stopped, and why. No model is loaded.
+    `errors` say of cells that came to nothing, by key, why. No model is loaded.
     """
     rows = [(asked, fields, cell and _of_today(shown, asked, cell)) for asked, fields, cell in rows]
     shared = {
@@ -50,11 +50,11 @@ def collect(
     measurements = []
     for condition, fields, cell in rows:
         # A cell that failed here and was finished elsewhere, by the same subject, is finished.
-        error = None
+        error: str | None = None
         if cell is None:
-            if failure is None or failure[0] != key(condition):
+            error = errors.get(key(condition))
+            if error is None:
                 continue
-            error = failure[1]
         environment = report.environment if cell is None or cell.environment is None else cell.environment
         if environment not in environments:
             environments.append(environment)
@@ -219,7 +219,9 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
             groups[group] = [cell for condition, cell in done if dict(condition).get(axis.name) in values]
     for group, cells in groups.items():
         for scorer in scorers if cells else ():
-            if not isinstance(scorer, Mean) or any(scorer.column not in c.outcomes.samples for c in cells):
+            if not isinstance(scorer, Mean) or any(
+                scorer.column not in c.outcomes.samples or scorer.name in c.absent for c in cells
+            ):
                 continue
             if scorer.kept == "scores" and _asked(shown, scorer.name, group):
                 total = np.zeros(cells[0].n)

@@ -100,10 +100,12 @@ class Note:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A card was stopped; the rest of the plan runs."""
+    """A card was stopped, or one of its cells came to nothing; the rest of the plan runs."""
 
     card: str
     message: str
+    stopped: bool = True
+    """False where its other cells go on."""
 
 
 @dataclass(frozen=True)

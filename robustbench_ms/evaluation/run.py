@@ -23,6 +23,7 @@ from robustbench_ms.evaluation.jobs import Conditions, Job, refuse_twins
 from robustbench_ms.evaluation.threads import finished_with, noting
 from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.conditions import key
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
@@ -80,7 +81,10 @@ def run(
             (asked.condition, asked.fields, load_cell(folder, asked.protocol, report.subject)[0])
             for asked in questions
         ]
-        record, samples = collect(shown, report, rows, store.failed(card.name), started)
+        keys = [key(asked.condition) for asked in questions]
+        errors = {at: told for at in keys if (told := store.spoilt(card.name, at)) is not None}
+        errors |= dict([failed] if (failed := store.failed(card.name)) else [])
+        record, samples = collect(shown, report, rows, errors, started)
         path = paths[card.name]
         with claims.holding(path):
             replaced = _stood(path, report.subject)

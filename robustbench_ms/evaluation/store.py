@@ -85,6 +85,12 @@ class Store(Protocol):
     def failed(self, card: str) -> tuple[str, str] | None:
         """The cell at which a card was stopped in this run, and why."""
 
+    def spoil(self, protocol: str, subject: str, card: str, key: str, message: str) -> None:
+        """A card's cell came to nothing: nobody measures it again in this run, its claim ends, and the card goes on."""
+
+    def spoilt(self, card: str, key: str) -> str | None:
+        """Why a card's cell came to nothing in this run."""
+
     def release(self, *, lost: bool = False) -> None:
         """All claims of this process end; where its device was lost, what was begun stays marked as by a death."""
 
@@ -108,6 +114,8 @@ class CacheStore:
     data: dict[str, str] = field(default_factory=dict)
     failures: dict[str, tuple[str, str]] = field(default_factory=dict)
     """{card: (key of its cell, message)}."""
+    spoils: dict[tuple[str, str], str] = field(default_factory=dict)
+    """{(card, key of its cell): message}."""
     held: dict[tuple[str, str], str] = field(default_factory=dict)
     """Claims: {(protocol, subject): its mark}."""
     checked: bool = False
@@ -129,7 +137,7 @@ class CacheStore:
     def claim(self, protocol: str, wanted: Mapping[str, str], key: str) -> Claimed:
         ours, done, busy, died, notes = [], [], [], [], []
         for card, subject in wanted.items():
-            if self.failed(card):
+            if self.failed(card) or self.spoilt(card, key) is not None:
                 continue
             claimed = self.claims.claim(protocol, subject)
             # Looked for after the claim: who had it may have finished the cell in between.
@@ -180,6 +188,13 @@ class CacheStore:
 
     def fail(self, card: str, key: str, message: str) -> None:
         self.failures.setdefault(card, (key, message))
+
+    def spoil(self, protocol: str, subject: str, card: str, key: str, message: str) -> None:
+        self.spoils.setdefault((card, key), message)
+        self._release(protocol, subject)
+
+    def spoilt(self, card: str, key: str) -> str | None:
+        return self.spoils.get((card, key))
 
     def _release(self, protocol: str, subject: str) -> None:
         mark = self.held.pop((protocol, subject), None)
@@ -263,6 +278,14 @@ class SharedStore(CacheStore):
 
     def fail(self, card: str, key: str, message: str) -> None:
         _once(self.run / "failures" / _named(card), [key, message])
+
+    def spoil(self, protocol: str, subject: str, card: str, key: str, message: str) -> None:
+        _once(self.run / "failures" / _named(f"{card}\n{key}"), message)
+        self._release(protocol, subject)
+
+    def spoilt(self, card: str, key: str) -> str | None:
+        told = _read(self.run / "failures" / _named(f"{card}\n{key}"))
+        return None if told is None else str(told)
 
     def begin_probe(self, card: str, stage: str) -> int | None:
         if not self.claims.claim(self.run.name, card):

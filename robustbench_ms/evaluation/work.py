@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from robustbench_ms.datasets.protocol import Data, Progress
-from robustbench_ms.errors import DeviceLost
+from robustbench_ms.errors import DeviceLost, Misbehaved, UserError
 from robustbench_ms.evaluation.answer import Runner, Shows, measure
 from robustbench_ms.evaluation.collect import described_card
 from robustbench_ms.evaluation.environment import describe_environment
@@ -36,8 +36,10 @@ from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.specs.settings import Settings
 from robustbench_ms.subjects.devices import find_device, lost_devices
 from robustbench_ms.subjects.fitting import misfit
+from robustbench_ms.subjects.guard import Guard
 from robustbench_ms.subjects.identity import Unwell, exact_arithmetic, identify
-from robustbench_ms.subjects.loading import Model, blame, load_model
+from robustbench_ms.subjects.loading import Model, load_model
+from robustbench_ms.subjects.watching import WATCH
 
 __all__ = ["work"]
 
@@ -52,14 +54,15 @@ def work(
 ) -> Iterator[Event]:
     """Answer the jobs that no other worker answers, until all of them are finished or failed.
 
-    Raises UserError where a card cannot be loaded or the store cannot keep what is measured, DeviceLost where the
-    process cannot go on.
+    Raises UserError where no card is left that could answer or the store cannot keep what is measured, DeviceLost where
+    the process cannot go on.
     """
     device = find_device(settings.device)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     worker = _Worker(shown, store, settings, device)
     lost = False
+    WATCH.limit, WATCH.failed = settings.timeout, store.fail
     try:
         yield from worker.load(cards)
         yield from worker.answer(jobs)
@@ -67,6 +70,7 @@ def work(
         lost = True
         raise
     finally:
+        WATCH.limit = None
         store.release(lost=lost)
 
 
@@ -81,13 +85,30 @@ class _Worker:
         self.runners: dict[str, Runner] = {}
         self.found: set[tuple[Condition, str]] = set()
         """Cells that were told to be finished already."""
+        self.threads: set[str] = set()
+        """Models that were told to leave threads of their own."""
+        self.refused: dict[str, UserError] = {}
+        """Cards that the user can mend, stopped and not told yet."""
 
     def load(self, cards: Sequence[Card]) -> Iterator[Event]:
-        """Load every card, then open what they are shown, then ask the probe."""
+        """Load every card, then open what they are shown, then ask the probe.
+
+        UserError where no card is left: there is nothing to measure.
+        """
         yield from self._each("load", cards, self._load)
+        yield from self._tell_refused(cards)
         for canvas in dict.fromkeys(self._canvas(model) for model in self.models.values()):
             yield from _told(self.shown.opening(self.shown.conditions[0], canvas))
         yield from self._each("probe", [card for card in cards if card.name in self.models], self._probe)
+        yield from self._tell_refused(cards)
+
+    def _tell_refused(self, cards: Sequence[Card]) -> Iterator[Event]:
+        if self.refused and all(self.store.failed(card.name) for card in cards):
+            name, error = next(iter(self.refused.items()))
+            raise type(error)(f"model {name}: {error}") from error
+        for name, error in self.refused.items():
+            yield Trouble(name, str(error))
+        self.refused.clear()
 
     def _each(
         self, stage: str, cards: Sequence[Card], do: Callable[[Card], Iterable[Event]]
@@ -101,11 +122,21 @@ class _Worker:
                 if deaths is None:
                     later.append(card)
                     continue
+                told: list[Event] = []
                 try:
                     if self.store.failed(card.name) is None:
-                        yield from do(card)
+                        told += do(card)
+                except UserError as error:
+                    why = str(error).removeprefix(f"model {card.name}: ")
+                    self.store.fail(card.name, stage, why)
+                    if isinstance(error, (Unwell, Misbehaved)):
+                        told.append(Trouble(card.name, why))
+                    else:
+                        self.refused[card.name] = type(error)(why)
                 finally:
                     self.store.end_probe(card.name, stage)
+                yield from told
+                yield from self._left_threads()
             if len(later) == len(waiting):
                 time.sleep(PAUSE)
             waiting = later
@@ -136,23 +167,19 @@ class _Worker:
         condition = self.shown.conditions[0]
         data = self.shown.data(condition, canvas)
         batch, _ = self._batch(data)
-        try:
-            with blame(card):
-                found = self.shown.task.calibrate(model, self.shown.source, self.shown.places)
-                model = replace(model, calibration=found)
-                described = identify(model, self.shown.task, data.facts, batch)
-                clean = not (condition and data.facts.corrupted)
-                if clean and (told := misfit(model, self.shown.task, data)) is not None:
-                    described = replace(described, warnings=(*described.warnings, told))
-        except Unwell as error:
-            self.store.fail(card.name, "probe", str(error))
-            yield Trouble(card.name, str(error))
-            return
         environment = self.environment
-        report = Report(
-            described_card(model), described.digest, described.fields, described.warnings,
-            described.nondeterministic, environment,
-        )  # fmt: skip
+        with Guard(card.name):
+            found = self.shown.task.calibrate(model, self.shown.source, self.shown.places)
+            model = replace(model, calibration=found)
+            described = identify(model, self.shown.task, data.facts, batch)
+            clean = not (condition and data.facts.corrupted)
+            if clean and (told := misfit(model, self.shown.task, data)) is not None:
+                described = replace(described, warnings=(*described.warnings, told))
+            report = Report(
+                described_card(model), described.digest, described.fields, described.warnings,
+                described.nondeterministic, environment,
+            )  # fmt: skip
+            notes = list(_notes(model, described.warnings))
         first = self.store.pinned(card.name) is None
         holds = self.store.pin(card.name, report)
         if holds.subject != report.subject:
@@ -174,7 +201,7 @@ class _Worker:
             return
         if first:
             yield Probed(card.name, report.subject, model.weights_sha256, environment.threads)
-            yield from _notes(model, described.warnings)
+            yield from notes
         self.runners[card.name] = Runner(model, described, canvas, batch)
 
     def answer(self, jobs: Iterable[Job]) -> Iterator[Event]:
@@ -276,7 +303,18 @@ class _Worker:
         for runner in runners:
             if runner.error is not None:
                 self.store.fail(runner.name, name, runner.error)
+            elif runner.spoilt is not None:
+                self.store.spoil(asked.protocol, runner.subject.digest, runner.name, name, runner.spoilt)
         self.store.release()
+        yield from self._left_threads()
+
+    def _left_threads(self) -> Iterator[Event]:
+        """Of each model once."""
+        for name, count in Guard.left.items():
+            if name not in self.threads:
+                self.threads.add(name)
+                yield Note(f"model {name}: it leaves threads of its own running, {count} so far")
+        Guard.left.clear()
 
 
 def _told(steps: Generator[Progress, None, Data]) -> Generator[Event, None, Data]:

@@ -111,7 +111,8 @@ def gate_models(
                 if isinstance(event, RecordDone):
                     records[event.record.name] = event.record
                 elif isinstance(event, Trouble):
-                    stopped[event.card] = event.message
+                    how = "it was stopped: " if event.stopped else ""
+                    stopped[event.card] = f"{how}{event.message}"
         answered = [card for card in wanted if card.name in records]
         timed = speeds(chosen, answered, found, references, places, settings or Settings())
         cases = [
@@ -120,11 +121,10 @@ def gate_models(
             if name in records
         ]
         judged = {j.name: j for j in judge_all(cases, chosen, alpha=alpha)}
-        why = {name: f"it was stopped: {message}" for name, message in stopped.items()}
-        for name in why.keys() & judged.keys():
-            judged[name] = replace(judged[name], notes=(*judged[name].notes, why[name]))
+        for name in stopped.keys() & judged.keys():
+            judged[name] = replace(judged[name], notes=(*judged[name].notes, stopped[name]))
         return [
-            judged.get(name) or _without(name, one, chosen, alpha, why.get(name))
+            judged.get(name) or _without(name, one, chosen, alpha, stopped.get(name))
             for name, one in found.items()
         ]
 

@@ -31,12 +31,17 @@ class Settings:
     canvases: str | None = None
     """The folder of decoded canvases, "off" to decode pictures each time; None is `canvases` in the cache."""
 
+    timeout: float | None = None
+    """Seconds that one batch of one model may take; None is any."""
+
     def __post_init__(self) -> None:
-        """UserError for a number below 1."""
+        """UserError for a number below 1, and for a time that is none."""
         for name in ("batch_size", "workers", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, not {value}")
+        if self.timeout is not None and not 0 < self.timeout < float("inf"):
+            raise UserError(f"timeout must be some seconds, not {self.timeout:g}")
         if self.executor == "local" and (self.workers or 1) > 1:
             raise UserError(f"executor local is one worker, not {self.workers}; take executor devices")
         if self.on is None:

@@ -9,7 +9,7 @@ import torch
 
 from robustbench_ms.errors import DeviceLost, UserError
 
-__all__ = ["find_device", "lost_devices", "out_of_memory"]
+__all__ = ["device_lost", "find_device", "is_lost", "lost_devices", "out_of_memory"]
 
 
 def find_device(wanted: str | None) -> torch.device:
@@ -29,7 +29,7 @@ def find_device(wanted: str | None) -> torch.device:
     return device
 
 
-def out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: BaseException | None) -> bool:
     """Whether fewer samples at once may help."""
     told = str(error).lower()
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
@@ -48,11 +48,21 @@ def lost_devices() -> Iterator[None]:
     except DeviceLost:
         raise
     except Exception as error:
-        if not out_of_memory(error) and (
-            isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
-        ):
-            raise DeviceLost(
-                f"the device failed ({str(error).splitlines()[0]}); what was finished is kept: start the same run "
-                "again, and it goes on"
-            ) from error
+        if is_lost(error):
+            raise device_lost(error) from error
         raise
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether a CUDA error leaves the process without its device."""
+    return not out_of_memory(error) and (
+        isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+    )
+
+
+def device_lost(error: Exception) -> DeviceLost:
+    """What is said of it."""
+    return DeviceLost(
+        f"the device failed ({str(error).splitlines()[0]}); what was finished is kept: start the same run again, and "
+        "it goes on"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from robustbench_ms.datasets.protocol import Data
-from robustbench_ms.errors import DeviceLost
-from robustbench_ms.subjects.devices import lost_devices
+from robustbench_ms.errors import DeviceLost, Misbehaved
+from robustbench_ms.subjects.asking import ask
 from robustbench_ms.subjects.loading import Model
 from robustbench_ms.tasks.protocol import Task
 
@@ -54,8 +53,11 @@ def variance_ratio(model: Model, task: Task, data: Data) -> float | None:
     hooks = [part.register_forward_pre_hook(entered) for part in norms]
     try:
         for row in np.unique(np.linspace(0, data.facts.n - 1, SAMPLES).round().astype(np.int64)):
-            with contextlib.suppress(_Reached), lost_devices():
-                task.ask(model, data.load(np.array([row]), model.device))
+            try:
+                ask(task, model, data.load(np.array([row]), model.device))
+            except Misbehaved as error:
+                if not isinstance(error.__cause__, _Reached):
+                    return None
     except DeviceLost:
         raise
     except Exception:  # noqa: BLE001 - one that fails on samples is stopped at its first cell, and told there

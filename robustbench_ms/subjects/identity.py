@@ -21,13 +21,15 @@ import torch
 from torch import nn
 
 from robustbench_ms.datasets.protocol import DataFacts
-from robustbench_ms.errors import DeviceLost, UserError
+from robustbench_ms.errors import Misbehaved, UserError
 from robustbench_ms.specs.canvas import told as told_canvas
 from robustbench_ms.specs.card import Output
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
+from robustbench_ms.subjects.asking import ask
 from robustbench_ms.subjects.devices import lost_devices
 from robustbench_ms.subjects.loading import Model
+from robustbench_ms.subjects.seals import CHANGES, checksums
 from robustbench_ms.subjects.weights import state_digest
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.protocol import Perturbation, Task
@@ -59,7 +61,7 @@ def question(
     }
 
 
-class Unwell(Exception):
+class Unwell(UserError):
     """A model that cannot answer the probe."""
 
 
@@ -83,8 +85,8 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
 
     `batch`, how many samples will be shown at once, is part of a subject in less than fp32, where it changes answers.
 
-    Unwell where it raises or answers NaN: such a model is stopped. UserError where it answers another question,
-    for another number of classes.
+    Unwell where it raises: such a model is stopped. UserError where it answers another question, for another number of
+    classes.
     """
     told: dict[str, Any] = {}
     if model.card.output != Output():
@@ -107,16 +109,21 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
         with lost_devices(), exact_arithmetic(deterministic=True):
             probe = task.probe(facts.layout)
             probe = replace(probe, samples=probe.samples.to(model.device))
-            first, second = task.ask(model, probe), task.ask(model, probe)
+            sums = checksums(probe.samples)
+            first, second = ask(task, model, probe), ask(task, model, probe)
             parts = (probe.part(0, 1), probe.part(1, len(probe)))
-            halves = Answers.joined([task.ask(model, part) for part in parts])
-    except (UserError, DeviceLost):
-        raise
-    except Exception as error:
-        raise Unwell(f"it raises {type(error).__name__} on the probe: {error}") from error
-    if not first.finite:
-        raise Unwell("it answers NaN or infinity on the probe")
+            halves = Answers.joined([ask(task, model, part) for part in parts])
+            if not torch.equal(sums, checksums(probe.samples)):
+                raise Unwell(CHANGES)
+    except Misbehaved as error:
+        if not error.kind:
+            raise
+        raise Unwell(f"it raises {error.kind} on the probe: {error.told}") from error
     found = [*model.warnings, *task.health(first, facts)]
+    if first.note is not None:
+        found.append(first.note)
+    if not first.sound:
+        found.append("it answers NaN or infinity on noise, the probe; cells of which an answer is none fail")
     if first.differ(halves):
         found.append("its answer to a sample depends on the batch")
     if stuck := model.parts_in_train_mode():

@@ -21,7 +21,9 @@ from robustbench_ms.subjects.adapting import adapted, is_adapted
 from robustbench_ms.subjects.declared import undeclared
 from robustbench_ms.subjects.detectors import of_library, settled
 from robustbench_ms.subjects.devices import lost_devices
+from robustbench_ms.subjects.guard import Guard, first_line
 from robustbench_ms.subjects.inputs import Preprocess, Way, interpolation_of, of_timm, said_first, way_of
+from robustbench_ms.subjects.programs import as_module
 from robustbench_ms.subjects.untrained import doubt, refuse_lazy, seeded
 from robustbench_ms.subjects.weights import Loaded, file_digest, find_weights, load_into, refuse_other
 from robustbench_ms.tasks.protocol import Geometry
@@ -79,7 +81,11 @@ class Model:
         """Names of sub-modules that stayed in train mode after eval()."""
         if not isinstance(self.module, nn.Module):
             return []
-        return [name or type(part).__name__ for name, part in self.module.named_modules() if part.training]
+        return [
+            name or type(part).__name__
+            for name, part in self.module.named_modules()
+            if getattr(part, "training", False)
+        ]
 
 
 def load_model(
@@ -93,7 +99,7 @@ def load_model(
     weights = card.weights[0] if card.weights else None
     if is_adapted(card):
         return _from_file(card, index, device, places, canvas)
-    with blame(card):
+    with blame(card), Guard(card.name):
         module, card, warnings = _built(card, index.classes, tested=canvas == "model")
         sha256, held = None, Loaded()
         if weights is not None:
@@ -125,7 +131,7 @@ def load_model(
 
 def _from_file(card: Card, index: Index, device: torch.device, places: Places, canvas: str | Canvas) -> Model:
     """A model that is a file of another kind."""
-    with blame(card):
+    with blame(card), Guard(card.name):
         made = adapted(card, index, places)
         module = made.module.to(device).eval() if isinstance(made.module, nn.Module) else made.module
         way = way_of(made.card.input, canvas, _sides(index))
@@ -192,13 +198,13 @@ def build_module(card: Card, classes: int, *, tested: bool = False) -> tuple[Any
     except (UserError, DeviceLost):
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        told = f"{type(error).__name__}: {first_line(error)}"
         given = f" with the card's args {dict(card.args)}" if card.args else ""
         raise UserError(f"{card.build} could not be called{given} ({told})") from error
 
 
 def _build(card: Card, classes: int, *, tested: bool = False) -> tuple[Any, Card]:
-    build = card.build
+    build = card.build if isinstance(card.build, str) else as_module(card.build)
     if isinstance(build, nn.Module):
         return build, _completed(card, build, tested=tested)
     if is_adapted(card):
@@ -210,7 +216,7 @@ def _build(card: Card, classes: int, *, tested: bool = False) -> tuple[Any, Card
         inspect.signature(function).bind(**card.args)
     except TypeError as error:
         raise UserError(f"{build} cannot be called with the card's args: {error}") from error
-    made = function(**card.args)
+    made = as_module(function(**card.args))
     if not callable(made):
         raise UserError(f"{build} returned {type(made).__name__}, which cannot be called")
     return made, _completed(card, made, tested=tested)

@@ -11,28 +11,37 @@ from torch import Tensor
 
 from robustbench_ms.errors import UserError
 
-__all__ = ["Answers"]
+__all__ = ["WRAP", "Answers"]
 
 BEST = 10
 """Of each image's detections, those that two answers are held together by."""
 SAME = 0.5
 """The IoU from which two boxes are one detection."""
+WRAP = "; put a module around it whose forward returns the logits alone"
+"""The end of a sentence on answers that are something else."""
 
 
 class Answers:
     """One answer a sample: a tensor (n, ...), tensors by name (n, ...) each, or a table of tensors a sample.
 
-    Of a tuple the first counts, as auxiliary heads come after it; an object with `.logits` answers with them.
+    What has logits, as an attribute or under that key, answers with them; of a tuple the first counts, as auxiliary
+    heads come after it.
     """
 
-    def __init__(self, raw: Any) -> None:
-        if isinstance(raw, (tuple, list)) and raw and isinstance(raw[0], Tensor):
-            raw = raw[0]
-        logits = getattr(raw, "logits", None)
-        self.raw: Tensor | dict[str, Tensor] | list[dict[str, Tensor]]
+    def __init__(self, raw: Any, note: str | None = None) -> None:
+        self.note = note
+        """What there is to say of how they were read."""
+        self.members = len(raw) if isinstance(raw, (tuple, list)) else 1
+        """Of the tuple that was answered."""
+        logits = raw.get("logits") if isinstance(raw, Mapping) else getattr(raw, "logits", None)
         if isinstance(logits, Tensor):
-            self.raw = logits
-        elif isinstance(raw, Tensor):
+            raw = logits
+        elif isinstance(raw, (tuple, list)) and raw and isinstance(raw[0], Tensor):
+            if any(_apart_of(raw[0], other) for other in raw[1:]):
+                self.note = f"it answers with {len(raw)} tensors, of which the first is taken"
+            raw = raw[0]
+        self.raw: Tensor | dict[str, Tensor] | list[dict[str, Tensor]]
+        if isinstance(raw, Tensor):
             self.raw = raw
         elif isinstance(raw, Mapping) and raw and all(isinstance(v, Tensor) for v in raw.values()):
             self.raw = dict(raw)
@@ -42,7 +51,7 @@ class Answers:
             self.raw = [dict(row) for row in raw]
         else:
             raise UserError(
-                f"it answers with {type(raw).__name__}, not a tensor, tensors by name, or a table a sample"
+                f"it answers with {type(raw).__name__}, not a tensor, tensors by name, or a table a sample{WRAP}"
             )
 
     def __len__(self) -> int:
@@ -53,13 +62,29 @@ class Answers:
     def tensor(self) -> Tensor:
         """The one tensor that was answered; UserError where it is something else."""
         if not isinstance(self.raw, Tensor):
-            raise UserError(f"it answers with {type(self.raw).__name__}, not a tensor of logits")
+            raise UserError(f"it answers with {type(self.raw).__name__}, not a tensor of logits{WRAP}")
         return self.raw
 
     @property
-    def finite(self) -> bool:
-        """Whether no number is NaN or infinite."""
-        return all(bool(torch.isfinite(t).all()) for _, t in self._tensors() if t.is_floating_point())
+    def sound(self) -> bool:
+        """Whether no number is NaN or +inf; -inf is a logit, of what has probability 0."""
+        return not any(
+            bool((t.isnan() | t.isposinf()).any()) for _, t in self._tensors() if t.is_floating_point()
+        )
+
+    def first(self, count: int) -> Answers:
+        """Those to the first samples."""
+        if isinstance(self.raw, dict):
+            return Answers({name: t[:count] for name, t in self.raw.items()}, self.note)
+        return Answers(self.raw[:count], self.note)
+
+    def copied(self) -> Answers:
+        """The same in memory of their own."""
+        if isinstance(self.raw, Tensor):
+            return Answers(self.raw.clone(), self.note)
+        if isinstance(self.raw, dict):
+            return Answers({name: t.clone() for name, t in self.raw.items()}, self.note)
+        return Answers([{name: t.clone() for name, t in row.items()} for row in self.raw], self.note)
 
     def _tensors(self) -> list[tuple[str, Tensor]]:
         if isinstance(self.raw, Tensor):
@@ -72,7 +97,8 @@ class Answers:
         """Whether they are the same to the bit."""
         mine, theirs = self._tensors(), other._tensors()
         return [name for name, _ in mine] == [name for name, _ in theirs] and all(
-            torch.equal(a, b) for (_, a), (_, b) in zip(mine, theirs, strict=True)
+            torch.equal(a, b) or (a.dtype == b.dtype and a.shape == b.shape and _bytes(a) == _bytes(b))  # NaN
+            for (_, a), (_, b) in zip(mine, theirs, strict=True)
         )
 
     @property
@@ -118,9 +144,20 @@ class Answers:
         )
 
 
+def _apart_of(first: Tensor, other: Any) -> bool:
+    """Whether another member of a tuple could be meant as well: of the same shape (N, classes), with other numbers."""
+    alike = isinstance(other, Tensor) and first.ndim == 2 and other.shape == first.shape
+    return alike and not torch.equal(first, other)
+
+
 def _distance(a: Tensor, b: Tensor) -> bool:
+    finite = a.isfinite()
+    if not bool(finite.all()):
+        if not torch.equal(a[~finite].nan_to_num(), b[~finite].nan_to_num()):
+            return True
+        a, b = a[finite], b[finite]
     spread = float(a.std()) if a.numel() > 1 else 0.0
-    return float((a - b).abs().max()) > 1e-2 * (spread or 1.0)
+    return a.numel() > 0 and not float((a - b).abs().max()) <= 1e-2 * (spread or 1.0)
 
 
 def _apart(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:

@@ -107,6 +107,8 @@ class Mean:
     answers: bool = False
     untested: str = ""
     number: int = 1
+    infinite: str = ""
+    """Why it has no value where a sample's is infinite ("a label has probability 0"); empty where none may be."""
     lacking: tuple[frozenset[str], str] | None = None
     """The columns of outcomes that are of another kind, without its own, and why it has no value there."""
     arrays: Mapping[str, str] = field(default_factory=dict)
@@ -138,7 +140,10 @@ class Mean:
         del truth, ids
         if self.lacking and outcomes.samples.keys() == self.lacking[0]:
             return {self.name: Absent(self.lacking[1])}
-        return {self.name: Measured(*mean_with_stderr(outcomes.samples[self.column], groups))}
+        column = outcomes.samples[self.column]
+        if self.infinite and (count := int(np.isposinf(column).sum())):
+            return {self.name: Absent(f"{self.infinite}, for {count:,} of {column.size:,} images")}
+        return {self.name: Measured(*mean_with_stderr(column, groups))}
 
 
 Values = Callable[

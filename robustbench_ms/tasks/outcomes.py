@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Absent", "Items", "Outcomes", "is_finite", "merged", "taken"]
+__all__ = ["Absent", "Items", "Outcomes", "merged", "taken", "unsound"]
 
 Columns = Mapping[str, NDArray[Any]]
 """Arrays; before they are merged tensors will do, so that a device need not be waited for at each batch."""
@@ -49,9 +49,29 @@ class Absent:
     """One phrase: "no small object"."""
 
 
-def is_finite(column: NDArray[Any]) -> bool:
-    """Whether a column holds no NaN and no infinity."""
-    return column.dtype.kind != "f" or bool(np.isfinite(column).all())
+def unsound(
+    outcomes: Outcomes, infinite: Collection[str] = ()
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The samples (n,) of which something is NaN and nothing infinite, and those of which something is infinite.
+
+    The columns of samples named in `infinite` may be +inf.
+    """
+    count = len(next(iter(outcomes.samples.values())))
+    nan, endless = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    tables: list[tuple[Any, Columns, Collection[str]]] = [(slice(None), outcomes.samples, infinite)]
+    tables += [(items.owner, items.columns, ()) for items in outcomes.items.values()]
+    for owner, columns, allowed in tables:
+        for name, column in columns.items():
+            if column.dtype.kind != "f" or bool(np.isfinite(column).all()):
+                continue
+            rows = column.reshape(len(column), -1)
+            for mask, found in (
+                (nan, np.isnan(rows)),
+                (endless, np.isneginf(rows) if name in allowed else np.isinf(rows)),
+            ):
+                mask[np.arange(count)[owner][found.any(axis=1)]] = True
+    # What is infinite is mostly NaN in another column.
+    return nan & ~endless, endless
 
 
 def taken(outcomes: Outcomes, rows: NDArray[np.int64]) -> Outcomes:

@@ -106,7 +106,9 @@ class QueueStore(CacheStore):
 
     def __init__(self, queue: Queue) -> None:
         shared = queue.store
-        super().__init__(shared.folder, shared.claims, shared.pins, shared.data, shared.failures)
+        super().__init__(
+            shared.folder, shared.claims, shared.pins, shared.data, shared.failures, shared.spoils
+        )
         self._queue = queue
         self.answers: set[str] = set()
         """The cards that it answers as they are pinned."""
@@ -147,6 +149,10 @@ class QueueStore(CacheStore):
     def fail(self, card: str, key: str, message: str) -> None:
         super().fail(card, key, message)
         self._queue.stirred = True
+
+    def spoil(self, protocol: str, subject: str, card: str, key: str, message: str) -> None:
+        super().spoil(protocol, subject, card, key, message)
+        self._queue.done(key, card)
 
     def lacks_truth(self, name: str) -> bool:
         """Whether the parent's cache has no such file of what is true of data."""

@@ -11,6 +11,7 @@ from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import CellDone, CellsFound, Event, Planned, Trouble
 from robustbench_ms.evaluation.store import DIED, CacheStore
 from robustbench_ms.specs.card import Card
+from robustbench_ms.subjects.watching import ENDED
 
 __all__ = ["TABLES", "Merged", "pickled", "stopped"]
 
@@ -44,9 +45,9 @@ def stopped(cards: Sequence[Card], store: CacheStore, told: set[str]) -> Iterato
     """The cards that were stopped for their processes' deaths, and were not told yet."""
     for card in cards:
         failed = store.failed(card.name)
-        if failed and failed[1] == DIED and card.name not in told:
+        if failed and failed[1].endswith((DIED, ENDED)) and card.name not in told:
             told.add(card.name)
-            yield Trouble(card.name, f"{failed[0]}: {DIED}")
+            yield Trouble(card.name, f"{failed[0]}: {failed[1]}")
 
 
 class Merged:

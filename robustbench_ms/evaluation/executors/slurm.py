@@ -26,6 +26,7 @@ from robustbench_ms.evaluation.executors.submitting import Jobs
 from robustbench_ms.evaluation.store import CacheStore
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.conditions import key
 from robustbench_ms.specs.engines import Engine
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
@@ -245,7 +246,11 @@ class _Parent:
             if store.failed(card.name) is None:
                 report = store.pinned(card.name)
                 subject = "" if report is None else report.subject
-                asked = [self.run.shown.question(job.condition).protocol for job in self.run.jobs]
+                asked = [
+                    self.run.shown.question(job.condition).protocol
+                    for job in self.run.jobs
+                    if store.spoilt(card.name, key(job.condition)) is None
+                ]
                 missing = sum(not cell_path(self.run.cells, protocol, subject).exists() for protocol in asked)
                 if missing:
                     found[card.name] = missing

@@ -59,15 +59,15 @@ class Calibration:
         return calibrated_ece(sums)
 
 
-def _scores(name: str) -> Mean:
+def _scores(name: str, infinite: str = "") -> Mean:
     arrays = {"clean": f"{name}_clean", "common": f"{name}_corrupted"}
-    return Mean(name, name, kept="scores", lacking=_SETS, arrays=arrays)
+    return Mean(name, name, kept="scores", infinite=infinite, lacking=_SETS, arrays=arrays)
 
 
 SCORERS: tuple[Scorer, ...] = (
     Mean("accuracy", "correct", kept="bits", answers=True, arrays={"bits": "correct"}),
     Mean("top5_accuracy", "top5", kept="bits", answers=True, lacking=_SETS),
-    _scores("nll"),
+    _scores("nll", "the label's logit is -inf, a probability of 0"),
     _scores("brier"),
     Calibration(),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from robustbench_ms.errors import UserError
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.tasks.answers import Answers
+from robustbench_ms.tasks.answers import WRAP, Answers
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Asked
 
@@ -44,10 +44,12 @@ class Classification:
         """The classes among which is chosen; () for all."""
 
     def ask(self, model: Asked, batch: Batch) -> Answers:
-        """Logits (k, classes), float32."""
+        """Logits (k, classes), float32; UserError for what is none of that."""
         shown, _ = model.prepare(batch.samples)
         with torch.inference_mode():
-            return Answers(Answers(model.forward(shown)).tensor.float())
+            answered = Answers(model.forward(shown))
+            _refuse(answered, len(batch), model.classes, model.names)
+            return Answers(answered.tensor.float(), answered.note)
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
         """prediction, confidence, correct, top5, nll and brier, each (k,); the first three of sets of labels."""
@@ -59,12 +61,14 @@ class Classification:
         count = logits.shape[1]
         classes = torch.arange(count, device=logits.device)
         # max and topk promise no order of equal logits, and the CPU and CUDA have others. Of NaN it is the last one.
-        prediction = classes.where(logits == logits.amax(dim=1, keepdim=True), count - 1).amin(dim=1)
+        best = logits.amax(dim=1)
+        prediction = classes.where(logits == best[:, None], count - 1).amin(dim=1)
         logs = logits.double().log_softmax(dim=1)
         probabilities = logs.exp()
         columns: dict[str, Any] = {
             "prediction": chosen[prediction].to(torch.int32),
-            "confidence": probabilities.amax(dim=1).float(),
+            # Of +inf as it is, and not the NaN that it makes of all probabilities.
+            "confidence": probabilities.amax(dim=1).float().where(~best.isposinf(), torch.inf),
         }
         if targets.ndim == 2:
             return Outcomes({**columns, "correct": targets.gather(1, prediction[:, None]).squeeze(1)})
@@ -123,15 +127,7 @@ class Classification:
     def health(self, answers: Answers, facts: DataFacts) -> list[str]:
         """Probabilities instead of logits are a warning; another number of classes cannot be scored."""
         outputs = answers.tensor
-        if outputs.ndim != 2 or len(outputs) != 8:
-            raise UserError(
-                f"its answer to 8 images has shape {tuple(outputs.shape)}, not (8, {facts.classes})"
-            )
-        if outputs.shape[1] != facts.classes:
-            raise UserError(
-                f"it answers for {outputs.shape[1]} classes, and the data set has {facts.classes}"
-                f"{_why(outputs.shape[1], facts)}"
-            )
+        _refuse(answers, 8, facts.classes, facts.names)
         sums = outputs.double().sum(dim=1)
         if bool((outputs >= 0).all()) and bool((sums - 1).abs().max() < 1e-3):
             return ["answers with probabilities, not logits: NLL, Brier and ECE are those of their softmax"]
@@ -160,13 +156,35 @@ def _among(targets: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     return place
 
 
-def _why(count: int, facts: DataFacts) -> str:
+def _refuse(answers: Answers, count: int, classes: int, names: Sequence[str]) -> None:
+    """UserError for answers that are no logits (count, classes); of 0 `classes` their number is not known."""
+    outputs = answers.tensor
+    told = f", the first of the {answers.members} that it answers with{WRAP}" if answers.members > 1 else ""
+    if outputs.is_complex() or outputs.dtype == torch.bool:
+        raise UserError(
+            f"it answers with {'complex numbers' if outputs.is_complex() else 'yes and no'}, not logits"
+        )
+    if outputs.layout != torch.strided or outputs.device.type == "meta":
+        kind = "meta tensor" if outputs.device.type == "meta" else "sparse tensor"
+        raise UserError(f"it answers with a {kind}, not a tensor of logits")
+    if outputs.ndim != 2 or len(outputs) != count:
+        raise UserError(
+            f"its answer to {count} images has shape {tuple(outputs.shape)}, not ({count}, {classes}){told}"
+        )
+    if classes and outputs.shape[1] != classes:
+        raise UserError(
+            f"it answers for {outputs.shape[1]} classes, and the data set has {classes}"
+            f"{_why(outputs.shape[1], classes, names)}{told}"
+        )
+
+
+def _why(count: int, classes: int, names: Sequence[str]) -> str:
     """What a number of answers that does not fit looks like."""
-    if facts.classes == 1000 and count == 1001:
+    if classes == 1000 and count == 1001:
         return ": a background class stands before ImageNet's, which its build must drop"
-    if count > 10_000 > facts.classes:
+    if count > 10_000 > classes:
         return ": the head of a larger set, such as ImageNet-21k; one that was trained on these classes is needed"
-    if facts.names:
+    if names:
         return (
             "; a file that names all of the model's classes, with --labels, says which ones its folders are"
         )
