@@ -7,6 +7,7 @@ is not as it was written); 2 the user can mend it; 3 the device failed, start th
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -26,6 +27,7 @@ from robustbench_ms.cli import (
     show,
     train,
 )
+from robustbench_ms import __version__
 from robustbench_ms.errors import DeviceLost, UserError
 
 __all__ = ["app", "main"]
@@ -38,6 +40,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"rbms {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # noqa: ARG001 - its callback ends the command
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 for verb, module in (
     ("list", list_),
     ("show", show),
@@ -59,8 +78,6 @@ for verb, module in (
 
 def main() -> None:
     """Run the command line; the one place that catches what the user can mend."""
-    # A function "mypkg.nets:build" in the working folder is found, as `python -m` would.
-    sys.path.insert(0, "")
     try:
         app()
     except UserError as error:

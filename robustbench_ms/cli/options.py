@@ -21,12 +21,13 @@ __all__ = [
     "Json",
     "Labels",
     "Limit",
+    "Mean",
     "Models",
-    "Numbers",
     "On",
     "Results",
     "Seed",
     "Size",
+    "Std",
     "Threads",
     "WeightsFile",
     "Workers",
@@ -46,7 +47,18 @@ Models = Annotated[
 WeightsFile = Annotated[
     Path | None, typer.Option(help="Weights for the one model: .safetensors, or a pickle of tensors.")
 ]
-Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R,G,B",
+        help="What is subtracted from values in 0..1, one number or one a channel; goes with --std.",
+        show_default=False,
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(metavar="R,G,B", help="What these are divided by afterwards; goes with --mean.", show_default=False),
+]
 Size = Annotated[
     str | None,
     typer.Option(
