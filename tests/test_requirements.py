@@ -16,7 +16,7 @@ from tests.sources import FILES, ROOT, imports, module_of, tree_of
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 DISTRIBUTIONS = {
-    "PIL": "pillow", "cv2": "opencv-python", "sklearn": "scikit-learn", "skimage": "scikit-image",
+    "PIL": "pillow", "cv2": "opencv-python", "sklearn": "scikit-learn",
     "imagecorruptions": "imagecorruptions-imaug", "pynvml": "nvidia-ml-py", "vit_pytorch": "vit-pytorch",
     "tomli_w": "tomli-w", "huggingface_hub": "huggingface-hub",
 }  # fmt: skip
@@ -86,9 +86,7 @@ def test_what_is_imported_at_once_is_no_extra():
     of_extras = declared(*EXTRAS) - declared()
 
     assert not {
-        name
-        for name in at_once
-        if DISTRIBUTIONS.get(name, name).lower().replace("_", "-") in of_extras
+        name for name in at_once if DISTRIBUTIONS.get(name, name).lower().replace("_", "-") in of_extras
     } - {"ray"}  # by the actor's file, which the executor of that name imports
 
 

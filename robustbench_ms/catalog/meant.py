@@ -35,7 +35,9 @@ def _registered(library: str) -> set[str]:
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for path in Path(folder, "models").glob("*.py"):
             text = path.read_text(encoding="utf-8", errors="replace")
-            names.update(re.findall(r"^@register_model\b[^\n]*\n(?:@[^\n]*\n)*def (\w+)\(", text, re.MULTILINE))
+            names.update(
+                re.findall(r"^@register_model\b[^\n]*\n(?:@[^\n]*\n)*def (\w+)\(", text, re.MULTILINE)
+            )
     return names
 
 
@@ -68,4 +70,8 @@ def _source(module: str) -> Path | None:
             return None
         found = spec.submodule_search_locations
         where = None if found is None else list(found)
-    return Path(spec.origin) if spec and spec.has_location and spec.origin and spec.origin.endswith(".py") else None
+    return (
+        Path(spec.origin)
+        if spec and spec.has_location and spec.origin and spec.origin.endswith(".py")
+        else None
+    )

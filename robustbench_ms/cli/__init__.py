@@ -6,11 +6,14 @@ is not as it was written); 2 the user can mend it; 3 the device failed, start th
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
+from robustbench_ms import __version__
 from robustbench_ms.cli import (
     accept,
     cache,
@@ -27,8 +30,8 @@ from robustbench_ms.cli import (
     show,
     train,
 )
-from robustbench_ms import __version__
 from robustbench_ms.errors import DeviceLost, UserError
+from robustbench_ms.reports.markdown import printable
 
 __all__ = ["app", "main"]
 
@@ -50,7 +53,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001 - its callback ends the command
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
@@ -76,17 +79,40 @@ for verb, module in (
     app.command(verb)(module.command)
 
 
+_MENDED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG}
+"""A full disk and a name that is too long, wherever they are met."""
+
+
 def main() -> None:
     """Run the command line; the one place that catches what the user can mend."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except UserError as error:
-        print(f"rbms: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
     except DeviceLost as error:
-        print(f"rbms: {error}", file=sys.stderr)
-        sys.exit(3)
+        _end(str(error), 3)
+    except OSError as error:
+        if error.errno not in _MENDED:
+            raise
+        _end(f"{_short(error.filename)}{error.strerror}", 2)
     except SystemExit as stop:
         if stop.code == 130:  # typer makes this of an interrupt
             print("rbms: stopped; the same command goes on where it was", file=sys.stderr)
         raise
+
+
+def _end(told: str, code: int) -> NoReturn:
+    print(f"rbms: {printable(told)}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # its disk is full: Python would try again, and say so, when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _short(name: object) -> str:
+    text = "" if name is None else f"{name}: "
+    return text if len(text) <= 120 else f"{text[:60]}...{text[-57:]}"

@@ -24,6 +24,7 @@ from robustbench_ms.evaluation.events import (
     Planned,
     Trouble,
 )
+from robustbench_ms.reports.markdown import printable
 
 __all__ = ["draw"]
 
@@ -91,9 +92,11 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
                         tenths = answers * 10 // max(plan.answers, 1)
                         console.print(f"{title}: {tenths * 10} % ({event.key})", markup=False)
                 case Note():
-                    console.print(event.message, markup=False, style="yellow")
+                    console.print(printable(event.message), markup=False, style="yellow")
                 case Trouble():
-                    console.print(f"{event.card} was stopped: {event.message}", markup=False, style="red")
+                    console.print(
+                        printable(f"{event.card} was stopped: {event.message}"), markup=False, style="red"
+                    )
             yield event
             seen = time.monotonic()
 

@@ -57,7 +57,9 @@ Mean = Annotated[
 ]
 Std = Annotated[
     str | None,
-    typer.Option(metavar="R,G,B", help="What these are divided by afterwards; goes with --mean.", show_default=False),
+    typer.Option(
+        metavar="R,G,B", help="What these are divided by afterwards; goes with --mean.", show_default=False
+    ),
 ]
 Size = Annotated[
     str | None,

@@ -28,7 +28,9 @@ __all__ = ["command"]
 def command(
     name: Annotated[
         str,
-        typer.Argument(help="A suite, a model or a corruption, by name or file; or a record: its file, or SUITE/MODEL."),
+        typer.Argument(
+            help="A suite, a model or a corruption, by name or file; or a record: its file, or SUITE/MODEL."
+        ),
     ],
     measure: Annotated[
         bool, typer.Option("--measure", help="Build the model and count what it costs; needs no weights.")
@@ -240,7 +242,15 @@ def _show(name: str, measure: bool, *, as_json: bool) -> None:
 
 def _corruption(name: str, *, as_json: bool) -> None:
     """Its kind, its protocol's number, and its parameters by profile at severities 1 to 5."""
-    from robustbench_ms.corruptions.table import COMMON, KINDS, PROFILES, PROTOCOL, SEVERITIES, meaning, parameters
+    from robustbench_ms.corruptions.table import (
+        COMMON,
+        KINDS,
+        PROFILES,
+        PROTOCOL,
+        SEVERITIES,
+        meaning,
+        parameters,
+    )
 
     kind = next((kind for kind, names in KINDS.items() if name in names), "extra")
     settings = {p: [parameters(name, p, severity) for severity in SEVERITIES] for p in PROFILES}

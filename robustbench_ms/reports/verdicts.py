@@ -31,7 +31,9 @@ def _judged(one: Judgement) -> str:
     lines += [f"- {code(str(v.rule))} {v.state}: {escape(v.reason)}" for v in one.verdicts]
     worse = one.worse_cells
     if worse and one.first is not None:
-        told = "; ".join(f"{c.key} {points(one.first, c.difference.mean)}" for c in worse[:SHOWN_CELLS])
+        told = "; ".join(
+            f"{escape(c.key)} {points(one.first, c.difference.mean)}" for c in worse[:SHOWN_CELLS]
+        )
         more = f"; and {len(worse) - SHOWN_CELLS} more" if len(worse) > SHOWN_CELLS else ""
         lines.append(
             f"- {one.first.title} lost beyond chance in {len(worse)} of {len(one.cells)} cells: {told}{more}"

@@ -58,7 +58,9 @@ def fetching(url: str | None, *, hub: bool) -> Iterator[None]:
     if where is None or (hub and offline) or (not hub and kept.is_file()) or (why := silence(where)) is None:
         yield
         return
-    told = f"its published weights are in no cache here, and {urlsplit(where).netloc} cannot be reached ({why})"
+    told = (
+        f"its published weights are in no cache here, and {urlsplit(where).netloc} cannot be reached ({why})"
+    )
     if not hub:
         raise UserError(told)
     constants.HF_HUB_OFFLINE = True
