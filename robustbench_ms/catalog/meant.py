@@ -17,7 +17,7 @@ _LIBRARIES = ("timm", "torchvision")
 
 
 def meant(word: str) -> str | None:
-    """ "timm:resnet18" of "resnet18", "small:build" of "small" where a module of that name lies there; else None."""
+    """What it names with its library or function, as "timm:resnet18" of "resnet18" and "small:build" of "small"; or None."""
     name = word.partition(".")[0]
     if re.fullmatch(r"\w+", name):
         for library in _LIBRARIES:

@@ -26,7 +26,7 @@ from robustbench_ms.records.record import Record
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import holm
 
-__all__ = ["Case", "Judgement", "check", "check_alpha", "exit_code", "judge", "judge_all"]
+__all__ = ["Case", "Judgement", "check", "check_alpha", "exit_code", "gravest", "judge", "judge_all"]
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,13 @@ def _noted(verdict: Verdict) -> Verdict:
 
 def exit_code(judged: Iterable[Judgement], *, lenient: bool = False) -> int:
     """Of the gravest state over all candidates: fail 1; incomparable and missing 2; unsure 1, lenient 0; pass 0."""
-    gravest = max((one.state for one in judged), key=GRAVITY.index, default="pass")
-    return {"fail": 1, "incomparable": 2, "missing": 2, "unsure": 0 if lenient else 1, "pass": 0}[gravest]
+    state = gravest(judged)
+    return {"fail": 1, "incomparable": 2, "missing": 2, "unsure": 0 if lenient else 1, "pass": 0}[state]
+
+
+def gravest(judged: Iterable[Judgement]) -> State:
+    """The gravest state over all candidates."""
+    return max((one.state for one in judged), key=GRAVITY.index, default="pass")
 
 
 def check_alpha(alpha: float) -> None:

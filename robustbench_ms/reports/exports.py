@@ -17,7 +17,7 @@ __all__ = ["suites_csv", "suites_json", "to_csv", "to_json", "unformulated"]
 
 
 def unformulated(text: str) -> str:
-    """Text that no spreadsheet computes (OWASP, CSV injection): with a quote before a sign, its control characters gone."""
+    """Text that no spreadsheet computes (OWASP, CSV injection): a quote before a sign, and no control characters."""
     text = printable(text)
     return f"'{text}" if text.lstrip()[:1] in {"=", "+", "-", "@"} else text
 

@@ -92,7 +92,8 @@ def _footnotes(rows: Rows) -> Iterator[str]:
     threads = sorted({row.threads for _, row in rows if row.threads is not None})
     made = dict.fromkeys(profile.environments[row.environment].torch for profile, row in rows)
     on = f", {' or '.join(map(str, threads))} threads" if threads else ""
-    yield f"Measured on {escape('; '.join(devices))}{on}, torch {escape(', '.join(made))}; nothing of it holds on another device."
+    where = escape("; ".join(devices))
+    yield f"Measured on {where}{on}, torch {escape(', '.join(made))}; nothing of it holds on another device."
     counts = sorted({row.n for _, row in rows})
     blocks = sorted({len(row.times["host"]) for _, row in rows})
     yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from robustbench_ms.gating.judge import Judgement
+from robustbench_ms.gating.judge import Judgement, gravest
 from robustbench_ms.gating.verdict import Verdict, amount
 from robustbench_ms.reports.comparisons import SHOWN_CELLS, finite, points
 from robustbench_ms.reports.markdown import code, escape, grid
@@ -73,6 +73,7 @@ def _row(verdict: Verdict) -> list[str]:
 def judged_json(judged: Sequence[Judgement], *, lenient: bool) -> dict[str, Any]:
     """Plain data: fractions, not rounded."""
     return {
+        "state": gravest(judged),
         "passed": all(one.passed(lenient=lenient) for one in judged),
         "lenient": lenient,
         "candidates": [

@@ -102,7 +102,7 @@ def t_quantile(p: float, degrees: float) -> float:
 
 
 def t_tail(t: float, degrees: float) -> float:
-    """P(T >= t) of Student's t, exact in the far tail and near its middle: by the incomplete beta function (A&S 26.7.1).
+    """P(T >= t) of Student's t, exact in both tail and middle, by the incomplete beta function (A&S 26.7.1).
 
     Of the share of t^2 in degrees + t^2, or of the rest, whichever is the smaller, and so keeps its digits.
     """

@@ -23,7 +23,7 @@ WAIT = 3.0
 
 
 def silence(url: str) -> str | None:
-    """Why nothing answers at a URL; None where something does, whatever it says. Asks as the environment's proxies say."""
+    """Why nothing answers at a URL; None where something does, whatever it says. Goes by the environment's proxies."""
     told: list[str | None] = [f"no answer within {WAIT:g} s"]
 
     def ask() -> None:
