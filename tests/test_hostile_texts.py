@@ -43,7 +43,7 @@ SHOWN = (
 
 
 def hostile(folder, file, share):
-    record = record_of(dict.fromkeys(keys(), share), name=HOSTILE)
+    record = record_of(dict.fromkeys(keys(), share), name=f"={share}{HOSTILE}")
     record = replace(
         record,
         suite={**record.suite, "name": HOSTILE, "protocol": {"dataset": HOSTILE, "split": HOSTILE}},
@@ -69,7 +69,9 @@ def two(tmp_path):
 
 def failed(record):
     first, *rest = record.measurements
-    return replace(record, measurements=(*rest, replace(first, error=HOSTILE, values={})))
+    return replace(
+        record, measurements=(*rest, replace(first, error=HOSTILE, values={})), path=None, arrays=None
+    )
 
 
 def test_no_printed_place_lets_one_through(two):

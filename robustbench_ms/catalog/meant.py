@@ -17,7 +17,7 @@ _LIBRARIES = ("timm", "torchvision")
 
 
 def meant(word: str) -> str | None:
-    """What it names with its library or function, as "timm:resnet18" of "resnet18" and "small:build" of "small"; or None."""
+    """The whole spelling: "timm:resnet18" of "resnet18", "small:build" of "small"; None where nothing has that name."""
     name = word.partition(".")[0]
     if re.fullmatch(r"\w+", name):
         for library in _LIBRARIES:

@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def _end(told: str, code: int) -> NoReturn:
-    print(f"rbms: {printable(told)}", file=sys.stderr)
+    print(f"rbms: {printable(' '.join(told.splitlines()))}", file=sys.stderr)
     try:
         sys.stdout.flush()
     except OSError:  # its disk is full: Python would try again, and say so, when it ends

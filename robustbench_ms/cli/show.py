@@ -64,7 +64,7 @@ def command(
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Show all that is known of a suite, a model (a shipped one with its costs), a corruption or a record; asks no model.
+    """Show all that is known of a suite, a model (a shipped one with costs), a corruption or a record; asks no model.
 
     Pictures and detections are made of the finished cells in the cache.
     """
