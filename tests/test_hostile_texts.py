@@ -30,7 +30,7 @@ HOSTILE = (
 SHOWN = (
     "<b>",
     "[red]",
-    "](http",
+    "[z]",
     "\n## head",
     "\x1b",
     "\x07",
