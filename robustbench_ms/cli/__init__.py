@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
 from typing import Annotated, NoReturn
 
 import typer
 
-from robustbench_ms import __version__
 from robustbench_ms.cli import (
     accept,
     cache,
@@ -45,9 +46,16 @@ app = typer.Typer(
 )
 
 
+def _installed() -> str:
+    try:
+        return version_of("robustbench-ms")
+    except PackageNotFoundError:
+        return "of a checkout that is not installed"
+
+
 def _version(asked: bool) -> None:
     if asked:
-        print(f"rbms {__version__}")
+        print(f"rbms {_installed()}")
         raise typer.Exit
 
 
