@@ -6,7 +6,7 @@ DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca 
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow test-mmdet lint format bench leaderboard profiles train-gpu clean
+.PHONY: demo test test-slow test-mmdet test-newest lint format bench leaderboard profiles train-gpu clean
 
 demo: .venv/installed
 	$(BIN)/rbms run quick $(addprefix -m ,$(DEMO_MODELS)) --results $(DEMO)/results --cache $(DEMO)/cache
@@ -19,6 +19,9 @@ test-slow: .venv/installed-dev # hours: the whole of what is held to the referen
 
 test-mmdet: .venv/installed-dev # compiles mmcv once a machine, see .ci/mmdet
 	packages=$$(.ci/mmdet make) && PYTHONPATH="$$packages" $(TEST_ENV) $(BIN)/python -m pytest -p no:benchmark tests/test_mmdet.py $(ARGS)
+
+test-newest: # on the newest Python here, or PYTHON=, and the newest releases: see .ci/newest
+	.ci/newest "$(if $(filter command environment,$(firstword $(origin PYTHON))),$(PYTHON))" $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

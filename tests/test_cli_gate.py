@@ -304,7 +304,7 @@ def test_a_commit_needs_a_repository(rbms, tmp_path, same):
         (("--against", "nowhere/x.json"), "no such file or folder"),
         (("--against", "{before}", "--rule", "clean=1pp"), "no metric named 'clean'"),
         (("--against", "{before}", "--rule", "clean_accuracy=1"), "the unit is missing"),
-        (("--against", "{before}", "--alpha", "5"), "alpha must be above 0 and below 0.5, not 5"),
+        (("--against", "{before}", "--alpha", "5"), "alpha must be at least 1e-9 and below 0.5, not 5"),
         (("--against", "{before}", "-m", "resnet20"), "--model speak of what is measured"),
         (("--against", "{before}", "--limit", "50"), "--limit speak of what is measured"),
     ],

@@ -83,7 +83,7 @@ def test_a_damaged_reference_stops_before_anything_is_measured(rbms, tiny, tmp_p
     [
         ((), "no model given; name one with -m"),
         (("-m", "tests.fakes:build"), "has no rules of its own; give one, as --rule"),
-        (("-m", "tests.fakes:build", "--alpha", "0.7", *TINY), "alpha must be above 0 and below 0.5"),
+        (("-m", "tests.fakes:build", "--alpha", "0.7", *TINY), "alpha must be at least 1e-9 and below 0.5"),
         (
             ("-m", "tests.fakes:build", "-m", "tests.fakes:other", "--name", "x", *TINY),
             "speak of one model, and 2",

@@ -209,11 +209,19 @@ def act(project, inputs):
     }
     summary = project / "summary.md"
     summary.write_text("")
+    (project / "output").write_text("")
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]], cwd=project, check=False,
-        env={**environment(project), **variables, "GITHUB_STEP_SUMMARY": str(summary)}, capture_output=True, text=True,
+        env={**environment(project), **variables, "GITHUB_STEP_SUMMARY": str(summary),
+             "GITHUB_OUTPUT": str(project / "output")}, capture_output=True, text=True,
     )  # fmt: skip
     return done, summary.read_text()
+
+
+def outputs_of(project):
+    """What the step told its runner."""
+    lines = (project / "output").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines)
 
 
 def test_the_action_fails_a_pull_request_that_lost_and_lets_in_one_that_did_not(project):
@@ -223,12 +231,17 @@ def test_the_action_fails_a_pull_request_that_lost_and_lets_in_one_that_did_not(
         "rules": "\naccuracy[clean]=20pp\n",
     }
     same, told = act(project, {**given, "models": "nets:build\n"})
+    outputs = outputs_of(project)
     edited, why = act(project, {**given, "models": "nets:edited\n"})
 
     assert same.returncode == 0, same.stderr
     assert "::notice title=rbms gate::nets:build: 1 rules hold" in same.stdout
     assert told.startswith("## Robustness gate")
+    assert outputs["state"] == "pass"
+    assert Path(outputs["summary"]).read_text() == told
+    assert json.loads(Path(outputs["json"]).read_text())["candidates"][0]["name"] == "nets:build"
     assert edited.returncode == 1, edited.stderr
+    assert outputs_of(project)["state"] == "fail"
     assert "::error title=rbms gate%3A accuracy[clean]=20pp fail::nets:edited: it loses" in edited.stdout
     assert "| `accuracy[clean]=20pp` |" in why
     assert "**fail**" in why
@@ -255,7 +268,17 @@ def test_the_action_takes_inputs_for_words_and_not_for_code(project):
     assert done.returncode == 2
     assert not (project / "broken").exists()
     for step in read_yaml(ROOT / "action.yml")["runs"]["steps"]:
-        assert "${{" not in step["run"]
+        assert "${{" not in step.get("run", "")
+
+
+def test_the_action_hands_on_what_is_of_one_model(project):
+    """Of a device that is none, exit 2 with the sentence of the command as an annotation."""
+    given = {"target": "images.toml", "models": "nets:build", "against": "records/images/build.json"}
+    done, _ = act(project, {**given, "rules": "accuracy[clean]=20pp", "device": "tpu", "name": "mine"})
+
+    assert done.returncode == 2
+    assert "::error title=Robustness gate::" in done.stdout
+    assert "tpu" in done.stdout
 
 
 def test_the_action_judges_a_record_with_every_input_given(project):
@@ -264,11 +287,14 @@ def test_the_action_judges_a_record_with_every_input_given(project):
         {
             "target": "records/images/build.json", "against": "records/images/build.json", "alpha": "0.01",
             "rules": "accuracy[clean]=1pp\naccuracy[corruption=brightness,severity=3]=1pp", "lenient": "true",
-            "results": "records", "data": "data",
+            "results": "records", "data": "data\ncifar10=elsewhere", "cache": "cells",
         },
     )  # fmt: skip
 
     assert done.returncode == 2
+    assert "::error title=Robustness gate::" in done.stdout
+    assert "cannot be its own reference" in done.stdout
+    assert outputs_of(project) == {}
     assert "cannot be its own reference" in done.stderr
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -48,6 +49,33 @@ def test_binomial_tail_is_scipys(n, share, p):
     k = round(share * n)
 
     assert binomial_tail(k, n, p) == pytest.approx(scipy_stats.binom.sf(k - 1, n, p), rel=1e-7, abs=1e-12)
+
+
+@pytest.mark.parametrize("t", [1e-6, 0.01, 0.7, 1.0, 1.41, 1.42, 3.0, 30.0, 1e4])
+def test_tails_of_one_and_two_degrees_are_their_closed_forms(t):
+    """The Cauchy distribution's, and (s - t) / 2s of s = sqrt(2 + t^2), without the difference."""
+    root = math.sqrt(2 + t * t)
+    exact = {1: math.atan2(1, t) / math.pi, 2: 1 / (root * (root + t))}
+
+    for degrees, tail in exact.items():
+        assert t_tail(t, degrees) == pytest.approx(tail, rel=1e-12)
+        assert t_tail(-t, degrees) == pytest.approx(1 - tail, rel=1e-12)
+
+
+@pytest.mark.parametrize("p", [1e-9, 1e-4, 0.025, 0.4, 0.6, 0.975, 0.9999])
+def test_quantiles_of_one_and_two_degrees_are_their_closed_forms(p):
+    assert t_quantile(p, 1) == pytest.approx(-1 / math.tan(math.pi * p), rel=1e-12)
+    assert t_quantile(p, 2) == pytest.approx((2 * p - 1) / math.sqrt(2 * p * (1 - p)), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 7, 79, 300])
+@pytest.mark.parametrize("p", [1e-6, 0.01, 0.5, 0.9])
+def test_binomial_tail_is_the_sum_of_its_terms(n, p):
+    share = Fraction(p)
+    terms = [math.comb(n, i) * share**i * (1 - share) ** (n - i) for i in range(n + 1)]
+
+    for k in {1, n // 3 + 1, n // 2 + 1, n}:
+        assert binomial_tail(k, n, p) == pytest.approx(float(sum(terms[k:])), rel=1e-12, abs=1e-290)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from robustbench_ms.catalog.cards import read_card
 from robustbench_ms.catalog.folders import folder_suite, is_pictures, without_broken
 from robustbench_ms.catalog.given import given_card
+from robustbench_ms.catalog.meant import meant
 from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UnknownName, UserError, suggest
@@ -124,8 +125,10 @@ def find_card(spelling: str) -> Card:
     if spelling in _registered:
         return _registered[spelling]
     if spelling not in card_names():
+        near = meant(spelling)
         raise UnknownName(
-            f"no model named {spelling!r}{suggest(spelling, card_names())} "
+            f"no model named {spelling!r}"
+            f"{suggest(spelling, card_names()) if near is None else f'; did you mean {near!r}?'} "
             "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, "
             "mmdet:CONFIG[:CHECKPOINT], results:FOLDER)"
         )

@@ -7,11 +7,14 @@ imported when a suite names it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from robustbench_ms.corruptions.table import COMMON, KINDS, NAMES, PROFILES, SEVERITIES
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "answers_of", "axes_of",
     "canvas_bytes", "check_places", "index_of", "load", "measures_of", "normaliser_of", "perturbation_info",
-    "perturbation_of", "rows_of", "size_of", "task_of",
+    "perturbation_of", "rows_of", "size_of", "task_of", "working_folder",
 ]  # fmt: skip
 
 
@@ -171,11 +174,39 @@ PERTURBATIONS = Registry(
 )
 
 
-def load(target: str) -> Any:
-    """The object at "package.module:name"; UserError names the part that is not there."""
-    module_name, _, attribute = target.partition(":")
+@contextmanager
+def working_folder() -> Iterator[None]:
+    """The working folder on sys.path, for modules of users: the first place in the block, and then the last.
+
+    First as `python -m` has it; last, so that what their functions import later is found, and nothing that lies there
+    ("numpy.py") is taken for a package that is imported after the block.
+    """
     try:
-        module = import_module(module_name)
+        folder = str(Path.cwd())
+    except OSError:  # it is gone
+        yield
+        return
+    before = list(sys.path)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(folder)
+        if not {folder, ""} & set(before):
+            sys.path.append(folder)
+
+
+def load(target: str) -> Any:
+    """The object at "package.module:name"; UserError names the part that is not there.
+
+    Modules that are not this package's are looked for in the working folder too.
+    """
+    module_name, _, attribute = target.partition(":")
+    ours = module_name.partition(".")[0] == "robustbench_ms"
+    try:
+        with nullcontext() if ours else working_folder():
+            module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and not (module_name + ".").startswith(error.name + "."):
             raise UserError(

@@ -6,10 +6,13 @@ is not as it was written); 2 the user can mend it; 3 the device failed, start th
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
-from typing import Any
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -30,6 +33,7 @@ from robustbench_ms.cli import (
     train,
 )
 from robustbench_ms.errors import DeviceLost, UserError
+from robustbench_ms.reports.markdown import printable
 
 __all__ = ["app", "main"]
 
@@ -41,6 +45,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _installed() -> str:
+    try:
+        return version_of("robustbench-ms")
+    except PackageNotFoundError:
+        return "of a checkout that is not installed"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"rbms {_installed()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 for verb, module in (
     ("list", list_),
     ("show", show),
@@ -58,6 +86,10 @@ for verb, module in (
     ("cache", cache),
 ):
     app.command(verb)(module.command)
+
+
+_MENDED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG}
+"""A full disk and a name that is too long, wherever they are met."""
 
 
 def main() -> None:
@@ -87,17 +119,34 @@ def _leave(code: int, before: set[threading.Thread], *error: Any) -> None:
 
 def _main() -> None:
     """The one place that catches what the user can mend."""
-    # A function "mypkg.nets:build" in the working folder is found, as `python -m` would.
-    sys.path.insert(0, "")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except UserError as error:
-        print(f"rbms: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
     except DeviceLost as error:
-        print(f"rbms: {error}", file=sys.stderr)
-        sys.exit(3)
+        _end(str(error), 3)
+    except OSError as error:
+        if error.errno not in _MENDED:
+            raise
+        _end(f"{_short(error.filename)}{error.strerror}", 2)
     except SystemExit as stop:
         if stop.code == 130:  # typer makes this of an interrupt
             print("rbms: stopped; the same command goes on where it was", file=sys.stderr)
         raise
+
+
+def _end(told: str, code: int) -> NoReturn:
+    print(f"rbms: {printable(' '.join(told.splitlines()))}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # its disk is full: Python would try again, and say so, when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _short(name: object) -> str:
+    text = "" if name is None else f"{name}: "
+    return text if len(text) <= 120 else f"{text[:60]}...{text[-57:]}"

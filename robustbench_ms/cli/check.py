@@ -27,6 +27,7 @@ def command(
     something is wrong.
     """
     from robustbench_ms.evaluation.checking import check
+    from robustbench_ms.reports.markdown import printable
 
     found = []
     for one in check(paths):
@@ -34,7 +35,7 @@ def command(
         if as_json:
             continue
         for line in (*one.faults, *one.notes):
-            print(line)
+            print(printable(line))
         if not one.faults:
             print(f"{one.path}: {one.cells} {one.what}, all well")
     wrong = any(one.faults for one in found)

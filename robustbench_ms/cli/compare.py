@@ -19,13 +19,13 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Compare two records image by image: losses, intervals, changed answers, and the cells that differ."""
-    from robustbench_ms.errors import Incomparable, UserError
+    from robustbench_ms.errors import Incomparable
+    from robustbench_ms.gating.judge import check_alpha
     from robustbench_ms.records.comparison import Comparison
     from robustbench_ms.records.record import read_record
     from robustbench_ms.reports.comparisons import compared_json, compared_markdown
 
-    if not 0 < alpha < 0.5:
-        raise UserError(f"alpha must be above 0 and below 0.5, not {alpha:g}; 0.05 is usual")
+    check_alpha(alpha)
     pair = Comparison.of(read_record(other), read_record(one))
     if not pair.common():
         both = [key for key in pair.candidate.cells if key in pair.reference.cells]

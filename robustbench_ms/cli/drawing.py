@@ -27,11 +27,14 @@ from robustbench_ms.evaluation.events import (
     Planned,
     Trouble,
 )
+from robustbench_ms.reports.markdown import printable
 
 __all__ = ["draw", "looking"]
 
 TOLD_FROM = 100
 """Batches after which the time left is told: the first ones also compile, and fill caches."""
+_LONG = 60.0
+"""Seconds after which it is told of fewer, slow ones."""
 
 
 def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
@@ -51,7 +54,7 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
         disable=not console.is_terminal,
     )
     answers = tenths = batches = 0
-    begun, before, opening = time.monotonic(), 0, ""
+    begun, before, opening, said = time.monotonic(), 0, "", False
     plan = Planned(0, 0, 0)
     with stdout_aside(), bar:
         shown = bar.add_task("cells", total=None, key="loading models", left="")
@@ -84,11 +87,13 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
                     batches += 1
                     if batches == 1:  # the first one compiles and fills caches
                         begun, before = time.monotonic(), answers
-                    if batches >= TOLD_FROM and answers > before:
-                        pace = (time.monotonic() - begun) / (answers - before)
+                    taken = time.monotonic() - begun
+                    if (batches >= TOLD_FROM or taken >= _LONG) and answers > before:
+                        pace = taken / (answers - before)
                         left = _span(pace * max(plan.answers - answers, 0))
                         bar.update(shown, left=f"{left} left")
-                        if batches == TOLD_FROM and not console.is_terminal:
+                        if not said and not console.is_terminal:
+                            said = True
                             console.print(f"{title}: {left} left", markup=False)
                     # Cells with the finished part of the present one, so that the time left is steady.
                     done = plan.reused + (plan.cells - plan.reused) * answers / max(plan.answers, 1)
@@ -97,10 +102,11 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
                         tenths = answers * 10 // max(plan.answers, 1)
                         console.print(f"{title}: {tenths * 10} % ({event.key})", markup=False)
                 case Note():
-                    console.print(event.message, markup=False, style="yellow")
+                    console.print(printable(event.message), markup=False, style="yellow")
                 case Trouble():
                     how = " was stopped" if event.stopped else ""
-                    console.print(f"{event.card}{how}: {event.message}", markup=False, style="red")
+                    told = printable(f"{event.card}{how}: {event.message}")
+                    console.print(told, markup=False, style="red")
             yield event
             seen = time.monotonic()
 

@@ -20,17 +20,19 @@ from robustbench_ms.cli.options import (
     Json,
     Labels,
     Limit,
+    Mean,
     Models,
-    Numbers,
     Precision,
     Results,
     Seed,
     Size,
+    Std,
     Threads,
     Timeout,
     WeightsFile,
     WeightsKey,
     Workers,
+    as_text,
     print_json,
 )
 from robustbench_ms.errors import UserError
@@ -59,8 +61,8 @@ def command(
     weights: WeightsFile = None,
     weights_key: WeightsKey = None,
     name: Annotated[str | None, typer.Option(help="The name of the one model's reference.")] = None,
-    mean: Numbers = None,
-    std: Numbers = None,
+    mean: Mean = None,
+    std: Std = None,
     size: Size = None,
     fit: Fit = None,
     crop: Crop = None,
@@ -81,6 +83,10 @@ def command(
     markdown: Annotated[
         Path | None,
         typer.Option(help="Also write the summary there, for a pull request.", show_default=False),
+    ] = None,
+    verdicts: Annotated[
+        Path | None,
+        typer.Option(help="Also write the verdicts there, as --json prints them.", show_default=False),
     ] = None,
     annotate: Annotated[bool, typer.Option("--annotate", help="Also print GitHub's annotations.")] = False,
     as_json: Json = False,
@@ -131,15 +137,18 @@ def command(
         settings = Settings(device, batch_size, None, workers, threads, timeout=timeout)
         judged = _measured(suite, cards, against, places, settings=settings, **shared)
 
-    text = judged_markdown(judged)
+    text, told = judged_markdown(judged), judged_json(judged, lenient=lenient)
     if as_json:
-        print_json(judged_json(judged, lenient=lenient))
+        print_json(told)
     else:
         print(text, end="")
     for line in annotation_lines(judged, lenient=lenient) if annotate else ():
         print(line)
     if markdown is not None:
-        _append(markdown, f"## Robustness gate\n\n{text}")
+        # At the end: GitHub's summary file is one for all commands of a step.
+        _write("--markdown", markdown, f"## Robustness gate\n\n{text}", "a")
+    if verdicts is not None:
+        _write("--verdicts", verdicts, as_text(told), "w")
     sys.exit(exit_code(judged, lenient=lenient))
 
 
@@ -153,10 +162,9 @@ def _measured(suite: Any, cards: list[Any], against: str | None, places: Any, **
     return gate_models(suite, cards, against, places, watch=watch, **options)
 
 
-def _append(path: Path, text: str) -> None:
-    """At the end: GitHub's summary file is one for all commands of a step."""
+def _write(option: str, path: Path, text: str, mode: str) -> None:
     try:
-        with path.open("a", encoding="utf-8") as file:
+        with path.open(mode, encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UserError(f"--markdown: {path} cannot be written ({error.strerror})") from error
+        raise UserError(f"{option}: {path} cannot be written ({error.strerror})") from error

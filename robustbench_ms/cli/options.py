@@ -21,13 +21,14 @@ __all__ = [
     "Json",
     "Labels",
     "Limit",
+    "Mean",
     "Models",
-    "Numbers",
     "On",
     "Precision",
     "Results",
     "Seed",
     "Size",
+    "Std",
     "Threads",
     "Timeout",
     "WeightsFile",
@@ -60,7 +61,20 @@ WeightsKey = Annotated[
 Precision = Annotated[
     str | None, typer.Option(metavar="fp32|bf16|fp16", help="What layers compute in.", show_default=False)
 ]
-Numbers = Annotated[str | None, typer.Option(metavar="R,G,B", show_default=False)]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R,G,B",
+        help="What is subtracted from values in 0..1, one number or one a channel; goes with --std.",
+        show_default=False,
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R,G,B", help="What these are divided by afterwards; goes with --mean.", show_default=False
+    ),
+]
 Size = Annotated[
     str | None,
     typer.Option(

@@ -54,6 +54,7 @@ def command(
     """Measure again from nothing and say of each number: equal, within its interval, or outside (exit 1)."""
     from robustbench_ms.cli.drawing import draw
     from robustbench_ms.gating.reproduce import describe, reproduce
+    from robustbench_ms.reports.markdown import printable
     from robustbench_ms.specs.places import Places
     from robustbench_ms.specs.settings import Settings
 
@@ -79,6 +80,6 @@ def command(
         print_json({"reproduced": all(one.reproduced for one in done), "models": told})
     else:
         for one in done:
-            print(describe(one))
+            print(printable(describe(one)))
     if not all(one.reproduced for one in done):
         sys.exit(1)

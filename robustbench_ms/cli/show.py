@@ -1,4 +1,4 @@
-"""rbms show: one suite, model or record, whole."""
+"""rbms show: one suite, model, corruption or record, whole."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ __all__ = ["command"]
 def command(
     name: Annotated[
         str,
-        typer.Argument(help="A suite or a model, by name or file; or a record: its file, or SUITE/MODEL."),
+        typer.Argument(
+            help="A suite, a model or a corruption, by name or file; or a record: its file, or SUITE/MODEL."
+        ),
     ],
     measure: Annotated[
         bool, typer.Option("--measure", help="Build the model and count what it costs; needs no weights.")
@@ -62,7 +64,7 @@ def command(
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Show all that is known of a suite, a model (a shipped one's costs among it) or a record; asks no model.
+    """Show all that is known of a suite, a model (a shipped one with costs), a corruption or a record; asks no model.
 
     Pictures and detections are made of the finished cells in the cache.
     """
@@ -214,6 +216,13 @@ def _not_read(record: Record) -> str:
 
 
 def _show(name: str, measure: bool, *, as_json: bool) -> None:
+    from robustbench_ms.corruptions.table import NAMES
+
+    if name in NAMES:
+        if measure:
+            raise UserError(f"--measure counts what a model costs, and {name} is a corruption")
+        _corruption(name, as_json=as_json)
+        return
     found = _find(name)
     told = {k: v for k, v in asdict(found).items() if v not in (None, False, "", (), {}) and k != "folder"}
     if isinstance(found, Card) and found.output == Output():
@@ -229,6 +238,37 @@ def _show(name: str, measure: bool, *, as_json: bool) -> None:
     for key, value in told.items():
         for line in value if key == "costs" else _lines(key, value):
             print(f"  {line}")
+
+
+def _corruption(name: str, *, as_json: bool) -> None:
+    """Its kind, its protocol's number, and its parameters by profile at severities 1 to 5."""
+    from robustbench_ms.corruptions.table import (
+        COMMON,
+        KINDS,
+        PROFILES,
+        PROTOCOL,
+        SEVERITIES,
+        meaning,
+        parameters,
+    )
+
+    kind = next((kind for kind, names in KINDS.items() if name in names), "extra")
+    settings = {p: [parameters(name, p, severity) for severity in SEVERITIES] for p in PROFILES}
+    if as_json:
+        print_json(
+            {
+                "kind": "corruption", "name": name, "group": "common" if name in COMMON else "extra",
+                "of": kind, "number": PROTOCOL[name], "parameters": meaning(name), "severities": settings,
+            }
+        )  # fmt: skip
+        return
+    group = f"common, {kind}" if name in COMMON else "extra, in no mean"
+    print(f"Corruption {name}: {group}; protocol number {PROTOCOL[name]}")
+    print(f"  {meaning(name)}; at severities {' | '.join(map(str, SEVERITIES))}:")
+    for profile, values in settings.items():
+        numbers = (value if isinstance(value, tuple) else (value,) for value in values)
+        print(f"  {profile:12}  {' | '.join(' '.join(f'{one:g}' for one in some) for some in numbers)}")
+    print(f"  rbms corrupt IMAGE --name {name} -o out.png shows it on a picture")
 
 
 def _costs(found: Suite | Card, measure: bool) -> Mapping[str, Any] | None:
@@ -268,6 +308,7 @@ def _cost_lines(costs: Mapping[str, Any], published: Sequence[Published]) -> Ite
 def _find(name: str) -> Suite | Card:
     from robustbench_ms.catalog.find import card_names, find_card, find_suite, suite_names
     from robustbench_ms.catalog.table import read_toml
+    from robustbench_ms.corruptions.table import NAMES
     from robustbench_ms.errors import UnknownName, suggest
 
     if name in suite_names():
@@ -278,7 +319,7 @@ def _find(name: str) -> Suite | Card:
         if "@" in name:
             raise
         raise UnknownName(
-            f"no suite or model named {name!r}{suggest(name, [*suite_names(), *card_names()])}"
+            f"no suite, model or corruption named {name!r}{suggest(name, [*suite_names(), *card_names(), *NAMES])}"
         ) from None
     except UserError:
         # A file is taken for what it begins to be, so that its mistake is told and not the other kind's.

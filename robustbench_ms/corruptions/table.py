@@ -6,12 +6,13 @@ over which every mean is taken, and 4 extra ones, kept for validation.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["COMMON", "EXTRA", "KINDS", "NAMES", "PROFILES", "PROTOCOL", "SEVERITIES", "parameters"]
+__all__ = ["COMMON", "EXTRA", "KINDS", "NAMES", "PROFILES", "PROTOCOL", "SEVERITIES", "meaning", "parameters"]
 
 COMMON = (
     "gaussian_noise", "shot_noise", "impulse_noise",
@@ -36,11 +37,22 @@ zoom_blur 2: factors of numpy.arange, where 1 had their decimals (another layer 
 
 
 @cache
+def _text() -> str:
+    return files(__package__).joinpath("severities.toml").read_text(encoding="utf-8")
+
+
+@cache
 def _tables() -> dict[str, dict[str, list[Any]]]:
-    return tomllib.loads(files(__package__).joinpath("severities.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(_text())
 
 
 def parameters(name: str, profile: str, severity: int) -> Any:
     """The parameters of one corruption at one severity (1..5): a number or a tuple, as in severities.toml."""
     value = _tables()[name][profile][severity - 1]
     return tuple(value) if isinstance(value, list) else value
+
+
+def meaning(name: str) -> str:
+    """What the parameters of one corruption are, for people: the words beside its head in severities.toml."""
+    found = re.search(rf"^\[{name}\] # (.+)$", _text(), re.MULTILINE)
+    return found[1] if found else ""

@@ -22,7 +22,8 @@ from robustbench_ms.datasets.protocol import (
     RaggedImages,
     exhausted,
 )
-from robustbench_ms.errors import UserError
+from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import CLEAN, Condition, conditions, key
@@ -31,7 +32,10 @@ from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.identity import digest, question
 from robustbench_ms.tasks.protocol import Perturbation, Task
 
-__all__ = ["Conditions", "Job", "Question", "fitting_batch", "fitting_step", "refuse_twins"]
+__all__ = ["Conditions", "Job", "Question", "fitting_batch", "fitting_step", "refuse_taken", "refuse_twins"]
+
+_LONGEST = 200
+"""Bytes of a record's name: its files have endings, and their parts a token beside it, of 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -190,11 +194,30 @@ def refuse_twins(cards: Sequence[Card], suite: Suite) -> None:
             raise UserError(
                 f"a model named {card.name!r} would have a record without a name; give it another --name"
             )
-        if card.file_name in seen:
+        if (size := len(card.file_name.encode())) > _LONGEST:
             raise UserError(
-                f"two models are named {card.name!r}, and a name is a record: drop one, or give it another --name"
+                f"a model's name is that of its record's file, and {card.name[:40]!r}... has {size} bytes of "
+                f"{_LONGEST}; give it a shorter --name"
+            )
+        if (other := seen.get(card.file_name)) is not None:
+            both = f"named {card.name!r}" if other.name == card.name else f"{other.name!r} and {card.name!r}"
+            raise UserError(
+                f"two models are {both}, and a name is a record: drop one, or give it another --name"
             )
         seen[card.file_name] = card
+
+
+def refuse_taken(cards: Sequence[Card], paths: Mapping[str, Path]) -> None:
+    """UserError where a card's record would take the place of one of another name, which makes the same file's."""
+    for card in cards:
+        if not (path := paths[card.name]).exists():
+            continue
+        try:
+            stands = read_record(path).name
+        except BadFile:  # told where it is replaced
+            continue
+        if stands != card.name:
+            raise UserError(f"{path} is the record of {stands!r}; give {card.name!r} another --name")
 
 
 def fitting_batch(values: int, device: torch.device) -> int:

@@ -19,7 +19,7 @@ from robustbench_ms.evaluation.collect import collect
 from robustbench_ms.evaluation.events import Event, Note, Probed, RecordDone
 from robustbench_ms.evaluation.executors import EXECUTORS
 from robustbench_ms.evaluation.executors.protocol import Run
-from robustbench_ms.evaluation.jobs import Conditions, Job, refuse_twins
+from robustbench_ms.evaluation.jobs import Conditions, Job, refuse_taken, refuse_twins
 from robustbench_ms.evaluation.threads import finished_with, noting
 from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.specs.card import Card
@@ -56,6 +56,8 @@ def run(
         yield from map(Note, shown.data(first).facts.notes)
     yield from map(Note, shown.first.notes)
     results = places.writable(places.results / suite.label, "results")
+    paths = {card.name: results / f"{card.file_name}.json" for card in subjects}
+    refuse_taken(subjects, paths)
 
     names = tuple(card.name for card in subjects)
     jobs = [Job(condition, names) for condition in shown.conditions]
@@ -64,7 +66,6 @@ def run(
         yield Note(claims.note)
     if old := old_cells(folder):
         yield Note(f"{old} finished cells in {folder} are of an older form, which is not read; delete them")
-    paths = {card.name: results / f"{card.file_name}.json" for card in subjects}
 
     def otherwise(probed: Probed) -> int | None:
         asked = shown.question(shown.conditions[0])  # open since the probe

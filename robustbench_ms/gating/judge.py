@@ -26,7 +26,7 @@ from robustbench_ms.records.record import Record
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import holm
 
-__all__ = ["Case", "Judgement", "check", "exit_code", "judge", "judge_all"]
+__all__ = ["Case", "Judgement", "check", "check_alpha", "exit_code", "gravest", "judge", "judge_all"]
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,24 @@ def _noted(verdict: Verdict) -> Verdict:
 
 def exit_code(judged: Iterable[Judgement], *, lenient: bool = False) -> int:
     """Of the gravest state over all candidates: fail 1; incomparable and missing 2; unsure 1, lenient 0; pass 0."""
-    gravest = max((one.state for one in judged), key=GRAVITY.index, default="pass")
-    return {"fail": 1, "incomparable": 2, "missing": 2, "unsure": 0 if lenient else 1, "pass": 0}[gravest]
+    state = gravest(judged)
+    return {"fail": 1, "incomparable": 2, "missing": 2, "unsure": 0 if lenient else 1, "pass": 0}[state]
+
+
+def gravest(judged: Iterable[Judgement]) -> State:
+    """The gravest state over all candidates."""
+    return max((one.state for one in judged), key=GRAVITY.index, default="pass")
+
+
+def check_alpha(alpha: float) -> None:
+    """UserError for one out of range: below a billionth its complement has too few digits left for a bound."""
+    if not 1e-9 <= alpha < 0.5:
+        raise UserError(f"alpha must be at least 1e-9 and below 0.5, not {alpha:g}; 0.05 is usual")
 
 
 def check(rules: Sequence[Rule], alpha: float) -> None:
     """UserError for an alpha out of range or no rules, before anything is measured."""
-    if not 0 < alpha < 0.5:
-        raise UserError(f"alpha must be above 0 and below 0.5, not {alpha:g}; 0.05 is usual")
+    check_alpha(alpha)
     if not rules:
         raise UserError("a gate needs a rule, as --rule clean_accuracy=0.5pp")
 

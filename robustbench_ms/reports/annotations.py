@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustbench_ms.gating.judge import Judgement
+from robustbench_ms.reports.markdown import printable
 
 __all__ = ["annotation_lines"]
 
@@ -28,7 +29,7 @@ def annotation_lines(judged: Sequence[Judgement], *, lenient: bool) -> list[str]
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

@@ -81,7 +81,7 @@ def compared_markdown(pair: Comparison, alpha: float) -> str:
     lines = [*grid(rows, left={0}), ""] if len(rows) > 1 else []
     cells, first = pair.cells(), pair.terms.rows.first
     apart = sorted((c for c in cells if c.p_differs <= alpha), key=lambda c: -abs(c.difference.mean))
-    told_cells = "; ".join(f"{c.key} {points(first, c.difference.mean)}" for c in apart[:SHOWN_CELLS])
+    told_cells = "; ".join(f"{escape(c.key)} {points(first, c.difference.mean)}" for c in apart[:SHOWN_CELLS])
     more = f"; and {len(apart) - SHOWN_CELLS} more" if len(apart) > SHOWN_CELLS else ""
     lines.append(
         f"- {first.title} differs beyond chance in {len(apart)} of {len(cells)} cells"

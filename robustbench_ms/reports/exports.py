@@ -10,9 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robustbench_ms.catalog.published import published_table
+from robustbench_ms.reports.markdown import printable
 from robustbench_ms.reports.tables import Table
 
-__all__ = ["suites_csv", "suites_json", "to_csv", "to_json"]
+__all__ = ["suites_csv", "suites_json", "to_csv", "to_json", "unformulated"]
+
+
+def unformulated(text: str) -> str:
+    """Text that no spreadsheet computes (OWASP, CSV injection): a quote before a sign, and no control characters."""
+    text = printable(text)
+    return f"'{text}" if text.lstrip()[:1] in {"=", "+", "-", "@"} else text
 
 
 def suites_csv(suites: Mapping[str, Sequence[Table]]) -> str:
@@ -61,7 +68,10 @@ def to_csv(found: Sequence[Table]) -> str:
         for row in table.rows:
             numbers = [x for c in table.columns for x in row.values[c]]
             rank = [row.rank, *(row.ranks or (None, None))]
-            facts = [table.suite, table.protocol, *rank, row.card, row.seeds, row.n, row.device]
+            suite, protocol, card, device = map(
+                unformulated, (table.suite, table.protocol, row.card, row.device)
+            )
+            facts = [suite, protocol, *rank, card, row.seeds, row.n, device]
             writer.writerow([*facts, *numbers])
     return out.getvalue()
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 
-__all__ = ["code", "escape", "grid"]
+__all__ = ["code", "escape", "grid", "printable"]
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal obeys or what turns its order: control and format characters, but for line ends."""
+    return "".join(one for one in text if one in "\n\t" or unicodedata.category(one) not in {"Cc", "Cf"})
 
 
 def escape(text: str) -> str:
     """Text that stays text: no markup, no link, no mention of a person or an issue, no cell that ends early."""
-    text = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = (
+        printable(re.sub(r"\s+", " ", text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    )
     text = re.sub(r"[\\`*\[\]|~]", r"\\\g<0>", text)
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)  # within a word it marks nothing
     text = re.sub(r"#(?=\d)", "&#35;", text)
@@ -20,7 +28,7 @@ def escape(text: str) -> str:
 
 def code(text: str) -> str:
     """A name as code, in which only what ends the code or the cell needs care."""
-    return "`" + re.sub(r"\s+", " ", text).replace("`", "'").replace("|", "\\|") + "`"
+    return "`" + printable(re.sub(r"\s+", " ", text)).replace("`", "'").replace("|", "\\|") + "`"
 
 
 def grid(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:

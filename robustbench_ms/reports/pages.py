@@ -20,7 +20,10 @@ _FEW = 3
 
 def page(suites: Mapping[str, Sequence[Table]]) -> str:
     """The tables of several suites as one Markdown page."""
-    parts = [f"## {name}\n\n{_with_published(name, found, '###')}".rstrip() for name, found in suites.items()]
+    parts = [
+        f"## {escape(name)}\n\n{_with_published(name, found, '###')}".rstrip()
+        for name, found in suites.items()
+    ]
     return (
         "\n\n".join(["# Leaderboard", "Made from the records beside it by `rbms leaderboard -o`.", *parts])
         + "\n"
@@ -58,10 +61,10 @@ def to_markdown(found: Sequence[Table]) -> str:
     for table in found:
         lines = []
         if table.protocol:
-            lines += [f"Another protocol, not to be compared with the above ({table.protocol}):", ""]
+            lines += [f"Another protocol, not to be compared with the above ({escape(table.protocol)}):", ""]
         if table.rows:
             lines += [*_grid(table), "", *_footnotes(table)]
-        lines += [f"Left out: {line}" for line in table.left_out]
+        lines += [f"Left out: {escape(line)}" for line in table.left_out]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -95,7 +98,7 @@ def _footnotes(table: Table) -> list[str]:
     ns, devices = sorted({row.n for row in table.rows}), sorted({row.device for row in table.rows})
     counts = ", ".join(f"{n:,}" for n in ns)
     notes = [
-        f"Suite {table.suite}; n = {counts}{table.shown}; measured on {', '.join(devices)}.",
+        f"Suite {escape(table.suite)}; n = {counts}{table.shown}; measured on {escape(', '.join(devices))}.",
     ]
     notes += [*table.means, *([table.normalised] if table.normalised else [])]
     if any(row.seeds == 1 for row in table.rows):

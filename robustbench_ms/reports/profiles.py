@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from robustbench_ms.records.profile import Profile, Row
+from robustbench_ms.reports.exports import unformulated
 from robustbench_ms.reports.markdown import escape, grid
 from robustbench_ms.statistics.intervals import Interval
 from robustbench_ms.statistics.timings import BLOCKS, fewest
@@ -91,7 +92,8 @@ def _footnotes(rows: Rows) -> Iterator[str]:
     threads = sorted({row.threads for _, row in rows if row.threads is not None})
     made = dict.fromkeys(profile.environments[row.environment].torch for profile, row in rows)
     on = f", {' or '.join(map(str, threads))} threads" if threads else ""
-    yield f"Measured on {'; '.join(devices)}{on}, torch {', '.join(made)}; nothing of it holds on another device."
+    where = escape("; ".join(devices))
+    yield f"Measured on {where}{on}, torch {escape(', '.join(made))}; nothing of it holds on another device."
     counts = sorted({row.n for _, row in rows})
     blocks = sorted({len(row.times["host"]) for _, row in rows})
     yield (
@@ -112,10 +114,10 @@ def _footnotes(rows: Rows) -> Iterator[str]:
         yield f"-: too few calls or blocks; {', '.join([*few, f'all need {BLOCKS} blocks'])}."
     told = sorted({row.facts["kept"]["suite"] for _, row in rows if "kept" in row.facts})
     if told:
-        yield f"right, of fp32: clean samples of {', '.join(told)}; (!) is below 99 %, MLPerf's bound."
+        yield f"right, of fp32: clean samples of {escape(', '.join(told))}; (!) is below 99 %, MLPerf's bound."
     for profile, row in rows:
         if row.doubts:
-            yield f"* {escape(profile.name)}, batch {row.batch}, {setting(row)}: {'; '.join(row.doubts)}."
+            yield f"* {escape(profile.name)}, batch {row.batch}, {setting(row)}: {escape('; '.join(row.doubts))}."
 
 
 def _range(values: Sequence[int]) -> str:
@@ -169,7 +171,7 @@ def profiles_csv(rows: Rows) -> str:
     for profile, row in timed:
         kind, costs = "train" if row.train else "infer", profile.costs
         told: dict[str, Any] = {
-            "model": profile.name,
+            "model": unformulated(profile.name),
             f"{kind}_samples_per_sec": f"{row.images_per_second:.2f}",
             f"{kind}_step_time": f"{1e3 * float(row.seconds().mean()):.3f}",
             f"{kind}_batch_size": row.batch,
@@ -177,7 +179,7 @@ def profiles_csv(rows: Rows) -> str:
             "precision": row.precision,
             "compile": str(row.compile).lower(),
             "threads": "" if row.threads is None else row.threads,
-            "device": profile.device,
+            "device": unformulated(profile.device),
         }
         if costs:
             told["param_count"] = f"{costs['parameters'] / 1e6:.2f}"

@@ -63,7 +63,7 @@ def _table(profiles: Sequence[Profile], key: tuple[object, ...]) -> str:
             ]
         )
         if row.doubts:
-            told.append(f"\\* {escape(profile.name)}: {'; '.join(row.doubts)}.")
+            told.append(f"\\* {escape(profile.name)}: {escape('; '.join(row.doubts))}.")
     first = rows[0][1]
     threads = "" if first.threads is None else f", {first.threads} threads"
     head = f"Batch {first.batch}, {setting(first)}{threads}"

@@ -83,8 +83,8 @@ def record_markdown(record: Record) -> str:
         ("health", "; ".join(map(str, record.health.get("warnings", ()))) or "no warning"),
         ("kept", _kept_line(samples)),
     ):
-        lines.append(f"  {title}: {' '.join(told.split())}")
-    lines += [f"  time: {line}" for line in time_split(record)]
+        lines.append(f"  {title}: {escape(told)}")
+    lines += [f"  time: {escape(line)}" for line in time_split(record)]
     if record.health.get("nondeterministic"):
         lines.append("  health: answers differ from one pass to the next")
     lines.append("")
@@ -141,7 +141,7 @@ def parts_markdown(record: Record, parts: Parts) -> str:
         }
         body = [
             [
-                one.name,
+                escape(one.name),
                 f"{one.n:,}",
                 *(
                     plain(first, fmean(one.values[key][first.name] for key in keys))
@@ -275,7 +275,7 @@ def _footnotes(record: Record, first: Metric) -> Iterator[str]:
     yield "± is half a 95 % interval over the test's samples, each cell by itself; all measures: --json."
     for m in record.measurements:
         if m.error is not None:
-            yield f"{m.key} failed: {escape(m.error)}"
+            yield f"{escape(m.key)} failed: {escape(m.error)}"
     absent = sorted({why for m in record.measurements if (why := m.absent.get(first.name))})
     if absent:
         yield f"- has no value: {escape('; '.join(absent))}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from robustbench_ms.gating.judge import Judgement
+from robustbench_ms.gating.judge import Judgement, gravest
 from robustbench_ms.gating.verdict import Verdict, amount
 from robustbench_ms.reports.comparisons import SHOWN_CELLS, finite, points
 from robustbench_ms.reports.markdown import code, escape, grid
@@ -31,7 +31,9 @@ def _judged(one: Judgement) -> str:
     lines += [f"- {code(str(v.rule))} {v.state}: {escape(v.reason)}" for v in one.verdicts]
     worse = one.worse_cells
     if worse and one.first is not None:
-        told = "; ".join(f"{c.key} {points(one.first, c.difference.mean)}" for c in worse[:SHOWN_CELLS])
+        told = "; ".join(
+            f"{escape(c.key)} {points(one.first, c.difference.mean)}" for c in worse[:SHOWN_CELLS]
+        )
         more = f"; and {len(worse) - SHOWN_CELLS} more" if len(worse) > SHOWN_CELLS else ""
         lines.append(
             f"- {one.first.title} lost beyond chance in {len(worse)} of {len(one.cells)} cells: {told}{more}"
@@ -71,6 +73,7 @@ def _row(verdict: Verdict) -> list[str]:
 def judged_json(judged: Sequence[Judgement], *, lenient: bool) -> dict[str, Any]:
     """Plain data: fractions, not rounded."""
     return {
+        "state": gravest(judged),
         "passed": all(one.passed(lenient=lenient) for one in judged),
         "lenient": lenient,
         "candidates": [

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustbench_ms.adapters import Adapted
-from robustbench_ms.catalog.registry import load
+from robustbench_ms.catalog.registry import load, working_folder
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Weights
@@ -54,5 +54,7 @@ def _configured(config: Path, card: Card, index: Index, places: Places) -> Adapt
     checkpoint = find_weights(card.weights[0], card, places) if card.weights else None
     if checkpoint is not None:  # before it is opened
         refuse_other(file_digest(checkpoint), card.weights[0], checkpoint)
-    made: Adapted = load(LOADERS["mmdet"])(config, card, index, checkpoint)
+    build = load(LOADERS["mmdet"])
+    with working_folder():  # where a config's custom_imports may lie
+        made: Adapted = build(config, card, index, checkpoint)
     return made

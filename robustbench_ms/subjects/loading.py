@@ -23,6 +23,7 @@ from robustbench_ms.subjects.detectors import of_library, settled
 from robustbench_ms.subjects.devices import lost_devices
 from robustbench_ms.subjects.guard import Guard, first_line
 from robustbench_ms.subjects.inputs import Preprocess, Way, interpolation_of, of_timm, said_first, way_of
+from robustbench_ms.subjects.network import fetching
 from robustbench_ms.subjects.programs import as_module
 from robustbench_ms.subjects.untrained import doubt, refuse_lazy, seeded
 from robustbench_ms.subjects.weights import Loaded, file_digest, find_weights, load_into, refuse_other
@@ -242,15 +243,24 @@ def _from_library(card: Card, build: str, classes: int, *, tested: bool) -> tupl
     if library == "torchvision" and detects and not pretrained:
         # Class 0 is the background, and a backbone without weights of its own is not fetched.
         arguments = {"num_classes": classes + 1, "weights_backbone": None, **card.args}
+    hub, url = False, None
+    if pretrained and library == "timm":
+        source = timm.get_pretrained_cfg(name)
+        hub, url = bool(source and source.hf_hub_id), source and source.url
+    elif pretrained:
+        url = models.get_model_weights(name).DEFAULT.url
     try:
-        if library == "timm":
-            module = timm.create_model(name, pretrained=pretrained, **arguments)
-        else:
-            module = models.get_model(name, weights="DEFAULT" if pretrained else None, **arguments)
+        with fetching(url, hub=hub) if pretrained else contextlib.nullcontext():
+            if library == "timm":
+                module = timm.create_model(name, pretrained=pretrained, **arguments)
+            else:
+                module = models.get_model(name, weights="DEFAULT" if pretrained else None, **arguments)
+    except UserError as error:
+        raise UserError(f"{build}: {error}; give weights of your own with --weights") from error
     except Exception as error:
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
-            f"{build} could not be made ({type(error).__name__}: {error}); "
-            "without the network, give its weights with --weights"
+            f"{build} could not be made ({told}); without the network, give its weights with --weights"
         ) from error
     if library == "torchvision" and detects:
         return module, of_library(card, pretrained=pretrained)

