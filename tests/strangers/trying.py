@@ -11,7 +11,7 @@ from tests.strangers.expected import OPTIONS, wrong
 from tests.strangers.models import NAMES
 from tests.trials import Tally
 
-__all__ = ["strangers", "trials"]
+__all__ = ["strangers"]
 
 BEFORE = (
     "robustbench_ms.api", "robustbench_ms.cli.drawing", "robustbench_ms.corruptions.api",
@@ -30,12 +30,6 @@ def strangers(names: Sequence[str], scratch: Path) -> Tally:
         one = tried(name, scratch / name, *OPTIONS.get(name, ()))
         tally.add(_outcome(one), wrong(one, alone))
     return tally
-
-
-def trials(count: int, seed: int, desk: Path, scratch: Path) -> Tally:
-    """The first ones, as a kind of trial."""
-    del seed, desk
-    return strangers(NAMES[:count], scratch)
 
 
 def _outcome(one: Outcome) -> str:

@@ -26,11 +26,6 @@ KINDS: dict[str, tuple[str, int, str]] = {
     ),
     "edits": ("tests.trials.damage:edits", 100, "edits of such a record and its arrays as people make them"),
     "toml": ("tests.trials.texts:texts", 170, "suites and cards in TOML with one change each"),
-    "strangers": (
-        "tests.strangers.trying:trials",
-        72,
-        "models that raise, hang, print, exit, answer oddly or change the process, each beside a good one",
-    ),
     "lines": ("tests.trials.lines:lines", 170, "command lines of right and wrong words"),
 }
 """Of each kind what runs it, how many a page has, and what they are."""
