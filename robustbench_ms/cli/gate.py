@@ -26,6 +26,7 @@ from robustbench_ms.cli.options import (
     Seed,
     Size,
     Threads,
+    Trust,
     WeightsFile,
     Workers,
     print_json,
@@ -64,6 +65,7 @@ def command(
     batch_size: BatchSize = None,
     workers: Workers = None,
     threads: Threads = None,
+    trust: Trust = False,
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
@@ -120,7 +122,7 @@ def command(
                 tell=tell,
             ).limited(limit, seed)
         cards = ModelOptions(weights, name, mean, std, size, fit, crop).cards(model or [])
-        settings = Settings(device, batch_size, None, workers, threads)
+        settings = Settings(device, batch_size, None, workers, threads, trust=trust)
         judged = _measured(suite, cards, against, places, settings=settings, **shared)
 
     text = judged_markdown(judged)

@@ -28,6 +28,7 @@ __all__ = [
     "Seed",
     "Size",
     "Threads",
+    "Trust",
     "WeightsFile",
     "Workers",
     "as_text",
@@ -119,6 +120,9 @@ Results = Annotated[
 ]
 Cache = Annotated[
     Path | None, typer.Option(help="Folder of finished cells [RBMS_CACHE].", show_default=False)
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code that a record alone names: another's, of any module.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Limit = Annotated[
