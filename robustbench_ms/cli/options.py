@@ -40,8 +40,8 @@ Models = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="A card, a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, "
-        "mmdet:CONFIG[:CHECKPOINT], results:FOLDER; repeat for several.",
+        help="A card, a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, export:FILE, "
+        "script:FILE, hf:FOLDER, mmdet:CONFIG[:CHECKPOINT], results:FOLDER; repeat for several.",
     ),
 ]
 WeightsFile = Annotated[
