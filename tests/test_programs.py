@@ -97,9 +97,7 @@ def test_they_run_by_name_and_stand_beside_the_network(files, tmp_path):
         quick(), [replace(find_card(files[EMA, kind]), input=Input(mean=MEAN, std=STD)) for kind in kinds],
         device="cpu", threads=1, results=tmp_path / "r", cache=tmp_path / "c",
     )  # fmt: skip
-    (own,) = rbms_api.run(
-        quick(), NAMES[0], device="cpu", threads=1, results=tmp_path / "r", cache=tmp_path / "c"
-    )
+    (own,) = rbms_api.run(quick(), EMA, device="cpu", threads=1, results=tmp_path / "r", cache=tmp_path / "c")
     for record in records:
         assert [m.error for m in record.measurements] == [None, None]
         for key in ("clean", "corruption=fog,severity=3"):
