@@ -1,14 +1,13 @@
-"""Detectors of Hugging Face's transformers, from a local folder: config.json and model.safetensors; no code is run."""
+"""Models of Hugging Face's transformers, from a local folder: its config and safetensors; no code is run."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustbench_ms.adapters import Adapted
+from robustbench_ms.adapters import Adapted, digest_of
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.card import Card, Input
 
@@ -18,44 +17,84 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 WEIGHTS = "model.safetensors"
+_DETECTS = "ForObjectDetection"
+_KINDS = ("ForImageClassification", _DETECTS)
+"""Ends of what a config calls its network, and of transformers' classes that load it."""
+_RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers of what we resize by."""
 
 
 def load(folder: Path, card: Card, index: Index) -> Adapted:
-    """The folder's AutoModelForObjectDetection, its classes by the names in its config where the card says none.
+    """The folder's model of image classification or object detection, as its config says which.
 
-    UserError where transformers is not installed; BadFile where the folder lacks a file or holds another model.
+    A detector's classes go by the names in its config where the card says none. Who answers is the config, the
+    processor and the weights. UserError where transformers is not installed; BadFile where the folder lacks a file or
+    holds another model.
     """
     del index
-    for name in ("config.json", WEIGHTS):
-        if not (folder / name).is_file():
-            pickled = (
-                " (a pickle, which might run code, is not read)"
-                if (folder / "pytorch_model.bin").is_file()
-                else ""
-            )
-            raise BadFile(f"{folder} has no {name}{pickled}")
+    config = _told(folder / "config.json")
+    weights = _weights(folder)
+    kind = next(
+        (kind for kind in _KINDS if any(kind in str(name) for name in config.get("architectures") or ())),
+        None,
+    )
+    if kind is None:
+        raise BadFile(
+            f"{folder / 'config.json'} is of {config.get('architectures')}, and a model of one of "
+            f"{', '.join(_KINDS)} is wanted"
+        )
     try:
-        from transformers import AutoModelForObjectDetection
+        import transformers
     except ImportError:
         raise UserError(
             "a Hugging Face folder needs transformers, which is not installed: pip install 'robustbench-ms[hf]'"
         ) from None
     try:
-        module = AutoModelForObjectDetection.from_pretrained(
+        module = getattr(transformers, f"AutoModel{kind}").from_pretrained(
             folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
     except Exception as error:  # a folder of another task, a cut file and a config of nothing raise all kinds
-        raise BadFile(f"{folder} is no detector that transformers reads ({error})".splitlines()[0]) from error
+        raise BadFile(f"{folder} is no model that transformers reads ({error})".splitlines()[0]) from error
     output = card.output
-    if output.decode == "boxes":
-        output = replace(output, decode="detr")
-    if output.labels == "data":
-        known = module.config.id2label
-        output = replace(output, labels=tuple(_named(known.get(i, "")) for i in range(max(known) + 1)))
-    shown = _completed(card.input, folder / "preprocessor_config.json") if card.input.assumed else card.input
-    with (folder / WEIGHTS).open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Adapted(module, replace(card, input=shown, output=output), sha256)
+    if kind == _DETECTS:
+        output = replace(output, decode="detr" if output.decode == "boxes" else output.decode)
+        if output.labels == "data":
+            known = module.config.id2label
+            output = replace(output, labels=tuple(_named(known.get(i, "")) for i in range(max(known) + 1)))
+    processor = folder / "preprocessor_config.json"
+    shown = _completed(card.input, processor) if card.input.assumed else card.input
+    read = [folder / "config.json", *weights, *([processor] if processor.is_file() else [])]
+    return Adapted(module, replace(card, input=shown, output=output), digest_of(read, folder))
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The files of its weights: one, or an index and its shards; BadFile where they are not there."""
+    whole, listed = folder / WEIGHTS, folder / f"{WEIGHTS}.index.json"
+    if whole.is_file():
+        return [whole]
+    if not listed.is_file():
+        pickled = any(folder.glob("pytorch_model*.bin"))
+        raise BadFile(
+            f"{folder} has no {WEIGHTS}{' (a pickle, which might run code, is not read)' if pickled else ''}"
+        )
+    shards = sorted(set(map(str, _told(listed).get("weight_map", {}).values())))
+    for name in shards:
+        if Path(name).name != name or not (folder / name).is_file():
+            raise BadFile(f"{listed} names {name!r}, which is not beside it")
+    return [listed, *(folder / name for name in shards)]
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """A file of JSON's; BadFile where it is not there, or none."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadFile(f"{path.parent} has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise BadFile(f"{path} cannot be read as JSON ({error})") from error
+    if not isinstance(told, dict):
+        raise BadFile(f"{path} holds a {type(told).__name__}, and a table is wanted")
+    return told
 
 
 def _named(name: str) -> str:
@@ -63,25 +102,33 @@ def _named(name: str) -> str:
 
 
 def _completed(known: Input, path: Path) -> Input:
-    """Mean, std and a fixed size as the folder says them; a size by the shorter side stays what the canvas has.
+    """The input as the folder's processor says it: mean, std, range, resampling, a fixed size or a crop.
 
-    Then, and without such a file, it stays assumed, and the run says what was.
+    A size by the shorter side without a crop stays what the canvas has. Then, and without such a file, it stays
+    assumed, and the run says what was.
     """
-    try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.is_file():
         return known
-    except (OSError, ValueError) as error:
-        raise BadFile(f"{path} cannot be read as JSON ({error})") from error
-    if (
-        told.get("do_normalize", True)
-        and "image_mean" in told
-        and "image_std" in told
-        and not known.normalised
-    ):
+    told = _told(path)
+    said = told.get("do_normalize", True) and "image_mean" in told and "image_std" in told
+    if said and not known.normalised:
         known = replace(known, mean=tuple(told["image_mean"]), std=tuple(told["image_std"]))
-    size = told.get("size")
-    side = size.get("height") if isinstance(size, dict) and size.get("height") == size.get("width") else None
-    if told.get("do_resize", True) and side is None:
-        return known
-    return replace(known, size=known.size or side, fit="resize", assumed=False)
+    if not told.get("do_rescale", True):
+        known = replace(known, range=(0.0, 255.0))
+    if told.get("resample") in _RESAMPLE:
+        known = replace(known, interpolation=_RESAMPLE[told["resample"]])
+    if not told.get("do_resize", True):
+        return replace(known, assumed=False)
+    size, crop = _sides(told.get("size")), _sides(told.get("crop_size"))
+    if told.get("do_center_crop") and crop is not None and size is not None:
+        return replace(known, size=known.size or crop, fit="crop", crop=min(1.0, crop / size), assumed=False)
+    side = size if not isinstance(told.get("size"), dict) or "height" in told["size"] else None
+    return known if side is None else replace(known, size=known.size or side, fit="resize", assumed=False)
+
+
+def _sides(told: Any) -> int | None:
+    """One side of {"height", "width"} that are alike, of {"shortest_edge"}, or of a number; None otherwise."""
+    if isinstance(told, dict):
+        found = {told.get("height"), told.get("width")} - {None} or {told.get("shortest_edge")}
+        told = found.pop() if len(found) == 1 else None
+    return told if isinstance(told, int) and told > 0 else None

@@ -27,6 +27,8 @@ __all__ = ["card_names", "find_card", "find_suite", "is_folder", "register", "sh
 DETECTED = Output(score=0.001)
 """What is a detection where nobody said it."""
 
+_PREFIXES = {".onnx": "onnx", ".pt2": "export", ".pt": "script"}
+"""The adapter of a file by its ending."""
 _registered: dict[str, Card] = {}
 """Cards of this process only, by `register`."""
 
@@ -98,8 +100,8 @@ def find_card(spelling: str) -> Card:
     """The card that a spelling means.
 
     A shipped or registered name, a TOML file, one seed of either ("resnet20-ema@0"), a bare function
-    ("mypkg.nets:build"), "timm:NAME", "torchvision:NAME", "onnx:FILE", "hf:FOLDER", "mmdet:CONFIG[:CHECKPOINT]" or
-    "results:FOLDER". Nothing is imported or opened to find it.
+    ("mypkg.nets:build"), "timm:NAME", "torchvision:NAME", "onnx:FILE", "export:FILE", "script:FILE", "hf:FOLDER",
+    "mmdet:CONFIG[:CHECKPOINT]" or "results:FOLDER". Nothing is imported or opened to find it.
     """
     library = re.fullmatch(r"(timm|torchvision):([\w./-]+)", spelling)
     if library:
@@ -116,6 +118,11 @@ def find_card(spelling: str) -> Card:
     name, at, seed = spelling.rpartition("@")
     if at and name.endswith(".toml"):
         return _one_seed(read_card(Path(name)), seed)
+    if (prefix := _PREFIXES.get(Path(spelling).suffix)) is not None:
+        of_weights = (
+            " (or give weights with --weights, to the model they are of)" if prefix == "script" else ""
+        )
+        raise UnknownName(f"no model named {spelling!r}; did you mean '{prefix}:{spelling}'?{of_weights}")
     if _is_file(spelling):
         return read_card(Path(spelling))
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spelling):
@@ -129,8 +136,8 @@ def find_card(spelling: str) -> Card:
         raise UnknownName(
             f"no model named {spelling!r}"
             f"{suggest(spelling, card_names()) if near is None else f'; did you mean {near!r}?'} "
-            "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, "
-            "mmdet:CONFIG[:CHECKPOINT], results:FOLDER)"
+            "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, export:FILE, "
+            "script:FILE, hf:FOLDER, mmdet:CONFIG[:CHECKPOINT], results:FOLDER)"
         )
     return read_card(shipped("baselines") / f"{spelling}.toml")
 
@@ -155,9 +162,9 @@ def _of_file(adapter: str, path: Path) -> Card:
     """A card of what lies at a path: its name is the file's, and where it lies is no part of it."""
     where = path.expanduser().resolve()
     return Card(
-        name=where.stem if where.suffix == ".onnx" else where.name,
+        name=where.stem if where.suffix in _PREFIXES else where.name,
         build=f"{adapter}:{where.name}",
-        tasks=("detection",),
+        tasks=("detection",) if adapter == "results" else ("classification", "detection"),
         input=Input(assumed=adapter != "results"),
         output=DETECTED,
         weights=(Weights(str(where)),),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -29,7 +27,7 @@ from robustbench_ms.evaluation.events import (
 )
 from robustbench_ms.reports.markdown import printable
 
-__all__ = ["draw", "looking"]
+__all__ = ["draw"]
 
 TOLD_FROM = 100
 """Batches after which the time left is told: the first ones also compile, and fill caches."""
@@ -109,31 +107,6 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
                     console.print(told, markup=False, style="red")
             yield event
             seen = time.monotonic()
-
-
-@contextmanager
-def looking() -> Iterator[Callable[[str, int, int], None]]:
-    """Draw how far it is with pictures that have to be looked at before a run; without a terminal, a line each."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    tasks: dict[str, TaskID] = {}
-
-    def tell(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total)
-            if not console.is_terminal:
-                console.print(what, markup=False)
-        bar.update(tasks[what], completed=done)
-
-    with bar:
-        yield tell
 
 
 def _span(seconds: float) -> str:

@@ -29,6 +29,7 @@ from robustbench_ms.cli.options import (
     Std,
     Threads,
     Timeout,
+    Trust,
     WeightsFile,
     WeightsKey,
     Workers,
@@ -72,6 +73,7 @@ def command(
     workers: Workers = None,
     threads: Threads = None,
     timeout: Timeout = None,
+    trust: Trust = False,
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
@@ -120,7 +122,7 @@ def command(
     else:
         from robustbench_ms.catalog.find import find_suite
         from robustbench_ms.catalog.model_options import ModelOptions
-        from robustbench_ms.cli.drawing import looking
+        from robustbench_ms.cli.looking import looking
 
         with looking() as tell:
             suite = find_suite(
@@ -134,7 +136,7 @@ def command(
         cards = ModelOptions(weights, name, mean, std, size, fit, crop, weights_key, precision).cards(
             model or []
         )
-        settings = Settings(device, batch_size, None, workers, threads, timeout=timeout)
+        settings = Settings(device, batch_size, None, workers, threads, timeout=timeout, trust=trust)
         judged = _measured(suite, cards, against, places, settings=settings, **shared)
 
     text, told = judged_markdown(judged), judged_json(judged, lenient=lenient)

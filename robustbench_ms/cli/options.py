@@ -31,6 +31,7 @@ __all__ = [
     "Std",
     "Threads",
     "Timeout",
+    "Trust",
     "WeightsFile",
     "WeightsKey",
     "Workers",
@@ -43,8 +44,8 @@ Models = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="A card, a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, "
-        "mmdet:CONFIG[:CHECKPOINT], results:FOLDER; repeat for several.",
+        help="A card, a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, export:FILE, "
+        "script:FILE, hf:FOLDER, mmdet:CONFIG[:CHECKPOINT], results:FOLDER; repeat for several.",
     ),
 ]
 WeightsFile = Annotated[
@@ -151,6 +152,9 @@ Results = Annotated[
 ]
 Cache = Annotated[
     Path | None, typer.Option(help="Folder of finished cells [RBMS_CACHE].", show_default=False)
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code that a record alone names: another's, of any module.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Limit = Annotated[

@@ -54,7 +54,7 @@ def command(
     """Show the cells and images of a run, and what is measured already."""
     from robustbench_ms.catalog.find import find_card, find_suite, is_folder
     from robustbench_ms.catalog.registry import canvas_bytes, index_of, size_of, task_of
-    from robustbench_ms.cli.drawing import looking
+    from robustbench_ms.cli.looking import looking
     from robustbench_ms.evaluation.measured import measured, probably_finished
     from robustbench_ms.gating.limits import noticed, noticed_lines
     from robustbench_ms.specs.canvas import told

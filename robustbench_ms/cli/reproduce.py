@@ -21,6 +21,7 @@ from robustbench_ms.cli.options import (
     Results,
     Seed,
     Threads,
+    Trust,
     print_json,
 )
 
@@ -42,6 +43,7 @@ def command(
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
+    trust: Trust = False,
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
@@ -72,7 +74,7 @@ def command(
         published=published,
         limit=limit,
         seed=seed,
-        settings=Settings(device, batch_size, threads=threads),
+        settings=Settings(device, batch_size, threads=threads, trust=trust),
         watch=watch,
     )
     if as_json:

@@ -84,7 +84,8 @@ def command(
     """Measure models on a suite; what is finished already is kept, so the same command goes on after a stop."""
     from robustbench_ms.catalog.find import find_suite
     from robustbench_ms.catalog.model_options import ModelOptions
-    from robustbench_ms.cli.drawing import draw, looking
+    from robustbench_ms.cli.drawing import draw
+    from robustbench_ms.cli.looking import looking
     from robustbench_ms.errors import UserError
     from robustbench_ms.specs.engines import Engine
     from robustbench_ms.specs.places import Places

@@ -15,6 +15,7 @@ import numpy as np
 
 from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.catalog.registry import rows_of
+from robustbench_ms.catalog.trust import refuse_code
 from robustbench_ms.errors import UnknownName, UserError
 from robustbench_ms.evaluation.events import RecordDone, Trouble
 from robustbench_ms.gating.run import Watch
@@ -93,7 +94,9 @@ def reproduce(
     `models` names the cards where the records' names do not, or picks some of a suite's. `suite` names the suite of a
     record whose own is not shipped; a folder is shown as the record says. `annotations`, `corruptions` and `labels` are
     a folder's, as `find_suite` takes them. `published` compares with the figures that the cards cite, not with records.
+    A card that only a record names runs no stranger's code, unless `settings` trust it: UserError.
     """
+    trust = settings is not None and settings.trust
     pairs: list[tuple[Card, Record | None]]
     if target.endswith(".json"):
         record = read_record(Path(target))
@@ -102,14 +105,14 @@ def reproduce(
         chosen = suite_of(record, suite, annotations=annotations, labels=labels, places=places)
         if len(models) > 1:
             raise UserError(f"one record is one model, and {len(models)} are given with -m")
-        pairs = [(_card_of(record, models[0] if models else None), record)]
+        pairs = [(_card_of(record, models[0] if models else None, trust=trust), record)]
     else:
         if suite is not None:
             raise UserError("--suite is for a record; the suite is named already")
         chosen = find_suite(
             target, annotations=annotations, corruptions=corruptions, labels=labels, places=places
         ).limited(limit, seed)
-        pairs = _pairs(models, places.results / chosen.label, published=published)
+        pairs = _pairs(models, places.results / chosen.label, published=published, trust=trust)
     if published:
         return _published(chosen, [card for card, _ in pairs], places, settings, watch)
     with tempfile.TemporaryDirectory(prefix="rbms-reproduce-") as scratch:
@@ -258,13 +261,15 @@ def _measure(
     return records, stopped
 
 
-def _pairs(models: Sequence[str], folder: Path, *, published: bool) -> list[tuple[Card, Record | None]]:
+def _pairs(
+    models: Sequence[str], folder: Path, *, published: bool, trust: bool
+) -> list[tuple[Card, Record | None]]:
     if published:
         if not models:
             raise UserError("--published needs a model whose card cites figures; name it with -m")
         return [(one, None) for name in models for one in find_card(name).replicates()]
     if not models:
-        found = [(_card_of(record, None), record) for record in records_in(folder)]
+        found = [(_card_of(record, None, trust=trust), record) for record in records_in(folder)]
         if not found:
             raise UserError(f"there are no records in {folder} to reproduce")
         return list(found)
@@ -277,7 +282,7 @@ def _pairs(models: Sequence[str], folder: Path, *, published: bool) -> list[tupl
     return pairs
 
 
-def _card_of(record: Record, spelling: str | None) -> Card:
+def _card_of(record: Record, spelling: str | None, *, trust: bool) -> Card:
     try:
         card = find_card(spelling or record.name)
     except UnknownName as error:
@@ -286,6 +291,7 @@ def _card_of(record: Record, spelling: str | None) -> Card:
         raise UserError(
             f"the record's model {record.name!r} is no name that is known here; say with -m what it is"
         ) from error
+    refuse_code(card, f"the record of {record.name}", trust=trust or spelling is not None)
     many = card.replicates()
     if len(many) > 1:
         seeds = ", ".join(one.name for one in many)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from robustbench_ms.catalog.trust import refuse_code
 from robustbench_ms.errors import UserError
 from robustbench_ms.gating.findings import Finding
 from robustbench_ms.gating.references import Found, References
@@ -117,21 +118,27 @@ def speeds(
     with Bench(find_device(settings.device), places, settings.threads) as bench:
         return {
             card.name: {
-                rule.target: _found(rule, card, found[card.name], references, bench) for rule in asked
+                rule.target: _found(rule, card, found[card.name], references, bench, trust=settings.trust)
+                for rule in asked
             }
             for card in cards
         }
 
 
-def _found(rule: Rule, card: Card, found: Found, references: References, bench: Bench) -> Finding | Verdict:
+def _found(
+    rule: Rule, card: Card, found: Found, references: References, bench: Bench, *, trust: bool
+) -> Finding | Verdict:
     from robustbench_ms.evaluation.collect import described_card
 
     subject = bench.load(card)
     mine = described_card(subject.model)
     batch = int(dict(rule.cell or ()).get("batch", 1))
     if found.record is not None and any(found.record.card.get(name) != mine[name] for name in _NETWORK):
+        reference = _card(found.record)
         try:
-            other = bench.load(_card(found.record))
+            # Who names the candidate trusts its code, under whatever arguments.
+            refuse_code(reference, "the reference's record", trust=trust or reference.build == card.build)
+            other = bench.load(reference)
         except UserError:  # it cannot be built here, as of a callable in Python: its profile may be there
             pass
         else:

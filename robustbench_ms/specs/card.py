@@ -10,8 +10,9 @@ from typing import Any
 
 __all__ = ["ADAPTERS", "PRECISIONS", "Card", "Input", "Output", "Published", "Weights", "of_record"]
 
-ADAPTERS = ("onnx", "hf", "mmdet", "results")
-"""First words of build targets that are files: "onnx:FILE", "hf:FOLDER", "mmdet:CONFIG", "results:FOLDER"."""
+ADAPTERS = ("onnx", "export", "script", "hf", "mmdet", "results")
+"""First words of build targets that are files: "onnx:FILE", "export:FILE", "script:FILE", "hf:FOLDER", "mmdet:CONFIG",
+"results:FOLDER"."""
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 

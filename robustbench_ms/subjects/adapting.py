@@ -17,11 +17,17 @@ __all__ = ["LOADERS", "adapted", "is_adapted"]
 
 LOADERS = {
     "onnx": "robustbench_ms.adapters.onnx:load",
+    "export": "robustbench_ms.adapters.export:load",
+    "script": "robustbench_ms.adapters.script:load",
     "hf": "robustbench_ms.adapters.hf:load",
     "mmdet": "robustbench_ms.adapters.mmdet:load",
     "results": "robustbench_ms.adapters.results:load",
 }
 """First word of a build target -> "package.module:function" of (path, card, index); mmdet's takes a checkpoint too."""
+
+
+_FOLDERS = {"hf", "results"}
+"""What lies in a folder; the others are files."""
 
 
 def is_adapted(card: Card) -> bool:
@@ -43,7 +49,7 @@ def adapted(card: Card, index: Index, places: Places) -> Adapted:
         raise UserError(
             f"its build target is {name}, and its [[weights]] speak of another file, {weights.file}"
         )
-    path = find_weights(weights, card, places, folder=adapter != "onnx")
+    path = find_weights(weights, card, places, folder=adapter in _FOLDERS)
     made: Adapted = load(LOADERS[adapter])(path, replace(card, weights=(weights,)), index)
     refuse_other(made.sha256, weights, path)
     return made

@@ -1,0 +1,62 @@
+"""What of a card is code, and whose.
+
+Who names a card on the command line trusts it. A card that a record names, or another's file, was named by somebody
+else: of such only what this package, timm, torchvision and installed plugins bring is run, and what is data.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from robustbench_ms.errors import UserError
+from robustbench_ms.specs.card import Card
+
+__all__ = ["refuse_code", "strangers_code"]
+
+_OURS = "robustbench_ms"
+_DATA = {"timm", "torchvision", "onnx", "hf", "results"}
+"""First words of build targets that name a library's own networks, or files that are read as data."""
+_CODE = {
+    "mmdet": "a config of mmdet, which is Python",
+    "export": "an exported program, which is unpickled",
+    "script": "a TorchScript program, which is run as it is",
+}
+
+_KINDS = ("adapters", "datasets", "executors", "folders", "formats", "perturbations", "tasks")
+"""Ends of the groups of entry points by which an installed package is a plugin."""
+
+
+def strangers_code(card: Card) -> str | None:
+    """What code a card's build target is that nobody here brought, a phrase; None where it is none.
+
+    What was registered in this process, or is at hand, is whose process it is.
+    """
+    if not isinstance(card.build, str):
+        return None
+    first, _, rest = card.build.partition(":")
+    if first in _DATA:
+        return None
+    if first in _CODE:
+        return f"{rest}, {_CODE[first]}"
+    top = first.partition(".")[0]
+    return None if top == _OURS or top in _plugins() else f"{card.build}, the code of a module of that name"
+
+
+def refuse_code(card: Card, whence: str, *, trust: bool) -> None:
+    """UserError where somebody else's word would have a stranger's code run; `whence` is whose, "the record x.json"."""
+    code = None if trust else strangers_code(card)
+    if code is not None:
+        raise UserError(
+            f"{whence} would have {code} run; name the model with -m if it is yours, or say --trust"
+        )
+
+
+@cache
+def _plugins() -> frozenset[str]:
+    """Top modules of what installed packages announce to this one."""
+    return frozenset(
+        point.value.partition(":")[0].partition(".")[0]
+        for kinds in _KINDS
+        for point in entry_points(group=f"{_OURS}.{kinds}")
+    )
