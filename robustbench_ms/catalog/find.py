@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from robustbench_ms.catalog.cards import read_card
 from robustbench_ms.catalog.folders import folder_suite, is_pictures, without_broken
-from robustbench_ms.catalog.registry import DATASETS
+from robustbench_ms.catalog.packages import OURS, their_files
+from robustbench_ms.catalog.registry import DATASETS, adapter_names
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UnknownName, UserError, suggest
 from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Weights
@@ -20,7 +21,16 @@ from robustbench_ms.specs.suite import Suite
 if TYPE_CHECKING:
     from robustbench_ms.datasets.protocol import Tell
 
-__all__ = ["card_names", "find_card", "find_suite", "is_folder", "register", "shipped", "suite_names"]
+__all__ = [
+    "card_names",
+    "find_card",
+    "find_suite",
+    "is_folder",
+    "refused_files",
+    "register",
+    "shipped",
+    "suite_names",
+]
 
 DETECTED = Output(score=0.001)
 """What is a detection where nobody said it."""
@@ -39,14 +49,45 @@ def shipped(folder: str) -> Path:
     return found
 
 
+def _files(kind: str) -> dict[str, list[tuple[str, Path]]]:
+    """(distribution, file) of every suite ("suites") or card ("baselines") by its name; a shipped one is alone."""
+    found = {path.stem: [(OURS, path)] for path in sorted(shipped(kind).glob("*.toml"))}
+    ours = set(found)
+    for package, path in their_files(kind):
+        if path.stem not in ours:
+            found.setdefault(path.stem, []).append((package, path))
+    return found
+
+
+def _file(kind: str, name: str) -> Path:
+    """The file of that name; UserError where two packages have one."""
+    found = _files(kind)[name]
+    if len(found) > 1:
+        what, places = {"suites": "suite"}.get(kind, "card"), " and ".join(sorted(path for path, _ in found))
+        raise UserError(f"the {what} {name!r} is in {places}; give the file that is meant: {found[0][1]}")
+    return found[0][1]
+
+
+def refused_files() -> dict[str, list[str]]:
+    """{distribution: a sentence for each} suite and card of a package that takes a shipped one's name."""
+    found: dict[str, list[str]] = {}
+    for kind, what in (("suites", "suite"), ("baselines", "card")):
+        for package, path in their_files(kind):
+            if (shipped(kind) / path.name).exists():
+                found.setdefault(package, []).append(
+                    f"the {what} {path.stem!r} of {package} is refused: {OURS} has one of that name; choose another"
+                )
+    return found
+
+
 def suite_names() -> list[str]:
-    """The shipped suites."""
-    return sorted(path.stem for path in shipped("suites").glob("*.toml"))
+    """The shipped suites and those of installed packages."""
+    return sorted(_files("suites"))
 
 
 def card_names() -> list[str]:
-    """The shipped cards and those registered in this process."""
-    return sorted({path.stem for path in shipped("baselines").glob("*.toml")} | set(_registered))
+    """The shipped cards, those of installed packages and those registered in this process."""
+    return sorted({*_files("baselines"), *_registered})
 
 
 def find_suite(
@@ -79,7 +120,7 @@ def find_suite(
             raise UserError(f"--{option} is for a folder of pictures, and {spelling!r} is a suite of its own")
     if not known and not _is_file(spelling):
         raise UnknownName(f"no suite named {spelling!r}{suggest(spelling, suite_names())}")
-    suite = read_suite(shipped("suites") / f"{spelling}.toml" if known else Path(spelling))
+    suite = read_suite(_file("suites", spelling) if known else Path(spelling))
     if labels is not None:
         if "labels" not in DATASETS[suite.dataset].options:
             raise UserError(f"--labels is for pictures, and {suite.dataset} has labels of its own")
@@ -109,7 +150,7 @@ def find_card(spelling: str) -> Card:
     adapter, _, path = spelling.partition(":")
     if adapter == "mmdet" and path:
         return _of_config(*path.split(":", 1))
-    if adapter in ADAPTERS and path:
+    if adapter in adapter_names() and path:
         return _of_file(adapter, Path(path))
     name, at, seed = spelling.rpartition("@")
     if at and name.endswith(".toml"):
@@ -128,7 +169,7 @@ def find_card(spelling: str) -> Card:
             "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, hf:FOLDER, "
             "mmdet:CONFIG[:CHECKPOINT], results:FOLDER)"
         )
-    return read_card(shipped("baselines") / f"{spelling}.toml")
+    return read_card(_file("baselines", spelling))
 
 
 def register(build: Callable[..., Any] | str, *, name: str, input: Input | None = None, **facts: Any) -> Card:  # noqa: A002 - the card's word
@@ -149,13 +190,14 @@ def register(build: Callable[..., Any] | str, *, name: str, input: Input | None 
 def _of_file(adapter: str, path: Path) -> Card:
     """A card of what lies at a path: its name is the file's, and where it lies is no part of it."""
     where = path.expanduser().resolve()
+    # What a stranger's adapter loads is a classifier, where no card says another task.
+    kind: dict[str, Any] = {"tasks": ("detection",), "output": DETECTED} if adapter in ADAPTERS else {}
     return Card(
         name=where.stem if where.suffix == ".onnx" else where.name,
         build=f"{adapter}:{where.name}",
-        tasks=("detection",),
         input=Input(assumed=adapter != "results"),
-        output=DETECTED,
         weights=(Weights(str(where)),),
+        **kind,
     )
 
 
