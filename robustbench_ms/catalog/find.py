@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from robustbench_ms.catalog.cards import read_card
 from robustbench_ms.catalog.folders import folder_suite, is_pictures, without_broken
-from robustbench_ms.catalog.packages import OURS, their_files
-from robustbench_ms.catalog.registry import DATASETS, adapter_names
+from robustbench_ms.catalog.packages import OURS, announced, folders, their_files
+from robustbench_ms.catalog.registry import DATASETS, TASKS, adapter_names
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UnknownName, UserError, suggest
 from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Weights
@@ -68,6 +68,19 @@ def _file(kind: str, name: str) -> Path:
     return found[0][1]
 
 
+def _refuse_shadows(suite: Suite) -> None:
+    """UserError where a package's suite names a row that the package means to take from us."""
+    for folder in folders():
+        if folder.path is None or suite.folder != folder.path / "suites":
+            continue
+        for group, name, table in (("datasets", suite.dataset, DATASETS), ("tasks", suite.task, TASKS)):
+            takes = any(one.distribution == folder.distribution for one in announced(group).get(name, ()))
+            if takes and name in table.ours:
+                raise UserError(
+                    f"suite {suite.name}: {name!r} of {folder.distribution} is refused, as {OURS} has one of that name"
+                )
+
+
 def refused_files() -> dict[str, list[str]]:
     """{distribution: a sentence for each} suite and card of a package that takes a shipped one's name."""
     found: dict[str, list[str]] = {}
@@ -121,6 +134,7 @@ def find_suite(
     if not known and not _is_file(spelling):
         raise UnknownName(f"no suite named {spelling!r}{suggest(spelling, suite_names())}")
     suite = read_suite(_file("suites", spelling) if known else Path(spelling))
+    _refuse_shadows(suite)
     if labels is not None:
         if "labels" not in DATASETS[suite.dataset].options:
             raise UserError(f"--labels is for pictures, and {suite.dataset} has labels of its own")

@@ -84,7 +84,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
             raise UserError(f"{found}, not a {self._kind.__name__}")
         return row
 
-    def announced(self) -> Iterator[tuple[Announced, Row | UserError]]:
+    def strangers(self) -> Iterator[tuple[Announced, Row | UserError]]:
         """Every row that a package announces, or why it cannot be used; imports them all."""
         for found in announced(self._group).values():
             for one in found:

@@ -1,4 +1,4 @@
-"""The contract of a card: what it says of itself, that it is built and answers, whatever the batch, and what it costs."""
+"""The contract of a card: what it says of itself, that it is built and answers whatever the batch, what it costs."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ __all__ = ["hold_card"]
 CLASSES = 1000
 """What a library's network is built for where nothing says how many classes it has."""
 
+BY_NUMBER = ("data", "background+data")
+"""Label maps of a card that need no names of classes."""
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -44,7 +47,7 @@ class _Asked:
 def hold_card(
     find: Findings, card: Card, places: Places, suite: Suite | None = None, device: str | None = "cpu"
 ) -> None:
-    """Hold a card to it: its code is run. `suite` is what it is asked about, else its recipe's data set or made images."""
+    """Hold a card to it; its code is run. It is asked about `suite`, else its recipe's data set, else made images."""
     place = f"card {card.name}"
     _says(find, place, card)
     classes = CLASSES
@@ -99,8 +102,8 @@ def _asked(card: Card, suite: Suite | None, places: Places) -> _Asked:
             data = index.open(suite.canvas)
             return _Asked(suite, task, index, data.facts, data)
         return _Asked(suite, task, index, _facts(index), None)
-    info = DATASETS[named] if named in DATASETS else None
-    classes = info.classes if info is not None and info.classes is not None else CLASSES
+    known = DATASETS[named].classes if named in DATASETS else None
+    classes = CLASSES if known is None else known
     suite = Suite("check", card.tasks[0], "arrays", classes=classes)
     task = task_of(suite)
     side = card.input.size or 32
@@ -136,6 +139,9 @@ def _answers(
     canvas = asked.suite.canvas
     where = find_device(device)
     model = load_model(card, asked.index, device=where, places=places, canvas=canvas)
+    if "detection" in card.tasks and not asked.facts.names and card.output.labels not in BY_NUMBER:
+        find.note(place, "is loaded and not asked: its labels go by name, and --suite SUITE says whose names")
+        return
     facts = _own(model, asked)
     if facts.classes != asked.facts.classes:
         find.note(

@@ -14,7 +14,7 @@ __all__ = ["code_of"]
 
 
 def code_of(card: Card) -> str:
-    """ "mypkg.nets:build (/work/mypkg/nets.py)", or what is run for a library's network or a file.
+    """What a card runs, as "mypkg.nets:build (/work/mypkg/nets.py)"; of a library's network or a file its own words.
 
     What lies above a module "a.b" is imported to find it, as Python does; the module itself is not.
     """

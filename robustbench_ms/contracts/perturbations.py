@@ -154,5 +154,5 @@ def _chosen(targets: Any, order: np.ndarray[Any, np.dtype[np.int64]]) -> Any:
 
 def _generators() -> tuple[Any, ...]:
     """Where the generators of the process are."""
-    _, words, place, *_ = np.random.get_state(legacy=True)  # noqa: NPY002 - it is the one that strangers use
-    return random.getstate(), bytes(words), place, bytes(torch.get_rng_state().numpy())
+    state: Any = np.random.get_state(legacy=True)  # noqa: NPY002 - it is the one that strangers use
+    return random.getstate(), state[1].tobytes(), state[2], torch.get_rng_state().numpy().tobytes()
