@@ -35,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "reports": {"errors", "specs", "statistics", "catalog", "records", "gating"},
     "contracts": {
-        "errors", "specs", "corruptions", "datasets", "tasks", "catalog", "subjects", "evaluation", "gating", "reports",
+        "errors", "specs", "datasets", "tasks", "catalog", "subjects", "evaluation", "gating", "reports",
     },
     "api": {"errors", "specs", "catalog", "records", "evaluation"},
     "compat": {"corruptions"},
