@@ -50,14 +50,14 @@ def hold_card(
     """Hold a card to it; its code is run. It is asked about `suite`, else its recipe's data set, else made images."""
     place = f"card {card.name}"
     _says(find, place, card)
-    classes = CLASSES
+    classes, built = CLASSES, False
     with find.holding(place):
         asked = _asked(card, suite, places)
         classes = asked.index.classes
         for replicate in card.replicates():
             with find.holding(place if replicate.name == card.name else f"card {replicate.name}"):
-                _answers(find, f"card {replicate.name}", replicate, asked, places, device)
-    if not is_adapted(card):
+                built |= _answers(find, f"card {replicate.name}", replicate, asked, places, device)
+    if built and not is_adapted(card):
         with find.holding(f"{place}: costs"):
             try:
                 card_costs(card, classes)
@@ -134,14 +134,14 @@ def _facts(index: Index) -> DataFacts:
 
 def _answers(
     find: Findings, place: str, card: Card, asked: _Asked, places: Places, device: str | None
-) -> None:
-    """Build it, load its weights, ask it the probe."""
+) -> bool:
+    """Build it, load its weights, ask it the probe; whether there was something to ask."""
     canvas = asked.suite.canvas
     where = find_device(device)
     model = load_model(card, asked.index, device=where, places=places, canvas=canvas)
     if "detection" in card.tasks and not asked.facts.names and card.output.labels not in BY_NUMBER:
         find.note(place, "is loaded and not asked: its labels go by name, and --suite SUITE says whose names")
-        return
+        return True
     facts = _own(model, asked)
     if facts.classes != asked.facts.classes:
         find.note(
@@ -157,12 +157,13 @@ def _answers(
         subject = identify(model, asked.task, facts, 8)
     except Unwell as error:
         find.fault(place, f"{error}; a run would stop it")
-        return
+        return True
     for warning in subject.warnings:
         if not (card.untrained and warning in model.warnings):
             find.fault(place, warning)
     if asked.data is not None and not card.untrained and (told := misfit(model, asked.task, asked.data)):
         find.fault(place, told)
+    return True
 
 
 def _own(model: Model, asked: _Asked) -> DataFacts:
