@@ -95,7 +95,9 @@ def test_what_raises_on_import_is_listed_with_its_reason_and_harms_nothing(insta
     mine.write_text(SUITE.format("torn"))
     assert "'torn' of broken-plugin cannot be imported" in rbms("plan", mine, "-m", "digits-resnet8").err
     mine.write_text(SUITE.format("digits").replace("severity", "film"))
-    assert "no axis named 'film'" in rbms("plan", mine, "-m", "digits-resnet8").err
+    told = rbms("plan", mine, "-m", "digits-resnet8").err
+    assert "no axis named 'film'" in told
+    assert "; the perturbation 'torn-too' of broken-plugin cannot be imported from theirs_torn:FILM" in told
     checked = rbms("check", "broken-plugin")
     assert checked.code == 1
     assert "package broken-plugin: the data set 'torn' of broken-plugin cannot" in checked.out

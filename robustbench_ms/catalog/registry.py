@@ -251,13 +251,17 @@ def perturbation_info(names: Iterable[str]) -> PerturbationInfo | None:
     return next((info for info in perturbations() if {axis.name for axis in info.axes} == wanted), None)
 
 
-def perturbations() -> Iterator[PerturbationInfo]:
-    """All perturbations that can be used, ours first; strangers' are imported when they are reached."""
+def perturbations(unusable: list[str] | None = None) -> Iterator[PerturbationInfo]:
+    """All perturbations that can be used, ours first; strangers' are imported when they are reached.
+
+    Why others cannot goes to `unusable`: they harm nobody.
+    """
     for name in PERTURBATIONS:
         try:
             yield PERTURBATIONS[name]
-        except UserError:  # it harms nobody: `rbms list` says why
-            continue
+        except UserError as error:
+            if unusable is not None:
+                unusable.append(str(error))
 
 
 def adapter_names() -> tuple[str, ...]:

@@ -110,9 +110,14 @@ def _matrix(table: Table) -> dict[str, tuple[Any, ...]]:
     raw = table.rest()
     if not raw:
         return {}
-    every = [info.axes for info in perturbations()]
+    unusable: list[str] = []
+    every = [info.axes for info in perturbations(unusable)]
+    known = dict.fromkeys(axis.name for axes in every for axis in axes)
     for name in raw:
-        choose(name, dict.fromkeys(axis.name for axes in every for axis in axes), "axis", table.place)
+        try:
+            choose(name, known, "axis", table.place)
+        except UserError as error:
+            raise type(error)("; ".join([str(error), *unusable])) from None
     found = next((axes for axes in every if raw.keys() <= {axis.name for axis in axes}), None)
     if found is None:
         raise UserError(f"{table.place}: no perturbation has the axes {' and '.join(raw)}")

@@ -126,10 +126,12 @@ def _held(
 
             hold_card(find, card, places, None if suite is None else find_suite(suite), device)
     else:
+        from robustbench_ms.contracts.announced import entries
         from robustbench_ms.contracts.package import Package
 
+        runs = _runs(entries(name), as_json=as_json)
         package = Package(name)
-        runs = _runs(package.code, as_json=as_json)
+        runs = [*runs, *_runs(package.code, as_json=as_json)]
         find = package.hold(places, device)
     if not as_json:
         _print(find, f"{kind} {name}: all well" + (f" ({', '.join(find.held)})" if find.held else ""))

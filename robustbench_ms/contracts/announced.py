@@ -8,19 +8,20 @@ from typing import Any
 
 from robustbench_ms.catalog.find import refused_files
 from robustbench_ms.catalog.packages import OURS, announced, folders
-from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS, TASKS, PerturbationInfo, Registry
+from robustbench_ms.catalog.registry import PERTURBATIONS, PerturbationInfo, Registry, load
 from robustbench_ms.errors import UserError
-from robustbench_ms.evaluation.executors import EXECUTORS
-from robustbench_ms.reports.formats import FORMATS
-from robustbench_ms.subjects import LOADERS
 
-__all__ = ["TABLES", "Row", "packages", "refusals", "rows"]
+__all__ = ["TABLES", "Row", "entries", "packages", "refusals", "rows"]
 
-TABLES: dict[str, Registry[Any]] = {
-    "tasks": TASKS, "datasets": DATASETS, "perturbations": PERTURBATIONS, "formats": FORMATS,
-    "executors": EXECUTORS, "adapters": LOADERS,
-}  # fmt: skip
-"""Every table that a package may add to, by its group of entry points."""
+TABLES = {
+    "tasks": "robustbench_ms.catalog.registry:TASKS",
+    "datasets": "robustbench_ms.catalog.registry:DATASETS",
+    "perturbations": "robustbench_ms.catalog.registry:PERTURBATIONS",
+    "formats": "robustbench_ms.reports.formats:FORMATS",
+    "executors": "robustbench_ms.evaluation.executors:EXECUTORS",
+    "adapters": "robustbench_ms.subjects:LOADERS",
+}
+"""Every table that a package may add to, by its group of entry points; one is imported where a package does."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Row:
 def rows() -> Iterator[Row]:
     """All announced rows; each is imported."""
     axes = {frozenset(axis.name for axis in info.axes): OURS for info in PERTURBATIONS.ours.values()}
-    for group, table in TABLES.items():
-        for one, row in table.strangers():
+    for group, where in TABLES.items():
+        table: Registry[Any] | None = load(where) if announced(group) else None
+        for one, row in () if table is None else table.strangers():
             name, package = one.point.name, one.distribution
             if isinstance(row, UserError):
                 yield Row(group, name, package, None, str(row))
@@ -63,6 +65,17 @@ def refusals() -> dict[str, list[str]]:
         if row.fault:
             found.setdefault(row.distribution, []).append(row.fault)
     return found
+
+
+def entries(distribution: str) -> list[str]:
+    """What a package announces, none of it imported yet, as "datasets: stripes (rbms_stripes.announced:STRIPES)"."""
+    return [
+        f"{group}: {name} ({one.point.value})"
+        for group in ["folders", *TABLES]
+        for name, found in announced(group).items()
+        for one in found
+        if one.distribution == distribution
+    ]
 
 
 def packages() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from robustbench_ms.catalog.cards import read_card
-from robustbench_ms.catalog.packages import folders
+from robustbench_ms.catalog.packages import folders, said
 from robustbench_ms.catalog.registry import (
     PerturbationInfo,
     TaskInfo,
     answers_of,
+    index_of,
     load,
     measures_of,
     rows_of,
@@ -78,13 +79,15 @@ class Package:
         find = self.find
         for suite in self.suites.values():
             hold_suite(find, suite, places)
+        here = [suite for suite in self.suites.values() if self._here(suite, places)]
         for card in self.cards.values():
-            hold_card(find, card, places, next(iter(self._of(card)), None), device or "cpu")
+            hold_card(find, card, places, next(iter(self._of(card, here)), None), device or "cpu")
         for row in self._used():
-            self._row(row, places)
+            with find.holding(f"{row.group} {row.name}"):
+                self._row(row, places)
         with tempfile.TemporaryDirectory() as folder:
-            for suite in self.suites.values():
-                cards = [card for card in self.cards.values() if suite in self._of(card)]
+            for suite in here:
+                cards = [card for card in self.cards.values() if self._of(card, [suite])]
                 if cards:
                     _run(
                         find,
@@ -95,16 +98,30 @@ class Package:
         find.held += [f"{len(self.suites)} suites", f"{len(self.cards)} cards", f"{len(self._used())} rows"]
         return find
 
-    def _of(self, card: Card) -> list[Suite]:
-        """The package's suites that the card can answer."""
-        return [suite for suite in self.suites.values() if answers_of(suite.task) in card.tasks]
+    def _here(self, suite: Suite, places: Places) -> bool:
+        """Whether its data can be asked about; what is wrong with them was said of the suite."""
+        try:
+            index_of(suite.source(task_of(suite).wants), places, ())
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's data set raises is told
+            self.find.note(
+                f"suite {suite.name}", f"no card was asked about it, as it does not open ({said(error)})"
+            )
+            return False
+        return True
+
+    @staticmethod
+    def _of(card: Card, suites: Sequence[Suite]) -> list[Suite]:
+        """The suites that the card can answer."""
+        return [suite for suite in suites if answers_of(suite.task) in card.tasks]
 
     def _row(self, row: Row, places: Places) -> None:
         info, place = row.row, f"{row.group} {row.name}"
         if isinstance(info, DatasetInfo):
             suite = next((s for s in self.suites.values() if s.dataset == row.name), None)
             source = Source(row.name, info.splits[0], None, info.classes, {}, {}, None, info.gives, {}, ())
-            hold_dataset(self.find, place, info, suite.source() if suite is not None else source, places)
+            if suite is not None:
+                source = suite.source(task_of(suite).wants)
+            hold_dataset(self.find, place, info, source, places)
         elif isinstance(info, PerturbationInfo):
             names = {axis.name for axis in info.axes}
             suite = next((s for s in self.suites.values() if {*s.matrix} == names), None)
