@@ -78,7 +78,8 @@ class Package:
         """Hold all of it to the contract; its code is run, and nothing is written but into a folder that goes."""
         find = self.find
         for suite in self.suites.values():
-            hold_suite(find, suite, places)
+            with find.holding(f"suite {suite.name}"):
+                hold_suite(find, suite, places)
         here = [suite for suite in self.suites.values() if self._here(suite, places)]
         for card in self.cards.values():
             hold_card(find, card, places, next(iter(self._of(card, here)), None), device or "cpu")
@@ -89,12 +90,8 @@ class Package:
             for suite in here:
                 cards = [card for card in self.cards.values() if self._of(card, [suite])]
                 if cards:
-                    _run(
-                        find,
-                        suite,
-                        cards,
-                        replace(places, results=Path(folder, "results"), cache=Path(folder)),
-                    )
+                    apart = replace(places, results=Path(folder, "results"), cache=Path(folder))
+                    _run(find, suite, cards, apart)
         find.held += [f"{len(self.suites)} suites", f"{len(self.cards)} cards", f"{len(self._used())} rows"]
         return find
 
