@@ -17,7 +17,7 @@ from robustbench_ms.datasets.protocol import Batch
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Weights
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.subjects.adapting import LOADERS
+from robustbench_ms.subjects import LOADERS
 from robustbench_ms.subjects.identity import identify
 from robustbench_ms.subjects.loading import load_model
 from robustbench_ms.subjects.weights import file_digest

@@ -34,12 +34,15 @@ ROOMS: dict[str, set[str]] = {
         "errors", "files", "specs", "statistics", "catalog", "subjects", "records", "evaluation", "profiling",
     },
     "reports": {"errors", "specs", "statistics", "catalog", "records", "gating"},
+    "contracts": {
+        "errors", "specs", "datasets", "tasks", "catalog", "subjects", "evaluation", "gating", "reports",
+    },
     "api": {"errors", "specs", "catalog", "records", "evaluation"},
     "compat": {"errors", "specs", "corruptions", "datasets", "catalog", "subjects", "api"},
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},
     "cli": {
         "errors", "files", "specs", "corruptions", "catalog", "subjects", "records", "evaluation",
-        "profiling", "gating", "reports",
+        "profiling", "gating", "reports", "contracts",
     },
     "__main__": {"cli"},
     "": {"errors", "specs", "corruptions", "catalog", "records", "api"},
@@ -59,6 +62,7 @@ HEAVY_ROOMS = {
     "adapters",
     "api",
     "compat",
+    "contracts",
     "corruptions",
     "evaluation",
     "models",
@@ -73,7 +77,8 @@ LIGHT_ALL_THE_SAME = {
     "tasks.classification.rows", "tasks.classification.measures",
     "tasks.detection", "tasks.detection.labels", "tasks.detection.rows", "tasks.detection.measures",
     "tasks.detection.visdrone_metric", "subjects", "evaluation", "profiling", "evaluation.measured", "evaluation.cells",
-    "evaluation.checking", "evaluation.claims", "evaluation.events",
+    "evaluation.checking", "evaluation.claims", "evaluation.events", "contracts", "contracts.announced",
+    "contracts.code", "contracts.findings",
 }  # fmt: skip
 """Of the heavy rooms what is read without torch as well."""
 FACTS = {"errors", "files", "specs", "catalog"}

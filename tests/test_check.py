@@ -275,11 +275,11 @@ def test_what_is_not_read_or_not_known_here_is_a_note(tmp_path):
 
 def test_what_can_not_be_checked_is_told(tmp_path, rbms, record):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "net.toml").write_text("")
+    (tmp_path / "net.txt").write_text("")
     wrong = {
         tmp_path / "empty": "there are neither finished cells nor records in it",
         record.with_name("nett.json"): "no such file or folder; did you mean 'net.json'?",
-        tmp_path / "net.toml": "is neither a record (.json) nor a folder of finished cells",
+        tmp_path / "net.txt": "is neither a record (.json) nor a folder of finished cells",
         record.with_name("net.correct.npz"): "holds the arrays of a record; give the record, net.json",
     }
     for path, words in wrong.items():

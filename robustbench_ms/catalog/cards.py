@@ -10,12 +10,12 @@ from typing import Any
 
 import tomli_w
 
-from robustbench_ms.catalog.registry import TASKS, answers_of, rows_of
+from robustbench_ms.catalog.registry import TASKS, adapter_names, answers_of, rows_of
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.canvas import INTERPOLATIONS, MODES
-from robustbench_ms.specs.card import ADAPTERS, PRECISIONS, Card, Input, Output, Published, Weights
+from robustbench_ms.specs.card import PRECISIONS, Card, Input, Output, Published, Weights
 from robustbench_ms.specs.metrics import COSTS
 
 __all__ = ["read_card", "read_input", "write_card", "write_weights"]
@@ -32,7 +32,7 @@ def read_card(path: Path) -> Card:
     table = read_toml(path)
     build = table.take("build", str, required=True)
     library, _, rest = build.partition(":")
-    if library in ADAPTERS:
+    if library in adapter_names():
         inside(rest, f"{path}: build: {library}")
     elif not re.fullmatch(r"(timm|torchvision):[\w./-]+|[\w.]+:[\w.]+", build):
         raise UserError(

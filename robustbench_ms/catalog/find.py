@@ -12,7 +12,8 @@ from robustbench_ms.catalog.cards import read_card
 from robustbench_ms.catalog.folders import folder_suite, is_pictures, without_broken
 from robustbench_ms.catalog.given import given_card
 from robustbench_ms.catalog.meant import meant
-from robustbench_ms.catalog.registry import DATASETS
+from robustbench_ms.catalog.packages import OURS, announced, folders, their_files
+from robustbench_ms.catalog.registry import DATASETS, TASKS, adapter_names
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UnknownName, UserError, suggest
 from robustbench_ms.specs.card import ADAPTERS, Card, Input, Output, Weights
@@ -22,7 +23,16 @@ from robustbench_ms.specs.suite import Suite
 if TYPE_CHECKING:
     from robustbench_ms.datasets.protocol import Tell
 
-__all__ = ["card_names", "find_card", "find_suite", "is_folder", "register", "shipped", "suite_names"]
+__all__ = [
+    "card_names",
+    "find_card",
+    "find_suite",
+    "is_folder",
+    "refused_files",
+    "register",
+    "shipped",
+    "suite_names",
+]
 
 DETECTED = Output(score=0.001)
 """What is a detection where nobody said it."""
@@ -43,14 +53,58 @@ def shipped(folder: str) -> Path:
     return found
 
 
+def _files(kind: str) -> dict[str, list[tuple[str, Path]]]:
+    """(distribution, file) of every suite ("suites") or card ("baselines") by its name; a shipped one is alone."""
+    found = {path.stem: [(OURS, path)] for path in sorted(shipped(kind).glob("*.toml"))}
+    ours = set(found)
+    for package, path in their_files(kind):
+        if path.stem not in ours:
+            found.setdefault(path.stem, []).append((package, path))
+    return found
+
+
+def _file(kind: str, name: str) -> Path:
+    """The file of that name; UserError where two packages have one."""
+    found = _files(kind)[name]
+    if len(found) > 1:
+        what, places = {"suites": "suite"}.get(kind, "card"), " and ".join(sorted(path for path, _ in found))
+        raise UserError(f"the {what} {name!r} is in {places}; give the file that is meant: {found[0][1]}")
+    return found[0][1]
+
+
+def _refuse_shadows(suite: Suite) -> None:
+    """UserError where a package's suite names a row that the package means to take from us."""
+    for folder in folders():
+        if folder.path is None or suite.folder != folder.path / "suites":
+            continue
+        for group, name, table in (("datasets", suite.dataset, DATASETS), ("tasks", suite.task, TASKS)):
+            takes = any(one.distribution == folder.distribution for one in announced(group).get(name, ()))
+            if takes and name in table.ours:
+                raise UserError(
+                    f"suite {suite.name}: {name!r} of {folder.distribution} is refused, as {OURS} has one of that name"
+                )
+
+
+def refused_files() -> dict[str, list[str]]:
+    """{distribution: a sentence for each} suite and card of a package that takes a shipped one's name."""
+    found: dict[str, list[str]] = {}
+    for kind, what in (("suites", "suite"), ("baselines", "card")):
+        for package, path in their_files(kind):
+            if (shipped(kind) / path.name).exists():
+                found.setdefault(package, []).append(
+                    f"the {what} {path.stem!r} of {package} is refused: {OURS} has one of that name; choose another"
+                )
+    return found
+
+
 def suite_names() -> list[str]:
-    """The shipped suites."""
-    return sorted(path.stem for path in shipped("suites").glob("*.toml"))
+    """The shipped suites and those of installed packages."""
+    return sorted(_files("suites"))
 
 
 def card_names() -> list[str]:
-    """The shipped cards and those registered in this process."""
-    return sorted({path.stem for path in shipped("baselines").glob("*.toml")} | set(_registered))
+    """The shipped cards, those of installed packages and those registered in this process."""
+    return sorted({*_files("baselines"), *_registered})
 
 
 def find_suite(
@@ -83,7 +137,8 @@ def find_suite(
             raise UserError(f"--{option} is for a folder of pictures, and {spelling!r} is a suite of its own")
     if not known and not _is_file(spelling):
         raise UnknownName(f"no suite named {spelling!r}{suggest(spelling, suite_names())}")
-    suite = read_suite(shipped("suites") / f"{spelling}.toml" if known else Path(spelling))
+    suite = read_suite(_file("suites", spelling) if known else Path(spelling))
+    _refuse_shadows(suite)
     if labels is not None:
         if "labels" not in DATASETS[suite.dataset].options:
             raise UserError(f"--labels is for pictures, and {suite.dataset} has labels of its own")
@@ -113,7 +168,7 @@ def find_card(spelling: str) -> Card:
     adapter, _, path = spelling.partition(":")
     if adapter == "mmdet" and path:
         return _of_config(*path.split(":", 1))
-    if adapter in ADAPTERS and path:
+    if adapter in adapter_names() and path:
         return _of_file(adapter, Path(path))
     name, at, seed = spelling.rpartition("@")
     if at and name.endswith(".toml"):
@@ -139,7 +194,7 @@ def find_card(spelling: str) -> Card:
             "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, export:FILE, "
             "script:FILE, hf:FOLDER, mmdet:CONFIG[:CHECKPOINT], results:FOLDER)"
         )
-    return read_card(shipped("baselines") / f"{spelling}.toml")
+    return read_card(_file("baselines", spelling))
 
 
 def register(build: Callable[..., Any] | str, *, name: str, input: Input | None = None, **facts: Any) -> Card:  # noqa: A002 - the card's word
@@ -161,13 +216,15 @@ def register(build: Callable[..., Any] | str, *, name: str, input: Input | None 
 def _of_file(adapter: str, path: Path) -> Card:
     """A card of what lies at a path: its name is the file's, and where it lies is no part of it."""
     where = path.expanduser().resolve()
+    # What a stranger's adapter loads is a classifier, where no card says another task.
+    detects = ("detection",) if adapter == "results" else ("classification", "detection")
+    kind: dict[str, Any] = {"tasks": detects, "output": DETECTED} if adapter in ADAPTERS else {}
     return Card(
         name=where.stem if where.suffix in _PREFIXES else where.name,
         build=f"{adapter}:{where.name}",
-        tasks=("detection",) if adapter == "results" else ("classification", "detection"),
         input=Input(assumed=adapter != "results"),
-        output=DETECTED,
         weights=(Weights(str(where)),),
+        **kind,
     )
 
 

@@ -1,8 +1,8 @@
 """The tables of what a suite may name: ours, those registered in this process, and installed packages' entry points.
 
 A row is facts and names of modules ("package.module:name"), so that listing and planning import nothing. A package
-announces a row by an entry point in the table's group, whose name is the row's and whose object is the row; it is
-imported when a suite names it.
+announces a row by an entry point in the table's group (see `packages`); it is imported when a suite names it. A name of
+ours is never a stranger's.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from robustbench_ms.catalog.packages import OURS, Announced, announced, only
 from robustbench_ms.corruptions.table import COMMON, KINDS, NAMES, PROFILES, SEVERITIES
 from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose, suggest
 from robustbench_ms.specs.axes import Axis
 from robustbench_ms.specs.canvas import Canvas
+from robustbench_ms.specs.card import ADAPTERS
 from robustbench_ms.specs.conditions import conditions
 from robustbench_ms.specs.metrics import Rows
 
@@ -36,19 +36,13 @@ if TYPE_CHECKING:
     from robustbench_ms.tasks.protocol import Perturbation, Task
 
 __all__ = [
-    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "answers_of", "axes_of",
-    "canvas_bytes", "check_places", "index_of", "load", "measures_of", "normaliser_of", "perturbation_info",
-    "perturbation_of", "rows_of", "size_of", "task_of", "working_folder",
+    "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "adapter_names", "answers_of",
+    "axes_of", "canvas_bytes", "check_places", "index_of", "load", "measures_of", "normaliser_of", "perturbation_info",
+    "perturbation_of", "perturbations", "rows_of", "size_of", "task_of", "working_folder",
 ]  # fmt: skip
 
 
 Row = TypeVar("Row")
-
-
-@cache  # each look reads what every installed package announces, and a run asks for every cell
-def _announced(group: str) -> dict[str, EntryPoint]:
-    """What the installed packages announce."""
-    return {point.name: point for point in entry_points(group=group)}
 
 
 class Registry(Mapping[str, Row], Generic[Row]):
@@ -56,13 +50,13 @@ class Registry(Mapping[str, Row], Generic[Row]):
 
     def __init__(self, what: str, kinds: str, kind: type[Row], ours: Mapping[str, Row]) -> None:
         self._what, self._kind = what, kind
-        self._group = f"robustbench_ms.{kinds}"
+        self._group = kinds
         self._ours, self._registered = dict(ours), dict[str, Row]()
 
     def register(self, name: str, row: Row) -> None:
         """Make a row known in this process. A name of ours is refused; one registered before is replaced."""
         if name in self._ours:
-            raise UserError(f"register: {name!r} is a {self._what} of robustbench_ms; choose another name")
+            raise UserError(f"register: {name!r} is a {self._what} of {OURS}; choose another name")
         self._registered[name] = row
 
     @property
@@ -80,19 +74,41 @@ class Registry(Mapping[str, Row], Generic[Row]):
         if name in self._ours or name in self._registered:  # entry points are asked for the others alone
             return self._ours.get(name) or self._registered[name]
         choose(name, self, self._what)
-        point = _announced(self._group)[name]
-        row = point.load()
+        return self._row(only(self._told(name), announced(self._group)[name]))
+
+    def _told(self, name: str) -> str:
+        return f"the {self._what} {name!r}"
+
+    def _row(self, one: Announced) -> Row:
+        told = self._told(one.point.name)
+        row = one.load(told)
         if not isinstance(row, self._kind):
-            raise UserError(
-                f"the {self._what} {name!r} of {point.value} is a {type(row).__name__}, not a {self._kind.__name__}"
-            )
+            found = f"{told} of {one.distribution} ({one.point.value}) is a {type(row).__name__}"
+            raise UserError(f"{found}, not a {self._kind.__name__}")
         return row
+
+    def strangers(self) -> Iterator[tuple[Announced, Row | UserError]]:
+        """Every row that a package announces, or why it cannot be used; imports them all."""
+        for found in announced(self._group).values():
+            for one in found:
+                try:
+                    yield one, self._allowed(one, found)
+                except UserError as error:
+                    yield one, error
+
+    def _allowed(self, one: Announced, found: tuple[Announced, ...]) -> Row:
+        name = one.point.name
+        if name in self._ours:
+            told = f"{self._told(name)} of {one.distribution}"
+            raise UserError(f"{told} is refused: {OURS} has one of that name; choose another")
+        only(self._told(name), found)
+        return self._row(one)
 
     def __contains__(self, name: object) -> bool:
         return any(name == known for known in self)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self._ours, *self._registered, *_announced(self._group)]))
+        return iter(dict.fromkeys([*self._ours, *self._registered, *announced(self._group)]))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -262,8 +278,26 @@ def axes_of(names: Iterable[str]) -> tuple[Axis, ...] | None:
 
 def perturbation_info(names: Iterable[str]) -> PerturbationInfo | None:
     """The perturbation that has these axes, no more and no fewer; None where none has."""
-    wanted, every = set(names), PERTURBATIONS.values()
-    return next((info for info in every if {axis.name for axis in info.axes} == wanted), None)
+    wanted = set(names)
+    return next((info for info in perturbations() if {axis.name for axis in info.axes} == wanted), None)
+
+
+def perturbations(unusable: list[str] | None = None) -> Iterator[PerturbationInfo]:
+    """All perturbations that can be used, ours first; strangers' are imported when they are reached.
+
+    Why others cannot goes to `unusable`: they harm nobody.
+    """
+    for name in PERTURBATIONS:
+        try:
+            yield PERTURBATIONS[name]
+        except UserError as error:
+            if unusable is not None:
+                unusable.append(str(error))
+
+
+def adapter_names() -> tuple[str, ...]:
+    """First words of build targets that are files, ours and those that packages announce."""
+    return tuple(dict.fromkeys([*ADAPTERS, *announced("adapters")]))
 
 
 def normaliser_of(dataset: str) -> str | None:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS, TASKS, perturbation_info, rows_of
+from robustbench_ms.catalog.registry import DATASETS, TASKS, perturbation_info, perturbations, rows_of
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.corruptions.table import NAMES, PROFILES
 from robustbench_ms.datasets import DatasetInfo
@@ -110,9 +110,14 @@ def _matrix(table: Table) -> dict[str, tuple[Any, ...]]:
     raw = table.rest()
     if not raw:
         return {}
-    every = [info.axes for info in PERTURBATIONS.values()]
+    unusable: list[str] = []
+    every = [info.axes for info in perturbations(unusable)]
+    known = dict.fromkeys(axis.name for axes in every for axis in axes)
     for name in raw:
-        choose(name, dict.fromkeys(axis.name for axes in every for axis in axes), "axis", table.place)
+        try:
+            choose(name, known, "axis", table.place)
+        except UserError as error:
+            raise type(error)("; ".join([str(error), *unusable])) from None
     found = next((axes for axes in every if raw.keys() <= {axis.name for axis in axes}), None)
     if found is None:
         raise UserError(f"{table.place}: no perturbation has the axes {' and '.join(raw)}")

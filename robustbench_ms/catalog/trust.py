@@ -7,8 +7,8 @@ else: of such only what this package, timm, torchvision and installed plugins br
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
 
+from robustbench_ms.catalog.packages import announced
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card
 
@@ -35,7 +35,7 @@ def strangers_code(card: Card) -> str | None:
     if not isinstance(card.build, str):
         return None
     first, _, rest = card.build.partition(":")
-    if first in _DATA:
+    if first in _DATA or first in announced("adapters"):
         return None
     if first in _CODE:
         return f"{rest}, {_CODE[first]}"
@@ -56,7 +56,8 @@ def refuse_code(card: Card, whence: str, *, trust: bool) -> None:
 def _plugins() -> frozenset[str]:
     """Top modules of what installed packages announce to this one."""
     return frozenset(
-        point.value.partition(":")[0].partition(".")[0]
+        one.point.value.partition(":")[0].partition(".")[0]
         for kinds in _KINDS
-        for point in entry_points(group=f"{_OURS}.{kinds}")
+        for several in announced(kinds).values()
+        for one in several
     )

@@ -6,6 +6,7 @@ independent draws (snow: the layer and its angle) gives each a stream number, wh
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache, lru_cache
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from .splitmix import GOLDEN, STREAM, mix, mix_array, shifted, signed
 
-__all__ = ["CODES", "keys", "normal_quantiles", "stream", "uniform", "words"]
+__all__ = ["CODES", "foreign_code", "foreign_keys", "keys", "normal_quantiles", "stream", "uniform", "words"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,13 +42,33 @@ def keys(name: str, severity: int, seed: int, ids: Tensor) -> Tensor:
     `name` is one of table.NAMES, `severity` 1..5, `seed` any integer (taken modulo 2^64) and `ids` int64
     (N,). Equal ids give equal keys; the profile does not enter, nor does anything about the batch.
     """
-    base = _base(name, severity, seed)
+    return _of_ids(_base(name, severity, seed), ids)
+
+
+def _of_ids(base: int, ids: Tensor) -> Tensor:
     if ids.device.type == "cpu":
         numbers = ids.numpy().view(np.uint64)
         return torch.from_numpy(
             mix_array(mix_array(numbers + np.uint64(GOLDEN)) ^ np.uint64(base)).view(np.int64)
         )
     return mix(mix(ids + signed(GOLDEN)) ^ signed(base))
+
+
+def foreign_code(distribution: str, name: str) -> int:
+    """The number of a corruption of another package: the first 64 bits of SHA-256 of "distribution:name"."""
+    return int.from_bytes(hashlib.sha256(f"{distribution}:{name}".encode()).digest()[:8])
+
+
+def foreign_keys(code: int, severity: int, seed: int, ids: Tensor) -> Tensor:
+    """`keys` of a corruption of another package, by its `foreign_code`; `severity` is any whole number of 0 or more."""
+    return _of_ids(_foreign_base(code, severity, seed), ids)
+
+
+@lru_cache(maxsize=1024)
+def _foreign_base(code: int, severity: int, seed: int) -> int:
+    start = (seed + GOLDEN * severity) & (1 << 64) - 1
+    mixed = mix_array(np.array([start], np.uint64)) ^ np.uint64(code)  # of 64 bits each, none of them is lost
+    return int(mix_array(mixed)[0])
 
 
 def stream(keys: Tensor, number: int) -> Tensor:

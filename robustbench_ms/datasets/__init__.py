@@ -34,6 +34,8 @@ class DatasetInfo:
     """Ways in which readers part its samples, see `Index.parts`."""
     photographs: bool = False
     """Its samples are picture files that are listed before any is read: a suite may skip some, and say a canvas."""
+    embedded: bool = False
+    """Its samples come with an installed package or are made, so that nothing is looked for."""
     counter: str | None = None
     """"package.module:function" of a source: how many samples it chooses, or None where it takes the split."""
 
@@ -61,6 +63,7 @@ DATASETS: dict[str, DatasetInfo] = {
         "scikit-learn's handwritten digits as 32 x 32 RGB, embedded",
         classes=10,
         sizes=(597, 1200),
+        embedded=True,
     ),
     "quick-scenes": DatasetInfo(
         f"{_HERE}.scenes:index_scenes",
@@ -69,6 +72,7 @@ DATASETS: dict[str, DatasetInfo] = {
         sizes=(300, 1000),
         gives=("boxes", "masks", "map"),
         parts=("ground",),
+        embedded=True,
     ),
     "cifar10": DatasetInfo(f"{_HERE}.cifar:index_cifar", "CIFAR-10", classes=10, sizes=_CIFAR),
     "cifar100": DatasetInfo(f"{_HERE}.cifar:index_cifar", "CIFAR-100", classes=100, sizes=_CIFAR),

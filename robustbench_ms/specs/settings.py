@@ -30,11 +30,11 @@ class Settings:
 
     canvases: str | None = None
     """The folder of decoded canvases, "off" to decode pictures each time; None is `canvases` in the cache."""
-    trust: bool = False
-    """Whether code is run that only a record names, and nobody here."""
 
     timeout: float | None = None
     """Seconds that one batch of one model may take; None is any."""
+    trust: bool = False
+    """Whether code is run that only a record names, and nobody here."""
 
     def __post_init__(self) -> None:
         """UserError for a number below 1, and for a time that is none."""

@@ -11,19 +11,10 @@ from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.places import Places
+from robustbench_ms.subjects import LOADERS
 from robustbench_ms.subjects.weights import file_digest, find_weights, refuse_other
 
-__all__ = ["LOADERS", "adapted", "is_adapted"]
-
-LOADERS = {
-    "onnx": "robustbench_ms.adapters.onnx:load",
-    "export": "robustbench_ms.adapters.export:load",
-    "script": "robustbench_ms.adapters.script:load",
-    "hf": "robustbench_ms.adapters.hf:load",
-    "mmdet": "robustbench_ms.adapters.mmdet:load",
-    "results": "robustbench_ms.adapters.results:load",
-}
-"""First word of a build target -> "package.module:function" of (path, card, index); mmdet's takes a checkpoint too."""
+__all__ = ["adapted", "is_adapted"]
 
 
 _FOLDERS = {"hf", "results"}

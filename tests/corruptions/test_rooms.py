@@ -31,7 +31,7 @@ UPWARDS = (
 """Rooms and modules from the ground up: each may import what stands before it, and its own room."""
 
 ASKING = {
-    "keyed:keys": "numpy takes a tenth of the time on a CPU",
+    "keyed:_of_ids": "numpy takes a tenth of the time on a CPU",
     "defined.snow:_streaks": "the size of the pieces is a matter of speed",
     "cuda.launch:usable": "it answers dispatch",
     "api:_check": "it refuses what is on another device",

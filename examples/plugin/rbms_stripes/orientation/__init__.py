@@ -1,0 +1,1 @@
+"""The task: which direction stripes have."""
