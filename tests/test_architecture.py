@@ -20,6 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "datasets": {"errors", "files", "specs", "corruptions"},
     "tasks": {"errors", "specs", "statistics", "corruptions", "datasets"},
     "catalog": {"errors", "files", "specs", "corruptions", "datasets", "tasks"},
+    "fetching": {"errors", "files", "specs", "datasets", "catalog"},
     "models": {"errors"},
     "adapters": {"errors", "specs"},
     "subjects": {"errors", "files", "specs", "datasets", "tasks", "catalog", "models", "adapters"},
@@ -38,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "compat": {"corruptions"},
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},
     "cli": {
-        "errors", "files", "specs", "corruptions", "catalog", "subjects", "records", "evaluation",
+        "errors", "files", "specs", "corruptions", "catalog", "fetching", "subjects", "records", "evaluation",
         "profiling", "gating", "reports",
     },
     "__main__": {"cli"},

@@ -16,6 +16,8 @@ from robustbench_ms.cli import (
     check,
     compare,
     corrupt,
+    doctor,
+    fetch,
     gate,
     leaderboard,
     list_,
@@ -53,6 +55,8 @@ for verb, module in (
     ("train", train),
     ("corrupt", corrupt),
     ("cache", cache),
+    ("fetch", fetch),
+    ("doctor", doctor),
 ):
     app.command(verb)(module.command)
 
