@@ -56,7 +56,7 @@ def examined(places: Places) -> Report:
     wanted = _requirements()
     names = [name for name, extra in wanted if extra is None]
     versions = {"python": platform.python_version()}
-    versions |= {name: _version(name) or "not installed" for name in ("robustbench-ms", *names)}
+    versions |= {name: _version(name) or "not installed" for name in ("robustbench-ms", "numba", *names)}
     return Report(
         versions,
         broken,
