@@ -266,6 +266,33 @@ def test_or_not_at_all(places):
     assert [path.name for path in places.data.iterdir()] == ["downloads"]
 
 
+def test_two_do_not_fetch_one_thing(places):
+    import fcntl
+
+    with serving({"/b.npy": b"2"}) as server:
+        what = wanted(offer_of(server, ("b.npy", {"makes": ("b.npy",)})), places)
+        (places.data / "downloads").mkdir(parents=True)
+        with (places.data / "downloads/.things.lock").open("w") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            with pytest.raises(UserError, match="by another process"):
+                fetch(what, places, quiet)
+            assert (places.data / "downloads/.things.lock").exists()
+        fetch(what, places, quiet)
+
+
+def test_a_full_disk_leaves_nothing_unpacked(places, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with serving({"/a.tar.gz": tar_of({"one/x": b"1"}), "/b.npy": b"2"}) as server:
+        for file, where in (("a.tar.gz", "tarfile.TarFile.extract"), ("b.npy", "shutil.copyfile")):
+            monkeypatch.setattr(where, full)
+            with pytest.raises(UserError, match="is full"):
+                fetch(wanted(offer_of(server, (file, {"makes": ("one",)})), places), places, quiet)
+
+    assert [path.name for path in places.data.iterdir()] == ["downloads"]
+
+
 def test_imagenet_stands_behind_a_login_and_takes_what_was_got_by_hand(places, tmp_path, monkeypatch):
     from torchvision.datasets import imagenet
 

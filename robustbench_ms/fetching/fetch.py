@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,21 +85,35 @@ def fetch(what: Wanted, places: Places, tell: Tell) -> list[Path]:
     downloads = Places.writable(places.data, "data") / DOWNLOADS
     downloads.mkdir(exist_ok=True)
     stage = places.data / f".{what.offer.name}.unpacking"
-    held = os.open(downloads / f".{what.offer.name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if lock(held) is False:
-            raise UserError(f"{what.offer.name} is being fetched by another process")
+    with _alone(downloads, what.offer.name):
         _check_room(what, places)
         paths = [_got(one, what, downloads, tell) for one in what.files]
         shutil.rmtree(stage, ignore_errors=True)  # of one that was killed; the lock says that nobody is at it
         try:
             return _placed(what, paths, stage, tell)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            raise UserError(f"the disk of {places.data} is full: {what.offer.name} has no place") from error
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+
+
+@contextmanager
+def _alone(downloads: Path, name: str) -> Iterator[None]:
+    """Nobody else fetches `name` meanwhile; UserError where somebody does."""
+    path = downloads / f".{name}.lock"
+    held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        # One that was removed between the two is of somebody who has just ended, and excludes nobody.
+        if lock(held) is False or not os.fstat(held).st_nlink:
+            raise UserError(f"{name} is being fetched by another process")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
     finally:
         os.close(held)
-        with suppress(OSError):
-            (downloads / f".{what.offer.name}.lock").unlink()
         with suppress(OSError):
             downloads.rmdir()  # where nothing is left in it
 

@@ -51,7 +51,7 @@ def _zip(archive: Path, folder: Path, tell: Tell, name: str) -> None:
         members = packed.infolist()
         for member in members:  # extract() would drop ".." without a word
             path = PurePosixPath(member.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1]:
+            if path.is_absolute() or ".." in path.parts:
                 raise BadFile(f"{name}: {member.filename!r} leads out of its folder; nothing of it was kept")
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise BadFile(f"{name}: {member.filename!r} is a link; nothing of it was kept")
