@@ -294,8 +294,6 @@ def test_a_full_disk_leaves_nothing_unpacked(places, monkeypatch):
 
 
 def test_imagenet_stands_behind_a_login_and_takes_what_was_got_by_hand(places, tmp_path, monkeypatch):
-    from torchvision.datasets import imagenet
-
     with pytest.raises(
         UserError, match=r"behind a login: get ILSVRC2012_img_val.tar .*image-net.org.*--from"
     ):
@@ -307,7 +305,7 @@ def test_imagenet_stands_behind_a_login_and_takes_what_was_got_by_hand(places, t
         fetch(wanted(find_offer("imagenet"), places, [val]), places, quiet)
     md5 = {"val": val, "devkit": devkit}
     known = {key: (path.name, hashlib.md5(path.read_bytes()).hexdigest()) for key, path in md5.items()}
-    monkeypatch.setattr(imagenet, "ARCHIVE_META", known)
+    monkeypatch.setattr(offering, "torchvision_says", lambda *_: known)
 
     fetch(wanted(find_offer("imagenet"), places, [val, devkit]), places, quiet)
 
@@ -316,6 +314,25 @@ def test_imagenet_stands_behind_a_login_and_takes_what_was_got_by_hand(places, t
     assert val.is_file()
     with pytest.raises(UserError, match=r"no file of that name; it has ILSVRC2012_img_val.tar"):
         wanted(find_offer("imagenet"), places, [tmp_path / "val.tar"])
+
+
+def test_a_torchvision_that_says_nothing_is_named():
+    with pytest.raises(UserError, match=r"does not say CIFAR10.address of its cifar.py"):
+        offering.torchvision_says("cifar", "CIFAR10", "address")
+    with pytest.raises(UserError, match=r"does not say A of its none.py"):
+        offering.torchvision_says("none", "A")
+
+
+@pytest.mark.slow
+def test_what_is_read_off_torchvision_is_what_it_has():
+    from torchvision import datasets
+    from torchvision.datasets import imagenet
+
+    for name in ("CIFAR10", "CIFAR100"):
+        kind = getattr(datasets, name)
+        for fact in ("url", "filename", "tgz_md5"):
+            assert offering.torchvision_says("cifar", name, fact) == getattr(kind, fact)
+    assert offering.torchvision_says("imagenet", "ARCHIVE_META") == imagenet.ARCHIVE_META
 
 
 def test_the_table_is_whole():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from robustbench_ms.catalog.find import card_names, find_card, find_suite, suite_names
@@ -35,7 +38,7 @@ class Remote:
     labels: bool = False
     """It has labels alone, and others may be there."""
     torchvision: str = ""
-    """Where torchvision has its address and MD5; they are read with `known_of`, as that imports it."""
+    """Where torchvision has its address and MD5; they are read with `known_of`."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +143,35 @@ def known_of(remote: Remote) -> Remote:
     """A file with the address, name and MD5 that torchvision has of it."""
     if not remote.torchvision:
         return remote
-    from torchvision import datasets
-    from torchvision.datasets.imagenet import ARCHIVE_META
-
     said_by = "torchvision"
-    if remote.torchvision in ARCHIVE_META:
-        file, md5 = ARCHIVE_META[remote.torchvision]
+    archives = torchvision_says("imagenet", "ARCHIVE_META")
+    if remote.torchvision in archives:
+        file, md5 = archives[remote.torchvision]
         return replace(remote, file=file, digest=("md5", md5), said_by=said_by)
-    kind = getattr(datasets, remote.torchvision)
-    return replace(remote, url=kind.url, file=kind.filename, digest=("md5", kind.tgz_md5), said_by=said_by)
+    url, file, md5 = (
+        torchvision_says("cifar", remote.torchvision, name) for name in ("url", "filename", "tgz_md5")
+    )
+    return replace(remote, url=url, file=file, digest=("md5", md5), said_by=said_by)
+
+
+def torchvision_says(module: str, *names: str) -> Any:
+    """A constant of a module of torchvision.datasets, or of a class in it, read off its source.
+
+    Importing torchvision takes longer than it should take to say that there is no network.
+    """
+    spec = find_spec("torchvision")
+    try:
+        folder = Path((spec.submodule_search_locations or [""])[0] if spec else "")
+        body = ast.parse((folder / "datasets" / f"{module}.py").read_text(encoding="utf-8")).body
+        for name in names[:-1]:
+            body = next(node.body for node in body if isinstance(node, ast.ClassDef) and node.name == name)
+        wanted = {names[-1]}
+        return next(
+            ast.literal_eval(node.value)
+            for node in body
+            if isinstance(node, ast.Assign) and {ast.unparse(target) for target in node.targets} == wanted
+        )
+    except (OSError, SyntaxError, StopIteration, ValueError) as error:
+        raise UserError(
+            f"the installed torchvision does not say {'.'.join(names)} of its {module}.py"
+        ) from error
