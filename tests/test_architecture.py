@@ -20,6 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "datasets": {"errors", "files", "specs", "corruptions"},
     "tasks": {"errors", "specs", "statistics", "corruptions", "datasets"},
     "catalog": {"errors", "files", "specs", "corruptions", "datasets", "tasks"},
+    "fetching": {"errors", "files", "specs", "datasets", "catalog"},
     "models": {"errors"},
     "adapters": {"errors", "specs"},
     "subjects": {"errors", "files", "specs", "datasets", "tasks", "catalog", "models", "adapters"},
@@ -41,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "compat": {"errors", "specs", "corruptions", "datasets", "catalog", "subjects", "api"},
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},
     "cli": {
-        "errors", "files", "specs", "corruptions", "catalog", "subjects", "records", "evaluation",
+        "errors", "files", "specs", "corruptions", "catalog", "fetching", "subjects", "records", "evaluation",
         "profiling", "gating", "reports", "contracts",
     },
     "__main__": {"cli"},

@@ -163,7 +163,7 @@ def test_severity_s_on_disk_is_the_sth_fifth_of_the_rows(places, pictures, folde
 def test_what_is_wrong_with_a_published_set_is_named(places, pictures):
     fog = (("corruption", "fog"), ("severity", 1))
     suite = suite_of("cifar10-c")
-    with pytest.raises(BadFile, match=r"CIFAR-10-C is missing; unpack .*zenodo"):
+    with pytest.raises(BadFile, match=r"CIFAR-10-C is missing; rbms fetch cifar10-c, or unpack .*zenodo"):
         opened(suite, places, fog)
     folder = places.data / "CIFAR-10-C"
     cifar_c_files(folder, pictures)

@@ -22,6 +22,8 @@ from robustbench_ms.cli import (
     check,
     compare,
     corrupt,
+    doctor,
+    fetch,
     gate,
     leaderboard,
     list_,
@@ -84,6 +86,8 @@ for verb, module in (
     ("train", train),
     ("corrupt", corrupt),
     ("cache", cache),
+    ("fetch", fetch),
+    ("doctor", doctor),
 ):
     app.command(verb)(module.command)
 

@@ -24,6 +24,7 @@ from robustbench_ms.datasets.images import (
     load_array,
     pair_digest,
 )
+from robustbench_ms.datasets.located import FOLDERS
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition
@@ -32,7 +33,6 @@ from robustbench_ms.specs.source import Source
 
 __all__ = ["index_cifar", "index_cifar_c", "index_cifar_new"]
 
-_FOLDERS = {"cifar10": "CIFAR-10-C", "cifar100": "CIFAR-100-C"}
 _RECORDS = {
     "cifar10": "https://zenodo.org/records/2535967",
     "cifar100": "https://zenodo.org/records/3555552",
@@ -83,13 +83,12 @@ def index_cifar_c(source: Source, places: Places, condition: Condition) -> Index
     if not condition:
         return _clean(replace(source, sha256={}), places, base)
     wanted = dict(condition)
-    folder = next(
-        (f for f in (places.data / _FOLDERS[base], places.data / source.dataset) if f.is_dir()), None
-    )
+    usual = FOLDERS[source.dataset]
+    folder = next((places.data / name for name in usual if (places.data / name).is_dir()), None)
     if folder is None:
         raise BadFile(
-            f"{source.dataset}: {places.data / _FOLDERS[base]} is missing; unpack {_FOLDERS[base]}.tar from "
-            f"{_RECORDS[base]} there"
+            f"{source.dataset}: {places.data / usual[0]} is missing; rbms fetch {source.dataset}, or unpack "
+            f"{usual[0]}.tar from {_RECORDS[base]} there"
         )
     images_at, labels_at = folder / f"{wanted['corruption']}.npy", folder / "labels.npy"
     images = load_array(images_at, source.dataset)
@@ -118,11 +117,11 @@ def index_cifar_new(source: Source, places: Places, condition: Condition) -> Ind
     """CIFAR-10.1 (Recht et al. 2018) as published: cifar10.1_<split>_data.npy and _labels.npy."""
     del condition
     name = f"cifar10.1_{source.split}"
-    usual = [places.data / "cifar10.1", places.data]
+    usual = [places.data / folder for folder in FOLDERS["cifar10.1"]]
     folder = next((at for at in usual if (at / f"{name}_data.npy").is_file()), usual[0])
     if not (folder / f"{name}_data.npy").is_file():
         raise BadFile(
-            f"{source.dataset}: {folder / name}_data.npy is missing; get it and {name}_labels.npy of "
-            "https://github.com/modestyachts/CIFAR-10.1"
+            f"{source.dataset}: {folder / name}_data.npy is missing; rbms fetch cifar10.1, or get it and "
+            f"{name}_labels.npy of https://github.com/modestyachts/CIFAR-10.1"
         )
     return index_pair(folder / f"{name}_data.npy", folder / f"{name}_labels.npy", source, places)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from robustbench_ms.datasets.listed import folders_of
+from robustbench_ms.datasets.located import FOLDERS
 from robustbench_ms.datasets.pictures import Named, check_wants, index_pictures, truths_of
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.datasets.published import COCO
@@ -49,12 +50,12 @@ def index_coco(source: Source, places: Places, condition: Condition) -> Index:
     """
     del condition
     name = f"instances_{source.split}.json"
-    roots = [*folders_of(source, places, ["coco"]), places.data]
+    roots = [*folders_of(source, places, FOLDERS["coco"]), places.data]
     found = [root for root in roots if (root / "annotations" / name).is_file()]
     if not found:
         raise BadFile(
-            f"{source.dataset}: annotations/{name} is neither in {' nor in '.join(map(str, roots))}; unpack "
-            f"annotations_trainval2017.zip and {source.split}.zip of https://cocodataset.org there"
+            f"{source.dataset}: annotations/{name} is neither in {' nor in '.join(map(str, roots))}; rbms fetch coco, "
+            f"or unpack annotations_trainval2017.zip and {source.split}.zip of https://cocodataset.org there"
         )
     return _index(source, places, found[0] / "annotations" / name, [found[0] / source.split])
 

@@ -18,6 +18,7 @@ from robustbench_ms.datasets.layouts.found import Found
 from robustbench_ms.datasets.layouts.labels import label_file, labelled_by
 from robustbench_ms.datasets.listed import chosen_folder, folders_of, labels_of, listed, option
 from robustbench_ms.datasets.listing import Listing, imagenet_number, numbers_of
+from robustbench_ms.datasets.located import FOLDERS, V2
 from robustbench_ms.datasets.orders import Order, imagenet_ids, order_of, read_order, real_labels
 from robustbench_ms.datasets.protocol import Data, Index, Progress, Rows
 from robustbench_ms.errors import BadFile
@@ -31,28 +32,15 @@ __all__ = ["count_listed", "index_imagenet", "list_imagenet"]
 CLASSES = 1000
 
 _GET = {
-    "imagenet": "get ILSVRC2012_img_val.tar of https://image-net.org",
-    "imagenet-c": "unpack the tars of https://zenodo.org/records/2235448",
-    "imagenet-v2": "unpack the tars of https://huggingface.co/datasets/vaishaal/ImageNetV2",
-    "imagenet-r": "unpack imagenet-r.tar of https://github.com/hendrycks/imagenet-r",
-    "imagenet-a": "unpack imagenet-a.tar of https://github.com/hendrycks/natural-adv-examples",
-    "imagenet-sketch": "unpack https://github.com/HaohanWang/ImageNet-Sketch",
-}
-_FOLDERS = {
-    "imagenet": ("imagenet", "ILSVRC2012", "ILSVRC"),
-    "imagenet-c": ("imagenet-c", "ImageNet-C"),
-    "imagenet-v2": ("imagenet-v2",),
-    "imagenet-r": ("imagenet-r",),
-    "imagenet-a": ("imagenet-a",),
-    "imagenet-sketch": ("imagenet-sketch", "sketch"),
+    "imagenet": "get ILSVRC2012_img_val.tar of https://image-net.org (rbms fetch imagenet unpacks it)",
+    "imagenet-c": "rbms fetch imagenet-c, or unpack the tars of https://zenodo.org/records/2235448",
+    "imagenet-v2": "rbms fetch imagenet-v2, or unpack the tars of https://huggingface.co/datasets/vaishaal/ImageNetV2",
+    "imagenet-r": "rbms fetch imagenet-r, or unpack imagenet-r.tar of https://github.com/hendrycks/imagenet-r",
+    "imagenet-a": "rbms fetch imagenet-a, or unpack imagenet-a.tar of https://github.com/hendrycks/natural-adv-examples",
+    "imagenet-sketch": "rbms fetch imagenet-sketch, or unpack https://github.com/HaohanWang/ImageNet-Sketch",
 }
 _GROUPS = ("", "noise", "blur", "weather", "digital", "extra")
 """Folders that ImageNet-C's tars may have been unpacked to."""
-_V2 = {
-    "matched-frequency": "imagenetv2-matched-frequency-format-val",
-    "threshold0.7": "imagenetv2-threshold0.7-format-val",
-    "top-images": "imagenetv2-top-images-format-val",
-}
 _LIST = "imagenet_test_image_ids.txt"
 _LISTED = {"robustbench": 5_000, "imagenet-val-500": 500}
 """Pictures of the list that a package ships, and of the folder that the suites of 500 read."""
@@ -125,9 +113,9 @@ def _real(source: Source, places: Places) -> Listing:
 
 def _where(source: Source, places: Places, condition: Condition) -> Path:
     """The folder of a split, or of a condition."""
-    usual = folders_of(source, places, _FOLDERS[source.dataset])
+    usual = folders_of(source, places, FOLDERS[source.dataset])
     if source.dataset == "imagenet-v2":
-        usual += [places.data / _V2[source.split]]
+        usual += [places.data / V2[source.split]]
     root = chosen_folder(source.dataset, places.of(source.dataset), usual, _GET[source.dataset])
     if source.dataset == "imagenet-c":
         wanted = dict(condition)
@@ -137,7 +125,7 @@ def _where(source: Source, places: Places, condition: Condition) -> Path:
             raise BadFile(f"{root} has no folder {cell}")
         return found
     if source.dataset == "imagenet-v2":
-        inner = root / _V2[source.split]
+        inner = root / V2[source.split]
         return inner if inner.is_dir() else root
     if source.dataset == "imagenet":
         inside = [

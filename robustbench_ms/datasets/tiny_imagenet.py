@@ -8,6 +8,7 @@ from robustbench_ms.datasets.layouts.at import find_at
 from robustbench_ms.datasets.layouts.labels import labelled_by
 from robustbench_ms.datasets.listed import chosen_folder, labels_of, listed
 from robustbench_ms.datasets.listing import Listing
+from robustbench_ms.datasets.located import FOLDERS
 from robustbench_ms.datasets.orders import Order
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import BadFile
@@ -32,8 +33,8 @@ def list_tiny_imagenet(source: Source, places: Places) -> Listing:
     The classes are sorted, as models of it are trained (torchvision's ImageFolder on train/), whatever the order of
     wnids.txt.
     """
-    usual = [places.data / name for name in ("tiny-imagenet", "tiny-imagenet-200")]
-    get = "unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+    usual = [places.data / name for name in FOLDERS["tiny-imagenet"]]
+    get = "rbms fetch tiny-imagenet, or unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip"
     root = chosen_folder(source.dataset, places.of(source.dataset), usual, get)
     try:
         wnids = sorted((root / "wnids.txt").read_text(encoding="utf-8").split())

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from robustbench_ms.datasets.located import FOLDERS
 from robustbench_ms.datasets.pictures import Named, check_wants, files_found, index_pictures, truths_of
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.datasets.published import VISDRONE
@@ -43,12 +44,12 @@ def index_visdrone(source: Source, places: Places, condition: Condition) -> Inde
     del condition
     check_wants(source, "boxes")
     name = f"VisDrone2019-DET-{source.split}"
-    roots = [places.data / name, places.data / "visdrone" / name]
+    roots = [places.data / folder / name for folder in FOLDERS["visdrone"]]
     root = next((root for root in roots if (root / "annotations").is_dir()), None)
     if root is None:
         raise BadFile(
             f"{source.dataset}: {name}/annotations is neither in {places.data} nor in its visdrone/; "
-            f"unpack {name}.zip of https://github.com/VisDrone/VisDrone-Dataset there"
+            f"rbms fetch visdrone, or unpack {name}.zip of https://github.com/VisDrone/VisDrone-Dataset there"
         )
     files = {path.stem: path for path in sorted((root / "annotations").glob("*.txt"))}
     shown = (

@@ -1,0 +1,69 @@
+"""A local HTTP server that misbehaves as it is told."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@contextmanager
+def serving(files, *, cuts=0, ranges=True, redirects=None, fails=0):
+    """Serve `files` (path: bytes); yields the server, whose `asked` are (method, path, Range).
+
+    The first `cuts` answers break off in their middle; without `ranges` all is sent again; `redirects` maps paths to
+    addresses; the first `fails` are a 503.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.0"
+
+        def log_message(self, *_):
+            pass
+
+        def do_HEAD(self):
+            self.do_GET()
+
+        def do_GET(self):
+            server = self.server
+            server.asked.append((self.command, self.path, self.headers.get("Range")))
+            if self.path in (redirects or {}):
+                self.send_response(302)
+                self.send_header("Location", redirects[self.path])
+                self.end_headers()
+                return
+            if server.fails:
+                server.fails -= 1
+                self.send_error(503)
+                return
+            if self.path not in files:
+                self.send_error(404)
+                return
+            body, start = files[self.path], 0
+            if ranges and self.headers.get("Range"):
+                start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+                if start >= len(body):
+                    self.send_error(416)
+                    return
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            self.send_header("Content-Length", str(len(body) - start))
+            self.end_headers()
+            if self.command == "HEAD":
+                return
+            rest = body[start:]
+            if server.cuts:
+                server.cuts -= 1
+                rest = rest[: len(rest) // 2]
+            self.wfile.write(rest)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.cuts, server.fails, server.asked = cuts, fails, []
+    server.at = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,427 @@
+"""Downloads: cut off, resumed, of another digest, redirected, on a full disk, and archives that lead out."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import socket
+import tarfile
+import time
+import zipfile
+
+import pytest
+
+from robustbench_ms.catalog.find import card_names
+from robustbench_ms.catalog.registry import DATASETS
+from robustbench_ms.datasets.located import FOLDERS, found_in, looked_in
+from robustbench_ms.errors import BadFile, UnknownName, UserError
+from robustbench_ms.fetching import download as downloading
+from robustbench_ms.fetching import offers as offering
+from robustbench_ms.fetching.download import download, size_at
+from robustbench_ms.fetching.fetch import fetch, wanted
+from robustbench_ms.fetching.offers import Offer, Remote, find_offer, known_of, offers
+from robustbench_ms.fetching.unpack import unpack
+from robustbench_ms.specs.places import Places
+from tests.fileserver import serving
+
+BODY = bytes(range(256)) * 40_000
+SHA = ("sha256", hashlib.sha256(BODY).hexdigest())
+
+
+def quiet(*_):
+    pass
+
+
+def get(server, part, path="/f", digest=SHA, size=None):
+    download(server.at + path, part, quiet, digest=digest, size=size)
+
+
+@pytest.fixture
+def places(tmp_path):
+    return Places(tmp_path / "data", tmp_path / "results", tmp_path / "cache")
+
+
+def tar_of(members, links=()):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        for name, target, kind in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+    return file.getvalue()
+
+
+def offer_of(server, *files, into="", name="things"):
+    return Offer(
+        name, "MIT", "here", tuple(Remote(server.at + "/" + f, f, **facts) for f, facts in files), into
+    )
+
+
+def test_what_was_cut_off_goes_on_where_it_was(tmp_path):
+    part = tmp_path / "f.part"
+    with serving({"/f": BODY}, cuts=2) as server:
+        get(server, part)
+
+    assert part.read_bytes() == BODY
+    asked = [have for _, _, have in server.asked]
+    assert asked == [None, f"bytes={len(BODY) // 2}-", f"bytes={len(BODY) * 3 // 4}-"]
+    assert [path.name for path in tmp_path.iterdir()] == ["f.part"]
+
+
+def test_a_part_stays_for_the_next_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(downloading, "TRIES", 0)
+    part = tmp_path / "f.part"
+    with serving({"/f": BODY}, cuts=1) as server:
+        with pytest.raises(
+            UserError, match=rf"was cut off .*{len(BODY) // 2:,} of {len(BODY):,} bytes stay in .*f.part"
+        ):
+            get(server, part)
+        get(server, part)
+
+    assert server.asked[-1][2] == f"bytes={len(BODY) // 2}-"
+    assert part.read_bytes() == BODY
+
+
+def test_a_part_of_another_address_is_not_gone_on_with(tmp_path):
+    part = tmp_path / "f.part"
+    part.write_bytes(b"strange")
+    with serving({"/f": BODY}) as server:
+        get(server, part)
+
+    assert part.read_bytes() == BODY
+
+
+def test_a_server_that_refuses_ranges_sends_all_again(tmp_path):
+    part = tmp_path / "f.part"
+    with serving({"/f": BODY}, cuts=1, ranges=False) as server:
+        get(server, part)
+
+    assert part.read_bytes() == BODY
+
+
+def test_another_digest_is_named_and_nothing_stays(tmp_path):
+    part = tmp_path / "f.part"
+    with (
+        serving({"/f": BODY[:-1] + b"x"}) as server,
+        pytest.raises(BadFile, match=r"SHA256 is .*, not .*published"),
+    ):
+        get(server, part)
+
+    assert not [*tmp_path.iterdir()]
+
+
+def test_another_size_is_refused_before_it_is_got(tmp_path):
+    with (
+        serving({"/f": BODY}) as server,
+        pytest.raises(BadFile, match="has 10,240,000 bytes, and 7 were published"),
+    ):
+        get(server, tmp_path / "f.part", size=7)
+
+
+def test_redirects_are_followed_and_those_without_encryption_refused(tmp_path):
+    with serving({"/f": BODY}, redirects={"/old": "/f", "/bad": "http://example.org/f"}) as server:
+        get(server, tmp_path / "f.part", "/old")
+        with pytest.raises(UserError, match="only https is trusted"):
+            get(server, tmp_path / "g.part", "/bad")
+    with pytest.raises(UserError, match="only https is trusted"):
+        size_at("http://example.org/f")
+    with pytest.raises(UserError, match="only https is trusted"):
+        size_at("file:///etc/passwd")
+
+
+def test_a_server_that_fails_is_asked_again_and_one_without_the_file_is_not(tmp_path):
+    with serving({"/f": BODY}, fails=2) as server:
+        get(server, tmp_path / "f.part")
+        assert len(server.asked) == 3
+        with pytest.raises(UserError, match="404"):
+            get(server, tmp_path / "g.part", "/none")
+        assert len(server.asked) == 4
+        assert size_at(server.at + "/f") == len(BODY)
+
+
+def test_no_network_is_one_sentence_soon(monkeypatch):
+    def never(*_, **__):
+        time.sleep(0.5)
+        raise OSError("late")
+
+    monkeypatch.setattr(socket, "create_connection", never)
+    monkeypatch.setattr(downloading, "REACH", 0.05)
+
+    with pytest.raises(UserError, match=r"no connection to example.org .*is there a network\?"):
+        size_at("https://example.org/f")
+
+
+def test_a_full_disk_says_so_and_keeps_the_part(tmp_path, monkeypatch):
+    part = tmp_path / "f.part"
+    real = type(part).open
+
+    class Full:
+        def __init__(self, file):
+            self.file, self.left = file, 2
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self.file.write(data)
+
+    def opened(path, mode="r", *args, **more):
+        file = real(path, mode, *args, **more)
+        return Full(file) if path == part and mode in {"ab", "wb"} else file
+
+    monkeypatch.setattr(type(part), "open", opened)
+    with (
+        serving({"/f": BODY}) as server,
+        pytest.raises(UserError, match=r"is full; .* bytes stay in .* goes on"),
+    ):
+        get(server, part)
+    monkeypatch.undo()
+    with serving({"/f": BODY}) as server:
+        assert 0 < part.stat().st_size < len(BODY)
+
+
+@pytest.mark.parametrize(
+    ("members", "links"),
+    [
+        ({"../out": b"x"}, ()),
+        ({}, [("in", "../../out", tarfile.SYMTYPE)]),
+        ({}, [("in", "/etc/passwd", tarfile.SYMTYPE)]),
+        ({}, [("in", "../out", tarfile.LNKTYPE)]),
+        ({}, [("in", "", tarfile.CHRTYPE)]),
+    ],
+)
+def test_a_tar_that_leads_out_of_its_folder_is_refused(tmp_path, members, links):
+    archive = tmp_path / "a.tar.gz"
+    archive.write_bytes(tar_of(members, links))
+
+    with pytest.raises(BadFile, match=r"a.tar.gz: .*nothing of it was kept"):
+        unpack(archive, tmp_path / "deep" / "in", quiet)
+    assert not (tmp_path / "deep" / "out").exists()
+
+
+def test_a_zip_that_leads_out_of_its_folder_is_refused(tmp_path):
+    archive = tmp_path / "a.zip"
+    link = zipfile.ZipInfo("in")
+    link.external_attr = 0o120777 << 16
+    for name in ("../out", "/out", "..\\out", link):
+        with zipfile.ZipFile(archive, "w") as packed:
+            packed.writestr(name, "../out")
+        with pytest.raises(BadFile, match=r"a.zip: .*(leads out|is a link)"):
+            unpack(archive, tmp_path / "in", quiet)
+
+
+def test_an_archive_that_is_damaged_is_refused(tmp_path):
+    whole = tar_of({"a": BODY})
+    for name, data in (
+        ("a.tar.gz", whole[: len(whole) // 2]),
+        ("a.tar", b"x" * 5000),
+        ("a.zip", b"PK" + b"x" * 500),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(BadFile, match="damaged, or no such archive"):
+            unpack(tmp_path / name, tmp_path / "in", quiet)
+
+
+def test_fetched_whole_into_its_place(places):
+    files = {"/a.tar.gz": tar_of({"one/x": b"1"}), "/b.npy": b"2"}
+    with serving(files) as server:
+        offer = offer_of(
+            server, ("a.tar.gz", {"makes": ("one",)}), ("b.npy", {"makes": ("b.npy",)}), into="things"
+        )
+        what = wanted(offer, places)
+        assert what.bytes == sum(map(len, files.values()))
+        came = fetch(what, places, quiet)
+        (places.data / "things" / "b.npy").unlink()
+        again = wanted(offer, places)
+        fetch(again, places, quiet)
+
+    assert came == [places.data / "things/one", places.data / "things/b.npy"]
+    assert [one.file for one in again.files] == ["b.npy"]
+    assert (places.data / "things/one/x").read_bytes() == b"1"
+    assert [path.name for path in places.data.iterdir()] == ["things"]
+    assert not wanted(offer, places).files
+
+
+def test_or_not_at_all(places):
+    files = {"/a.tar.gz": tar_of({"one/x": b"1"}), "/b.tar.gz": tar_of({"two/x": b"1", "../out": b""})}
+    with serving(files) as server:
+        offer = offer_of(server, ("a.tar.gz", {"makes": ("one",)}), ("b.tar.gz", {"makes": ("two",)}))
+        with pytest.raises(BadFile):
+            fetch(wanted(offer, places), places, quiet)
+        other = offer_of(server, ("a.tar.gz", {"makes": ("three",)}))
+        with pytest.raises(BadFile, match=r"a.tar.gz has no three"):
+            fetch(wanted(other, places), places, quiet)
+
+    assert [path.name for path in places.data.iterdir()] == ["downloads"]
+
+
+def test_two_do_not_fetch_one_thing(places):
+    import fcntl
+
+    with serving({"/b.npy": b"2"}) as server:
+        what = wanted(offer_of(server, ("b.npy", {"makes": ("b.npy",)})), places)
+        (places.data / "downloads").mkdir(parents=True)
+        with (places.data / "downloads/.things.lock").open("w") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            with pytest.raises(UserError, match="by another process"):
+                fetch(what, places, quiet)
+            assert (places.data / "downloads/.things.lock").exists()
+        fetch(what, places, quiet)
+
+
+def test_a_full_disk_leaves_nothing_unpacked(places, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with serving({"/a.tar.gz": tar_of({"one/x": b"1"}), "/b.npy": b"2"}) as server:
+        for file, where in (("a.tar.gz", "tarfile.TarFile.extract"), ("b.npy", "shutil.copyfile")):
+            monkeypatch.setattr(where, full)
+            with pytest.raises(UserError, match="is full"):
+                fetch(wanted(offer_of(server, (file, {"makes": ("one",)})), places), places, quiet)
+
+    assert [path.name for path in places.data.iterdir()] == ["downloads"]
+
+
+def test_imagenet_stands_behind_a_login_and_takes_what_was_got_by_hand(places, tmp_path, monkeypatch):
+    with pytest.raises(
+        UserError, match=r"behind a login: get ILSVRC2012_img_val.tar .*image-net.org.*--from"
+    ):
+        wanted(find_offer("imagenet"), places)
+    val, devkit = tmp_path / "ILSVRC2012_img_val.tar", tmp_path / "ILSVRC2012_devkit_t12.tar.gz"
+    val.write_bytes(tar_of({"ILSVRC2012_val_00000001.JPEG": b"1"}))
+    devkit.write_bytes(tar_of({"ILSVRC2012_devkit_t12/data/meta.mat": b"1"}))
+    with pytest.raises(BadFile, match=r"its MD5 is .*, not 29b22e2961454d5413ddabcf34fc5622"):
+        fetch(wanted(find_offer("imagenet"), places, [val]), places, quiet)
+    md5 = {"val": val, "devkit": devkit}
+    known = {key: (path.name, hashlib.md5(path.read_bytes()).hexdigest()) for key, path in md5.items()}
+    monkeypatch.setattr(offering, "torchvision_says", lambda *_: known)
+
+    fetch(wanted(find_offer("imagenet"), places, [val, devkit]), places, quiet)
+
+    assert (places.data / "imagenet/val/ILSVRC2012_val_00000001.JPEG").is_file()
+    assert (places.data / "imagenet/ILSVRC2012_devkit_t12/data/meta.mat").is_file()
+    assert val.is_file()
+    with pytest.raises(UserError, match=r"no file of that name; it has ILSVRC2012_img_val.tar"):
+        wanted(find_offer("imagenet"), places, [tmp_path / "val.tar"])
+
+
+def test_a_torchvision_that_says_nothing_is_named():
+    with pytest.raises(UserError, match=r"does not say CIFAR10.address of its cifar.py"):
+        offering.torchvision_says("cifar", "CIFAR10", "address")
+    with pytest.raises(UserError, match=r"does not say A of its none.py"):
+        offering.torchvision_says("none", "A")
+
+
+@pytest.mark.slow
+def test_what_is_read_off_torchvision_is_what_it_has():
+    from torchvision import datasets
+    from torchvision.datasets import imagenet
+
+    for name in ("CIFAR10", "CIFAR100"):
+        kind = getattr(datasets, name)
+        for fact in ("url", "filename", "tgz_md5"):
+            assert offering.torchvision_says("cifar", name, fact) == getattr(kind, fact)
+    assert offering.torchvision_says("imagenet", "ARCHIVE_META") == imagenet.ARCHIVE_META
+
+
+def test_the_table_is_whole():
+    for name, offer in offers().items():
+        assert name in DATASETS
+        for one in map(known_of, offer.files):
+            assert one.url.startswith("https://") or offer.login
+            assert one.digest is None or (
+                one.said_by and len(one.digest[1]) == {"md5": 32, "sha256": 64}[one.digest[0]]
+            )
+    cifar = known_of(offers()["cifar10"].files[0])
+    assert (cifar.file, cifar.said_by) == ("cifar-10-python.tar.gz", "torchvision")
+
+
+@pytest.mark.parametrize("name", [name for name in offers() if name != "imagenet-c"])
+def test_what_is_fetched_is_found(name, places):
+    """What each offer makes is where its reader looks."""
+    offer = offers()[name]
+    assert found_in(name, places) is None
+    for one in offer.files:
+        for made in one.makes:
+            (places.data / offer.into / made).mkdir(parents=True)
+    if name == "coco":
+        (places.data / "coco/annotations/instances_val2017.json").touch()
+    if name == "visdrone":
+        (places.data / "VisDrone2019-DET-val/annotations").mkdir()
+
+    assert found_in(name, places) in looked_in(name, places)
+
+
+def test_names_of_suites_and_cards():
+    assert find_offer("tiny-imagenet-c").name == "tiny-imagenet"
+    assert find_offer("imagenet-real").name == "imagenet"
+    assert "rbms fetch cifar10" in find_offer("cifar10-c").note
+    weights = find_offer("resnet20")
+    assert (weights.into, weights.files[0].file, weights.files[0].said_by) == (
+        "weights",
+        "resnet20-12fca82f.th",
+        "the card",
+    )
+    with pytest.raises(UnknownName, match="did you mean 'cifar10-c'"):
+        find_offer("cifar10c")
+    with pytest.raises(UserError, match="names no address of weights; it comes from https"):
+        find_offer("squeezenet")
+    with pytest.raises(UserError, match="needs no download"):
+        find_offer("quick")
+    assert "resnet20" in card_names()
+
+
+def test_a_mistake_in_the_table_is_named(tmp_path):
+    file = tmp_path / "offers.toml"
+    file.write_text('[[offer]]\nname = "a"\nlicense = "MIT"\nlicence_at = "x"\n')
+    with pytest.raises(UserError, match="did you mean 'licence'"):
+        offering.offers(file)
+
+
+def test_every_data_set_of_the_data_folder_is_looked_for(places):
+    by_path = {"digits", "quick-scenes", "coco-folder", "picture-folder", "arrays"}
+    assert {*DATASETS.ours} - by_path == {*FOLDERS}
+
+
+def test_fetch_asks_before_it_takes(rbms, tmp_path, monkeypatch):
+    with serving({"/b.npy": b"2"}) as server:
+        offer = offer_of(server, ("b.npy", {"makes": ("b.npy",)}), into="things")
+        monkeypatch.setattr(offering, "find_offer", lambda _: offer)
+        refused = rbms("fetch", "things", "--data", str(tmp_path))
+        told = rbms("fetch", "things", "--data", str(tmp_path), "--yes", "--json").json()
+
+    assert refused.code == 2
+    assert "--yes does it" in refused.err
+    assert "licence: MIT (here)" in refused.out
+    assert "not verified" in refused.out
+    assert told["came"] == [str(tmp_path / "things/b.npy")]
+
+
+def test_doctor(rbms, tmp_path):
+    import tomllib
+
+    from robustbench_ms.fetching.doctor import EXTRAS
+    from tests.sources import ROOT
+
+    (tmp_path / "imagenet-r").mkdir()
+    told = rbms("doctor", "--data", str(tmp_path), "--json").json()
+    lines = rbms("doctor", "--data", str(tmp_path)).out
+
+    assert told["broken"] == []
+    assert told["datasets"]["imagenet-r"]["found"] == str(tmp_path / "imagenet-r")
+    assert told["datasets"]["imagenet-a"]["found"] is None
+    assert f"not in {tmp_path / 'imagenet-a'}; rbms fetch imagenet-a" in lines
+    assert {*told["versions"]} >= {"python", "torch", "torchvision", "numba", "robustbench-ms"}
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {*EXTRAS} == {*extras} - {"test", "lint"}
