@@ -129,7 +129,9 @@ def test_a_metric_that_should_be_low_ranks_the_other_way():
 def test_scores_rank_by_their_per_image_values():
     nll = np.random.default_rng(3).gamma(1.0, 0.5, 600)
     correct = family([0.0])[0]
-    better, worse = (record(correct, scores={"nll": nll + shift, "brier": np.minimum(nll, 2)}) for shift in (0.0, 0.2))
+    better, worse = (
+        record(correct, scores={"nll": nll + shift, "brier": np.minimum(nll, 2)}) for shift in (0.0, 0.2)
+    )
 
     assert ranges([[worse], [better]], "mean_corruption_nll") == [(2, 2), (1, 1)]
     assert ranges([[worse], [better]], "clean_brier") == [(1, 2), (1, 2)]

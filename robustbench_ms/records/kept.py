@@ -1,4 +1,4 @@
-"""What was worked out of the records of a folder, kept in the cache by their digests: a leaderboard is fast the second time.
+"""What was worked out of the records of a folder, kept in the cache by their digests.
 
 A file holds the entries of a folder's records and the tests of each two models. It is of one release of this code, is
 read whole or not at all, and may be deleted: a file that is damaged, of other code or not there only takes time.
@@ -38,13 +38,13 @@ class Kept:
     """Entries by the digest of their records, and tests of pairs by those of the models."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Read what is kept in `path`; None keeps nothing after this process."""
+        """Read what is kept in `path`; None keeps nothing."""
         self._path = path
         self._old: Mapping[str, Mapping[str, Any]] = {}
+        self._old_models: list[str] = []
+        self._old_tests = _nothing(0)
         self._entries: dict[str, Entry] = {}
-        self._models: list[str] = []
-        self._tests = _nothing(0)
-        self._asked: set[str] = set()
+        self._tests: list[tuple[Sequence[str], Bounds]] = []
         self._changed = False
         # Half a zip, bytes that are no JSON, a table of another shape: whatever is wrong with it, it is made again.
         with contextlib.suppress(Exception):
@@ -73,38 +73,36 @@ class Kept:
 
     def tests(self, models: Sequence[str]) -> Bounds:
         """See `ranking.KeptTests`."""
-        self._asked.update(models)
-        places = {name: i for i, name in enumerate(self._models)}
-        where = np.array([places.get(name, -1) for name in models])
+        places = {name: i for i, name in enumerate(self._old_models)}
+        where = np.array([places.get(name, -1) for name in models], dtype=np.intp)
         known = where >= 0
         found = _nothing(len(models))
-        for old, new in zip(self._tests, found, strict=True):
+        for old, new in zip(self._old_tests, found, strict=True):
             new[np.ix_(known, known)] = old[np.ix_(where[known], where[known])]
         return found
 
     def keep(self, models: Sequence[str], found: Bounds) -> None:
-        """See `ranking.KeptTests`."""
-        if all(np.array_equal(a, b, equal_nan=True) for a, b in zip(self.tests(models), found, strict=True)):
-            return
-        self._changed = True
-        others = [name for name in self._models if name not in set(models)]
-        joined = _nothing(len(models) + len(others))
-        for own, left, whole in zip(found, self.tests(others), joined, strict=True):
-            whole[: len(models), : len(models)] = own
-            whole[len(models) :, len(models) :] = left
-        self._models, self._tests = [*models, *others], joined
+        """See `ranking.KeptTests`; once a table, which have no model in common."""
+        pairs = zip(self.tests(models), found, strict=True)
+        self._changed |= not all(np.array_equal(old, new, equal_nan=True) for old, new in pairs)
+        self._tests.append((models, found))
 
     def save(self) -> None:
-        """Write what was asked for, where it is not what stands there; a cache that cannot be written is left as it is."""
+        """Write all of it, where it is not what stands there; a cache that cannot be written is left as it is."""
         if self._path is None or not (self._changed or self._entries.keys() != self._old.keys()):
             return
-        names = [name for name in self._models if name in self._asked]
+        names = [name for models, _ in self._tests for name in models]
+        tests, begin = _nothing(len(names)), 0
+        for models, found in self._tests:
+            part = slice(begin, begin := begin + len(models))
+            for whole, one in zip(tests, found, strict=True):
+                whole[part, part] = one
         rows = {digest: _plain(one) for digest, one in self._entries.items()}
         told = json.dumps({"made_by": _made_by(), "entries": rows, "models": names})
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self._path) as part, part.open("wb") as file:
-                np.savez(file, told=np.frombuffer(told.encode(), np.uint8), **self.tests(names)._asdict())
+            with replacing(self._path) as half, half.open("wb") as file:
+                np.savez(file, told=np.frombuffer(told.encode(), np.uint8), **tests._asdict())
 
     def _read(self) -> None:
         if self._path is None:
@@ -113,12 +111,10 @@ class Kept:
             told = json.loads(file["told"].tobytes())
             tests = Bounds(*(file[name] for name in Bounds._fields))
         if told["made_by"] == _made_by() and all(t.shape == (len(told["models"]),) * 2 for t in tests):
-            self._old, self._models, self._tests = told["entries"], told["models"], tests
+            self._old, self._old_models, self._old_tests = told["entries"], told["models"], tests
 
 
-def entries_in(
-    folder: Path, kept: Kept, progress: Progress = silent
-) -> tuple[list[Entry], list[str]]:
+def entries_in(folder: Path, kept: Kept, progress: Progress = silent) -> tuple[list[Entry], list[str]]:
     """Of the records of one suite, by name, and a sentence for each that has a column without a meaning for it.
 
     Nothing where the folder is absent. BadFile where a record is damaged, newer or none.
@@ -133,12 +129,13 @@ def entries_in(
             record = read_record(path)
             try:
                 entry = replace(entry_of(record, digest), source=path)
+                if bytes_digest(path) == digest:  # a run may have put another there meanwhile
+                    kept.add(entry)
             except BadFile:
                 raise
             except UserError as error:
                 left_out.append(str(error))
                 continue
-            kept.add(entry)
         found.append(entry)
     return found, left_out
 

@@ -38,7 +38,7 @@ class KeptTests(Protocol):
     """What was worked out of pairs of models, each known by a digest."""
 
     def tests(self, models: Sequence[str]) -> Bounds:
-        """The gain of the row's model over the column's and the bounds of the two-sided p, (M, M) each; nan: not kept."""
+        """Gains of row over column and bounds of the two-sided p, (M, M) each; nan where they are not kept."""
 
     def keep(self, models: Sequence[str], found: Bounds) -> None:
         """The same, to be kept."""
@@ -49,10 +49,10 @@ def ranges(
 ) -> list[tuple[int, int]] | None:
     """For each model, the entries of its seeds, [1 + number significantly better, M - number significantly worse].
 
-    By the first column, of which all have a value. Two-sided tests at 0.05, Holm-adjusted over all pairs. Between models
-    of one seed over the images. Where one has several, over the seeds and over the images, of which it has the mean over
-    its seeds; the larger p counts. All entries answer the same question. None where the column has no test (a calibration
-    error of one seed), its samples are not kept or there is one image.
+    By the first column, of which all have a value. Two-sided tests at 0.05, Holm-adjusted over all pairs. Between
+    models of one seed over the images. Where one has several, over the seeds and over the images, of which it has the
+    mean over its seeds; the larger p counts. All entries answer the same question. None where the column has no test (a
+    calibration error of one seed), its samples are not kept or there is one image.
     """
     judged = {one.judged for row in models for one in row}
     if "" in judged or ("seeds" in judged and any(len(row) < 2 for row in models)):
@@ -65,7 +65,9 @@ def ranges(
     known = None if kept is None else kept.tests(digests)
     if known is None or np.isnan(known.low[i, j]).any():
         found = pairs.bounds()
-        known = found if known is None else Bounds(*(np.where(np.isnan(k), f, k) for k, f in zip(known, found)))
+        if known is None:
+            known = found
+        known = Bounds(*(np.where(np.isnan(k), f, k) for k, f in zip(known, found, strict=True)))
     gain, low, high = (one[i, j] for one in known)
 
     def exact(where: NDArray[np.intp]) -> NDArray[np.float64]:

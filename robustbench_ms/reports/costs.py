@@ -46,9 +46,7 @@ def profiles_by_name(results: Path, names: Iterable[str]) -> dict[str, list[Prof
     return {name: profiles for name, profiles in found.items() if profiles}
 
 
-def cost_of(
-    names: Sequence[str], card: Mapping[str, Any], profiles: Mapping[str, Sequence[Profile]]
-) -> Cost:
+def cost_of(names: Sequence[str], card: Mapping[str, Any], profiles: Mapping[str, Sequence[Profile]]) -> Cost:
     """Of a card under any of some names; what was profiled under them as another network is not it."""
     found = [one for name in names for one in profiles.get(name, ()) if _network(one.card) == _network(card)]
     counted = next((one.costs for one in found if one.costs), {})

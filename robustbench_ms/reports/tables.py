@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_ms.catalog.published import PublishedTable
+from robustbench_ms.catalog.published import PublishedTable, published_table
 from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.records.entry import Entry, entry_of
@@ -24,7 +24,7 @@ from robustbench_ms.reports.costs import Cost, cost_of
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval, mean_interval
 
-__all__ = ["Row", "Table", "difference", "tables", "tables_of"]
+__all__ = ["Row", "Table", "difference", "published_of", "tables", "tables_of"]
 
 _ABSENT = Interval(math.nan, math.nan, math.nan)
 
@@ -51,7 +51,7 @@ class Row:
     """The cells that its columns need and its record has not: it is not ranked, and has the other columns alone."""
     published: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     """{metric: its value and source}, as its card cites them of this suite or of its data set."""
-    cost: Cost = Cost()
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,12 @@ def tables_of(
     ] or ([Table("", (), (), "", tuple(left_out))] if left_out else [])
 
 
+def published_of(suite: str, found: Iterable[Table]) -> list[PublishedTable]:
+    """What others published of a suite: its shipped table, and a user's own."""
+    shipped = published_table(suite)
+    return [*([] if shipped is None else [shipped]), *(one for table in found for one in table.published)]
+
+
 def difference(one: Record, other: Record) -> str:
     """The readable fields in which two records' protocols differ, over the cells that both have."""
     # Fields that all cells of a record share stand apart in it, so a cell's own are not all that fix its question.
@@ -198,7 +204,9 @@ def _table(
     judged = [group.records for row, group in made if row.rank is not None]
     found_ranges = ranked(judged) if len(judged) > 1 else None
     rows = [
-        row if row.rank is None else replace(row, rank=i + 1, ranks=None if found_ranges is None else found_ranges[i])
+        row
+        if row.rank is None
+        else replace(row, rank=i + 1, ranks=None if found_ranges is None else found_ranges[i])
         for i, (row, _) in enumerate(made)
     ]
     return Table(

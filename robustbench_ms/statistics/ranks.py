@@ -20,13 +20,13 @@ Floats = NDArray[np.float64]
 _SAFE = 10.0
 """The normal p over which no p by Gaffke's bound has been seen to fall (tests/test_ranks.py)."""
 _SPARSE = 1e-6
-"""Below it the normal p says nothing from below: of few changed answers, all for one side, it is ever more too large."""
+"""Below it the normal p says nothing from below: where few answers changed, all one way, it grows too large."""
 _ROUNDED = 1e-6
 """Relative: what sums of squares lose to rounding is far less."""
 
 
 class Bounds(NamedTuple):
-    """Of each pair the one-sided p of the side that it leans to is not below `low` and not above `high`; (M, M) each."""
+    """Of each pair the one-sided p of the side that it leans to is in `low`..`high`; (M, M) each."""
 
     gain: Floats
     """By how much the mean of the row's model exceeds that of the column's."""
@@ -35,7 +35,7 @@ class Bounds(NamedTuple):
 
 
 def gaffke_bounds(values: Floats, span: float) -> Bounds:
-    """Of `statistics.bounded.Bounded` between each two of M models with values (M, n), n >= 2, in an interval of `span`.
+    """Of `Bounded.p_above(0)` between each two of M models with values (M, n), n >= 2, in an interval of `span`.
 
     From above it is Chernoff's bound with -log(1 - u) <= u + u^2 g(m) for all u <= m, g(m) = (-log(1 - m) - m) / m^2,
     which is least in closed form: of A and B, the sum and the sum of squares of all coefficients over the largest (the

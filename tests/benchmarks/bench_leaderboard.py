@@ -3,8 +3,8 @@
     make bench FILE=tests/benchmarks/bench_leaderboard.py
 
 Records of 76 cells x 10,000 images are made of random bits, which no zip makes smaller; all share the images' ease, and
-the models' shares of right answers lie some 0.01 apart and a tenth at most, so that many pairs are close. RBMS_BENCH_RECORDS
-(default 20,80,200,500) says how many; 500 take 150 MB and a minute to make. Nothing is asserted about time.
+the models' skills are drawn, so that many pairs are close. RBMS_BENCH_RECORDS (default 20,80,200,500) says how many;
+500 take 100 MB and a minute to make. Nothing is asserted about time. CPU seconds are those of the whole command too.
 """
 
 from __future__ import annotations
