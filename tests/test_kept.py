@@ -89,8 +89,9 @@ def test_a_damaged_file_is_only_slower(results, tmp_path, read):
     whole = file.read_bytes()
     random = np.random.default_rng(0)
     damaged = [b"", b"no zip", whole[: len(whole) // 2]]
-    for at in random.integers(0, len(whole), 20):
-        damaged.append(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+    damaged += [
+        whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :] for at in random.integers(0, len(whole), 20)
+    ]
     for content in damaged:
         file.write_bytes(content)
         assert shown(results, tmp_path / "cache") == plain
