@@ -115,3 +115,21 @@ def test_a_pair_is_apart_alone_and_not_among_ten():
 
     assert ranking.ranges(models[:2]) == [(1, 1), (2, 2)]
     assert ranking.ranges(models) == [(1, 5)] * 5
+
+
+def test_bounds_hold_the_p_of_models_of_several_seeds_too():
+    """The larger p of seeds and images, of one seed against several and of several against several."""
+    random = np.random.default_rng(7)
+    models = []
+    for seeds, share in ((1, 0.7), (1, 0.74), (2, 0.7), (3, 0.8), (3, 0.72), (2, 0.9)):
+        row = [record(random.random((1, 300)) < share + 0.01 * k, keys=("clean",)) for k in range(seeds)]
+        models.append([entry_of(replace(m, suite={**m.suite, "summary": ["clean_accuracy"]})) for m in row])
+    pairs = ranking._Pairs(models)
+    bounds = pairs.bounds()
+
+    for i, j in zip(*np.triu_indices(len(models), 1), strict=True):
+        found = pairs.gain(int(i), int(j))
+        assert bounds.gain[i, j] == pytest.approx(found.mean, abs=1e-12)
+        assert bounds.low[i, j] <= found.p_differs <= bounds.high[i, j]
+    assert (bounds.high < 0.05).any()
+    assert (bounds.low > 0.05).any()
