@@ -85,6 +85,15 @@ def test_a_part_of_another_protocol_is_in_that_table(results):
     assert [one.card for one in second.rows] == ["other", "other-part"]
 
 
+def test_parts_alone_share_a_table_where_they_ask_alike(tmp_path):
+    for name, cells, seed in (("a", 20, 0), ("b", 30, 0), ("c", 30, 7)):
+        one = record(answers(80, 0.7)[:cells], keys()[:cells], name=name, suite="small", seed=seed)
+        one = replace(one, suite={**one.suite, "summary": SUMMARY})
+        write_record(one, one.samples(), tmp_path / "small" / f"{name}.json")
+
+    assert [[row.card for row in table.rows] for table in boards(tmp_path)["small"]] == [["a", "b"], ["c"]]
+
+
 def test_what_cards_cite_of_the_data_has_a_column_that_says_so(results):
     text = suites_markdown(boards(results))
     _, rows = head(text)

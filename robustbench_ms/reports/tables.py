@@ -126,13 +126,11 @@ def tables_of(
     ordered = sorted(groups.values(), key=len, reverse=True)
     beside: list[list[Entry]] = [[] for _ in ordered]
     for entry in partial:
-        asks = entry.protocols.items()
         place = next(
-            (i for i, (first, *_) in enumerate(ordered)
-             if first.columns == entry.columns and asks <= first.protocols.items()),
-            len(ordered),
-        )  # fmt: skip
-        if place == len(ordered):
+            (i for i, rows in enumerate(zip(ordered, beside, strict=True)) if _asks(entry, *rows)), None
+        )
+        if place is None:
+            place = len(ordered)
             ordered.append([])
             beside.append([])
         beside[place].append(entry)
@@ -149,6 +147,16 @@ def tables_of(
         )
         for i, whole in enumerate(ordered)
     ] or ([Table("", (), (), "", tuple(left_out))] if left_out else [])
+
+
+def _asks(entry: Entry, whole: Sequence[Entry], partial: Sequence[Entry]) -> bool:
+    """Whether a record that lacks cells asks in those that it has what the rows of a table ask."""
+    first = (*whole, *partial)[0]
+    if whole:
+        asked = entry.protocols.items() <= first.protocols.items()
+    else:
+        asked = all(first.protocols.get(key, digest) == digest for key, digest in entry.protocols.items())
+    return asked and entry.columns == first.columns
 
 
 def published_of(suite: str, found: Iterable[Table]) -> list[PublishedTable]:
