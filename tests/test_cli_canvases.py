@@ -90,6 +90,7 @@ def test_the_cache_is_listed_and_dropped_and_nothing_else(tmp_path, rbms):
     found = json.loads(rbms("cache", "--cache", cache, "--json").out)
     assert {kind: (row["files"], row["bytes"]) for kind, row in found.items()} == {
         "cells": (1, 70), "canvases": (2, 2005), "truths": (0, 0), "digests": (0, 0),
+        "leaderboards": (0, 0),
     }  # fmt: skip
 
     assert "2 files" not in rbms("cache", "--cache", cache, "--drop", "canvases").out

@@ -64,18 +64,19 @@ def test_fields_that_one_record_shares_and_another_does_not_are_no_difference():
     assert difference(whole, whole) == "other columns"
 
 
-def test_a_partial_record_is_left_out_and_says_why():
+def test_a_partial_record_is_not_ranked_and_says_what_it_lacks():
     whole = flat(0.5, "whole", summary=COLUMNS)
     part = replace(whole, card={**whole.card, "name": "part"}, measurements=whole.measurements[:40])
 
     (table,) = tables([part, whole])
 
-    assert [r.card for r in table.rows] == ["whole"]
-    assert "part: mean_corruption_accuracy needs 75 cells, and 36 are missing" in table.left_out[0]
-    assert "Left out: part: mean_corruption_accuracy needs" in to_markdown([table])
+    assert [(r.card, r.rank, len(r.lacks)) for r in table.rows] == [("whole", 1, 0), ("part", None, 36)]
+    assert table.rows[1].values["clean_accuracy"].mean == 0.5
+    assert "part lacks " in to_markdown([table])
     (alone,) = tables([part])
-    assert alone.rows == ()
-    assert "Left out: part" in to_markdown([alone])
+    assert [r.rank for r in alone.rows] == [None]
+    nothing = replace(part, measurements=())
+    assert "nothing" in to_markdown(tables([replace(nothing, card={"name": "nothing"})]))
     assert tables([]) == []
 
 

@@ -11,13 +11,20 @@ import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
-from robustbench_ms.records.ranking import ranges
+from robustbench_ms.records import ranking
+from robustbench_ms.records.entry import entry_of
 from robustbench_ms.reports.exports import to_csv, to_json
 from robustbench_ms.reports.pages import to_markdown
 from robustbench_ms.reports.tables import tables
 from tests.simulated import KEYS, bits, record
 
 METRIC = "mean_corruption_accuracy"
+
+
+def ranges(models, metric):
+    """Of models, the records of their seeds, by a number."""
+    shown = [[replace(one, suite={**one.suite, "summary": [metric]}) for one in row] for row in models]
+    return ranking.ranges([[entry_of(one) for one in row] for row in shown])
 
 
 def family(losses, n=600):
@@ -99,7 +106,7 @@ def test_one_seed_is_taken_to_spread_as_the_others_several_do():
 @pytest.mark.parametrize("metric", ["relative_drop", "mean_corruption_nll"])
 def test_numbers_that_are_no_share_of_answers_rank_by_the_images_too(metric):
     """Two seeds a model without spread: the images decide."""
-    nll = np.random.default_rng(3).gamma(1.0, 0.5, 600)
+    nll = 0.2 + np.random.default_rng(3).gamma(1.0, 0.5, 600)
     little = 0.01 + 0.2 * np.sin(np.arange(600))
     models = family([0.0, 0.0005, 0.1])
     models[2][0] = models[0][0]  # it loses nothing clean
@@ -122,7 +129,9 @@ def test_a_metric_that_should_be_low_ranks_the_other_way():
 def test_scores_rank_by_their_per_image_values():
     nll = np.random.default_rng(3).gamma(1.0, 0.5, 600)
     correct = family([0.0])[0]
-    better, worse = (record(correct, scores={"nll": nll + shift, "brier": nll}) for shift in (0.0, 0.2))
+    better, worse = (
+        record(correct, scores={"nll": nll + shift, "brier": np.minimum(nll, 2)}) for shift in (0.0, 0.2)
+    )
 
     assert ranges([[worse], [better]], "mean_corruption_nll") == [(2, 2), (1, 1)]
     assert ranges([[worse], [better]], "clean_brier") == [(1, 2), (1, 2)]

@@ -14,11 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from robustbench_ms.statistics.differences import (
-    Student,
-    rank_ranges,
-    welch,
-)
+from robustbench_ms.statistics.differences import Student, welch
 from robustbench_ms.statistics.intervals import (
     binomial_tail,
     holm,
@@ -120,25 +116,6 @@ def test_needed_samples_are_statsmodels_power_calculation():
 
     assert found.needed(0.02, 0.05) == pytest.approx(theirs, rel=0.01)
     assert found.needed(0.06, 0.05) is None
-
-
-def test_rank_ranges_count_who_is_significantly_better_and_worse():
-    means = [0.9, 0.895, 0.8, 0.5]
-    gains = {(i, j): Student(means[i] - means[j], 0.01, 1000, 999) for i in range(4) for j in range(i + 1, 4)}
-
-    assert rank_ranges(gains, 4) == [(1, 2), (1, 2), (3, 3), (4, 4)]
-    assert rank_ranges({}, 1) == [(1, 1)]
-
-
-def test_rank_ranges_are_adjusted_for_the_number_of_pairs():
-    """A pair at p = 0.03 is apart alone and not among ten that are not."""
-    close = Student(t_quantile(0.985, 999) * 0.01, 0.01, 1000, 999)
-    apart = rank_ranges({(0, 1): close}, 2)
-    none = Student(0.0, 0.01, 1000, 999)
-    among = {(i, j): none for i in range(5) for j in range(i + 1, 5)} | {(0, 1): close}
-
-    assert apart == [(1, 1), (2, 2)]
-    assert rank_ranges(among, 5) == [(1, 5)] * 5
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from robustbench_ms.catalog.find import shipped
 from robustbench_ms.catalog.registry import rows_of
@@ -30,17 +31,18 @@ class PublishedTable:
 
 def published_names() -> list[str]:
     """The suites that have such a table."""
-    return sorted(path.stem for path in (shipped("suites") / "published").glob("*.toml"))
+    return sorted(_files())
 
 
 def published_table(suite: str) -> PublishedTable | None:
-    """The table of a shipped suite, of suites/published/<suite>.toml; None where there is none."""
-    if suite not in published_names():
+    """The table of a shipped suite: of suites/published/<suite>.toml, or of one that names it; None without one."""
+    path = _files().get(suite)
+    if path is None:
         return None
-    folder = shipped("suites")
-    known = rows_of(read_suite(folder / f"{suite}.toml").task).summaries
-    table = read_toml(folder / "published" / f"{suite}.toml")
+    known = rows_of(read_suite(path.parents[1] / f"{suite}.toml").task).summaries
+    table = read_toml(path)
     about, source = (table.take(key, str, required=True) for key in ("about", "source"))
+    table.take("suites", list)
     rows = []
     for row in table.tables("rows"):
         model = row.take("model", str, required=True)
@@ -52,3 +54,12 @@ def published_table(suite: str) -> PublishedTable | None:
         if missing := [name for name in columns if name not in values]:
             raise UserError(f"{table.place}: {model} has no {missing[0]}, which other rows have")
     return PublishedTable(suite, about, source, tuple(known[name] for name in columns), tuple(rows))
+
+
+def _files() -> dict[str, Path]:
+    """By suite: a file is of the suite of its name, and of those that its key `suites` lists."""
+    found = {}
+    for path in sorted((shipped("suites") / "published").glob("*.toml")):
+        for suite in (path.stem, *read_toml(path).strings("suites")):
+            found[suite] = path
+    return found

@@ -14,7 +14,8 @@ __all__ = ["command"]
 
 def command(
     drop: Annotated[
-        list[str] | None, typer.Option(metavar="cells|canvases|truths|digests", help="Remove these; repeat.")
+        list[str] | None,
+        typer.Option(metavar="cells|canvases|truths|digests|leaderboards", help="Remove these; repeat."),
     ] = None,
     canvases: Annotated[
         Path | None, typer.Option(help="The folder of canvases, where it is another.", show_default=False)
@@ -34,4 +35,4 @@ def command(
         print_json({k: {"folder": str(f), "files": n, "bytes": size} for k, (f, n, size) in found.items()})
         return
     for kind, (folder, files, size) in found.items():
-        print(f"{kind:8}  {files:>9,} files  {size / 1e9:>9,.3f} GB  {folder}")
+        print(f"{kind:12}  {files:>9,} files  {size / 1e9:>9,.3f} GB  {folder}")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from robustbench_ms.cli.options import Json, Results
+from robustbench_ms.cli.options import Cache, Json, Results
 
 __all__ = ["command"]
+
+_PATIENCE = 2.0
+"""Seconds before a word is said about how far it is, and between two."""
 
 
 def command(
@@ -18,36 +23,33 @@ def command(
     ] = None,
     results: Results = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write it there.")] = None,
-    form: Annotated[str, typer.Option("--format", help="markdown, csv or json.")] = "markdown",
+    form: Annotated[
+        str, typer.Option("--format", help="markdown, latex (needs booktabs), csv or json.")
+    ] = "markdown",
     csv: Annotated[bool, typer.Option("--csv", help="The same as --format csv.")] = False,
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            help="What others published of the suite, a CSV: `model` and summaries, or accuracies by cell as "
+            "RobustBench lists them.",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Print the leaderboard of a suite: Markdown, CSV or JSON."""
-    from robustbench_ms.catalog.published import published_names
-    from robustbench_ms.errors import UserError, choose, suggest
+    """Print the leaderboard of a suite: Markdown, LaTeX, CSV or JSON."""
+    from robustbench_ms.errors import UserError, choose
     from robustbench_ms.files import replacing
-    from robustbench_ms.records.record import records_in
+    from robustbench_ms.reports.boards import boards
     from robustbench_ms.reports.formats import FORMATS, write_tables
     from robustbench_ms.reports.pages import page
-    from robustbench_ms.reports.tables import tables
     from robustbench_ms.specs.places import Places
 
     choose(form, FORMATS, "format", "--format")
-    folder = Places.find(results=results).results
-    with_records = sorted(
-        {p.parent.name for p in folder.glob("*/*.json") if p.with_suffix(".correct.npz").exists()}
-    )
-    if suite is None:
-        if not with_records:
-            raise UserError(
-                f"no records in {folder}; make some with rbms run, or name another folder with --results"
-            )
-        found = {name: tables(records_in(folder / name)) for name in with_records}
-    else:
-        name = Path(suite).stem if suite.endswith(".toml") else suite
-        if name not in with_records and name not in published_names():
-            raise UserError(f"no records of suite {name!r} in {folder}{suggest(name, with_records)}")
-        found = {name: tables(records_in(folder / name))}
+    places = Places.find(results=results, cache=cache)
+    name = Path(suite).stem if suite is not None and suite.endswith(".toml") else suite
+    found = boards(places.results, name, places.cache, _Progress(), published)
     wanted = "json" if as_json else "csv" if csv else form
     # One suite alone is a page too where all that have records were asked for.
     text = page(found) if suite is None and wanted == "markdown" else write_tables(found, wanted)
@@ -59,3 +61,15 @@ def command(
             part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
+
+
+class _Progress:
+    """Says on stderr how far it is, where it takes long."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        if time.monotonic() - self._said >= _PATIENCE:
+            self._said = time.monotonic()
+            print(f"{what}: {done:,} of {of:,}", file=sys.stderr, flush=True)

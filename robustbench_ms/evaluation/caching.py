@@ -15,6 +15,7 @@ KINDS = {
     "canvases": re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.npy(\.building|\.lock)?"),
     "truths": re.compile(r"[0-9a-f]{1,32}-\d+\.npz"),
     "digests": re.compile(r"(photographs-|pictures-)?[0-9a-f]{32}\.(json|npz)(\.lock)?"),
+    "leaderboards": re.compile(r"[0-9a-f]{32}\.npz"),
 }
 """What is made in the folder of that name, by how its files are called: nothing else there is touched."""
 

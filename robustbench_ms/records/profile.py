@@ -39,7 +39,6 @@ __all__ = [
     "profiles_of",
     "read_profile",
     "slug",
-    "speed_of",
     "write_profile",
 ]
 
@@ -170,6 +169,11 @@ class Profile:
         """The row of that key."""
         return next((row for row in self.rows if row.key == key), None)
 
+    def plain(self, batch: int = 1) -> Row | None:
+        """The row of that batch in fp32 or else in its first precision, timed, neither compiled nor training."""
+        rows = [r for r in self.rows if r.batch == batch and not (r.compile or r.train or r.error)]
+        return min(rows, key=lambda r: r.precision != "fp32", default=None)
+
     def joined(self, old: Profile) -> tuple[Profile, tuple[Row, ...]]:
         """Itself with the rows that only `old` has, and those of `old` that it replaces.
 
@@ -190,16 +194,6 @@ class Profile:
         )
         joined = replace(self, environments=tuple(environments), rows=tuple(rows))
         return joined, tuple(row for row in old.rows if row.key in mine)
-
-
-def speed_of(results: Path, name: str, batch: int = 1) -> dict[str, Row]:
-    """{device: the row of that batch in fp32 or else in its first precision}, neither compiled nor training."""
-    found: dict[str, Row] = {}
-    for one in profiles_of(results, name):
-        rows = [r for r in one.rows if r.batch == batch and not (r.compile or r.train or r.error)]
-        for row in sorted(rows, key=lambda r: r.precision != "fp32")[:1]:
-            found[one.device] = row
-    return found
 
 
 def slug(device: str) -> str:

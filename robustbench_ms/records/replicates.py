@@ -4,20 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from robustbench_ms.records.record import Record
+__all__ = ["Group", "Grouped", "Measured", "grouped"]
 
-__all__ = ["Group", "Grouped", "grouped"]
+
+class Measured(Protocol):
+    """A record, or what is kept of one."""
+
+    @property
+    def name(self) -> str:
+        """The card's."""
+
+    @property
+    def group(self) -> str:
+        """The card whose replicate it is."""
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """As a record has it."""
+
+    @property
+    def subject(self) -> Mapping[str, Any]:
+        """As a record has it."""
+
+
+One = TypeVar("One", bound=Measured)
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Generic[One]):
     """The seeds of one card."""
 
     name: str
     """The card's; the records' own where only one has it, or where records of that name are several cards."""
-    records: tuple[Record, ...]
+    records: tuple[One, ...]
 
     @property
     def untrained(self) -> bool:
@@ -26,36 +47,36 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Grouped:
+class Grouped(Generic[One]):
     """Records by card."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[Group[One], ...]
     repeated: tuple[str, ...]
     """A sentence for each record that is left out, because another of its name is the same model."""
     apart: tuple[str, ...]
     """A sentence for each name under which several cards were measured, which says in what they differ."""
 
 
-def grouped(records: Iterable[Record]) -> Grouped:
+def grouped(records: Iterable[One]) -> Grouped[One]:
     """Records that answered one question, by the card whose seeds they are.
 
     Seeds of one card share the name before @, build, args, input and precision, and all of them are trained or none.
     Of two with one subject digest, which a file of weights under two seeds gives, the first by name counts alone.
     """
-    named: dict[str, list[Record]] = {}
+    named: dict[str, list[One]] = {}
     for record in sorted(records, key=lambda record: (len(record.name), record.name)):
         named.setdefault(record.group, []).append(record)
-    groups: list[Group] = []
+    groups: list[Group[One]] = []
     repeated, apart = [], []
     for name, found in named.items():
-        subjects: dict[str, Record] = {}
+        subjects: dict[str, One] = {}
         for record in found:
             first = subjects.setdefault(str(record.subject["digest"]), record)
             if first is not record:
                 repeated.append(
                     f"{record.name}: the same model as {first.name}, its weights and answers are equal"
                 )
-        cards: dict[str, list[Record]] = {}
+        cards: dict[str, list[One]] = {}
         for record in subjects.values():
             cards.setdefault(repr(_facts(record)), []).append(record)
         rows = [
@@ -68,7 +89,7 @@ def grouped(records: Iterable[Record]) -> Grouped:
     return Grouped(tuple(groups), tuple(repeated), tuple(apart))
 
 
-def _facts(record: Record) -> dict[str, Any]:
+def _facts(record: Measured) -> dict[str, Any]:
     """What seeds of one card share, by names for people, sorted."""
     card = record.card
     found: dict[str, Any] = {"build": card.get("build"), "precision": card.get("precision")}
@@ -80,7 +101,7 @@ def _facts(record: Record) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def _apart(rows: Iterable[Group]) -> str:
+def _apart(rows: Iterable[Group[One]]) -> str:
     """In what cards differ: "args.depth is 20 and 32"."""
     facts = [_facts(row.records[0]) for row in rows]
     told = []

@@ -48,9 +48,12 @@ class Incomplete(UserError):
     """A mean over cells of which some are missing."""
 
 
-def summarise(record: Record, names: tuple[str, ...]) -> dict[str, Interval]:
-    """The named summaries of a record with their 95 % intervals; Incomplete where cells or values are missing."""
-    samples, terms = record.samples(), Terms.of(record)
+def summarise(record: Record, names: tuple[str, ...], samples: Samples | None = None) -> dict[str, Interval]:
+    """The named summaries of a record with their 95 % intervals; Incomplete where cells or values are missing.
+
+    `samples` are its own, where they have been read.
+    """
+    samples, terms = record.samples() if samples is None else samples, Terms.of(record)
     return {name: _one(record, terms, name, samples) for name in names}
 
 
@@ -264,12 +267,12 @@ def _sums(
     return None if sums is None else (cast("OfSums", scorer), sums)
 
 
-def by_chance(record: Record, names: Sequence[str]) -> dict[str, float]:
+def by_chance(record: Record, names: Sequence[str], samples: Samples | None = None) -> dict[str, float]:
     """What a model without any such error would show, of those of the named summaries that an error adds up in (ECE).
 
-    All must have been summarised; left out is what does not say it, or whose sums were not kept.
+    All must have been summarised; left out is what does not say it, or whose sums were not kept. `samples` as above.
     """
-    samples, terms = record.samples(), Terms.of(record)
+    samples, terms = record.samples() if samples is None else samples, Terms.of(record)
     found = {}
     for name in names:
         quantity = terms.quantity(name)

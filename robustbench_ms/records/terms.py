@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from robustbench_ms.catalog.registry import axes_of, measures_of, normaliser_of, rows_of
@@ -87,8 +88,20 @@ class Terms:
     @classmethod
     def of(cls, record: Record) -> Terms:
         """UnknownName where the record's task is not known here."""
-        dataset = str(record.suite["protocol"].get("dataset"))
-        matrix: Mapping[str, Sequence[Any]] | None = record.suite.get("matrix")
+        return cls.given(
+            record.task, record.suite["protocol"], record.suite.get("matrix"), record.suite.get("groups", {})
+        )
+
+    @classmethod
+    def given(
+        cls,
+        task: str,
+        protocol: Mapping[str, Any],
+        matrix: Mapping[str, Sequence[Any]] | None = None,
+        own: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> Terms:
+        """Of a task and the fields of a protocol; without a matrix the first groups of corruptions and severities."""
+        dataset = str(protocol.get("dataset"))
         axes = axes_of(_MATRIX if matrix is None else matrix)
         if axes is None:
             told = (matrix or {}).items()
@@ -100,17 +113,16 @@ class Terms:
         }
         if matrix is None:
             matrix = {axis.name: next(iter(axis.groups.values()), axis.values) for axis in axes}
-        own = record.suite.get("groups", {})
         groups |= {group: (str(one["axis"]), one["values"]) for group, one in own.items()}
         return cls(
-            rows_of(record.task),
-            {name: scorer for scorer in measures_of(record.task) for name in scorer.names},
+            rows_of(task),
+            {name: scorer for scorer in measures_of(task) for name in scorer.names},
             axes,
             matrix,
             groups,
             dataset,
             normaliser_of(dataset),
-            _unfit(record.suite["protocol"]),
+            _unfit(protocol),
         )
 
     @property

@@ -26,6 +26,9 @@ FORMATS: Registry[Format] = Registry(
     Format,
     {
         "markdown": Format("robustbench_ms.reports.pages:suites_markdown", "aligned tables, for people"),
+        "latex": Format(
+            "robustbench_ms.reports.latex:suites_latex", "tables with booktabs' rules, for papers"
+        ),
         "csv": Format("robustbench_ms.reports.exports:suites_csv", "a line a model, for spreadsheets"),
         "json": Format("robustbench_ms.reports.exports:suites_json", "plain data, for programs"),
     },

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from robustbench_ms.catalog.published import PublishedTable, published_table
 from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.records.ranking import ranges
+from robustbench_ms.records.entry import Entry, entry_of
+from robustbench_ms.records.profile import Profile
+from robustbench_ms.records.ranking import KeptTests, Progress, ranges, silent
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.replicates import Group, grouped
-from robustbench_ms.records.summary import by_chance, others_mce, summarise
+from robustbench_ms.records.summary import others_mce
 from robustbench_ms.records.terms import Terms
+from robustbench_ms.reports.costs import Cost, cost_of
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval, mean_interval
 
-__all__ = ["Row", "Table", "difference", "tables"]
+__all__ = ["Row", "Table", "difference", "published_of", "tables", "tables_of"]
+
+_ABSENT = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,11 @@ class Row:
     """What a model without any such error would show in a column (ECE), as far as that is known."""
     ranks: tuple[int, int] | None = None
     """From the best to the worst rank that it can have, as far as images and seeds can tell; None where unranked."""
+    lacks: tuple[str, ...] = ()
+    """The cells that its columns need and its record has not: it is not ranked, and has the other columns alone."""
+    published: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    """{metric: its value and source}, as its card cites them of this suite or of its data set."""
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -70,31 +81,88 @@ class Table:
     """What the columns over a normaliser's errors are, for people; "" without one."""
     apart: tuple[str, ...] = ()
     """Rows of one name that are no seeds of one card, and in what they differ."""
+    cited: tuple[Metric, ...] = ()
+    """What `Row.published` has in any row."""
+    published: tuple[PublishedTable, ...] = ()
+    """What a user's own file has of the suite."""
+
+    @property
+    def devices(self) -> list[str]:
+        """Those on which any row was timed."""
+        return sorted({device for row in self.rows for device in row.cost.speeds})
 
 
 def tables(records: Iterable[Record]) -> list[Table]:
     """One table for each protocol among the records of a suite, the one with most rows first."""
-    groups: dict[tuple[Any, ...], list[Record]] = {}
-    left_out: list[str] = []
+    entries, left_out = [], []
     for record in records:
-        columns = tuple(record.suite["summary"])
         try:
-            summarise(record, columns)
+            entries.append(entry_of(record))
         except BadFile:
             raise
-        except UserError as error:  # cells that are missing, a column that has no meaning here
+        except UserError as error:  # a column that has no meaning here
             left_out.append(str(error))
-            continue
-        groups.setdefault((columns, *_question(record, columns)), []).append(record)
+    return tables_of(entries, left_out)
+
+
+def tables_of(
+    entries: Iterable[Entry],
+    left_out: Sequence[str] = (),
+    profiles: Mapping[str, Sequence[Profile]] | None = None,
+    kept: KeptTests | None = None,
+    progress: Progress = silent,
+) -> list[Table]:
+    """The same of what is known of records; `left_out` are sentences of others, `profiles` are by the cards' names.
+
+    A record that lacks cells is a row of the first table whose cells ask as its own do.
+    """
+    groups: dict[tuple[Any, ...], list[Entry]] = {}
+    partial = []
+    for entry in entries:
+        if entry.lacks:
+            partial.append(entry)
+        else:
+            groups.setdefault(entry.question, []).append(entry)
     ordered = sorted(groups.values(), key=len, reverse=True)
+    beside: list[list[Entry]] = [[] for _ in ordered]
+    for entry in partial:
+        place = next(
+            (i for i, rows in enumerate(zip(ordered, beside, strict=True)) if _asks(entry, *rows)), None
+        )
+        if place is None:
+            place = len(ordered)
+            ordered.append([])
+            beside.append([])
+        beside[place].append(entry)
+    firsts = [(whole or part)[0].record() for whole, part in zip(ordered, beside, strict=True)]
     return [
         _table(
-            group,
-            "" if group is ordered[0] else difference(ordered[0][0], group[0]),
+            firsts[i],
+            whole,
+            beside[i],
+            "" if i == 0 else difference(firsts[0], firsts[i]),
             left_out if i == 0 else [],
+            lambda rows: ranges(rows, kept, progress),
+            profiles or {},
         )
-        for i, group in enumerate(ordered)
+        for i, whole in enumerate(ordered)
     ] or ([Table("", (), (), "", tuple(left_out))] if left_out else [])
+
+
+def _asks(entry: Entry, whole: Sequence[Entry], partial: Sequence[Entry]) -> bool:
+    """Whether a record that lacks cells asks in those that it has what the rows of a table ask."""
+    first = (*whole, *partial)[0]
+    if whole:
+        asked = entry.protocols.items() <= first.protocols.items()
+    else:
+        asked = all(first.protocols.get(key, digest) == digest for key, digest in entry.protocols.items())
+    return asked and entry.columns == first.columns
+
+
+def published_of(suite: str, found: Iterable[Table]) -> list[PublishedTable]:
+    """What others published of a suite: its shipped table, and a user's own."""
+    shipped = published_table(suite)
+    return [*([] if shipped is None else [shipped]), *(one for table in found for one in table.published)]
 
 
 def difference(one: Record, other: Record) -> str:
@@ -117,33 +185,40 @@ def _short(value: Any) -> str:
     return f"{value[:12]}..." if isinstance(value, str) and len(value) > 32 else str(value)
 
 
-def _question(record: Record, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    terms = Terms.of(record)
-    needed = {key for column in columns for key in terms.needs(column)}
-    return tuple(sorted((m.key, m.protocol) for m in record.measurements if m.key in needed))
-
-
-def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) -> Table:
-    columns = tuple(records[0].suite["summary"])
-    found = grouped(records)
-    made = [(_row(group, columns), group) for group in found.groups]
-    terms = Terms.of(records[0])
+def _table(
+    first: Record,
+    entries: Sequence[Entry],
+    partial: Sequence[Entry],
+    protocol: str,
+    left_out: Sequence[str],
+    ranked: Callable[[Sequence[Sequence[Entry]]], list[tuple[int, int]] | None],
+    profiles: Mapping[str, Sequence[Profile]],
+) -> Table:
+    terms = Terms.of(first)
+    columns = (entries or partial)[0].columns
+    found = grouped(entries)
+    groups = [*found.groups, *(Group(one.name, (one,)) for one in partial)]
+    about = {str(first.suite["name"]), terms.dataset}
+    made = [(_row(group, columns, about, terms, profiles), group) for group in groups]
     metrics = tuple(terms.rows[column] for column in columns)
     made.sort(
         key=lambda m: (
+            bool(m[0].lacks),
             m[0].rank is None,
             -metrics[0].sign * np.nan_to_num(m[0].values[columns[0]].mean),
             m[0].card,
         )
     )
     judged = [group.records for row, group in made if row.rank is not None]
-    ranked = ranges(judged, columns[0]) if len(judged) > 1 else None
+    found_ranges = ranked(judged) if len(judged) > 1 else None
     rows = [
-        row if row.rank is None else replace(row, rank=i + 1, ranks=None if ranked is None else ranked[i])
+        row
+        if row.rank is None
+        else replace(row, rank=i + 1, ranks=None if found_ranges is None else found_ranges[i])
         for i, (row, _) in enumerate(made)
     ]
     return Table(
-        str(records[0].suite["name"]),
+        str(first.suite["name"]),
         columns,
         tuple(rows),
         protocol,
@@ -153,9 +228,10 @@ def _table(records: Sequence[Record], protocol: str, left_out: Sequence[str]) ->
         _means(terms, columns),
         tuple(m.label for m, c in zip(metrics, columns, strict=True) if _of_sets(terms, c)),
         {c: terms.quantity(c).valueless for c in columns},
-        _shown(records[0]),
-        _normalised(records[0], terms, columns),
+        _shown(first),
+        _normalised(first, terms, columns),
         found.apart,
+        tuple(terms.rows[name] for name in terms.rows if any(name in row.published for row in rows)),
     )
 
 
@@ -205,21 +281,37 @@ def _means(terms: Terms, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _row(group: Group, columns: tuple[str, ...]) -> Row:
-    records = group.records
-    summaries = [summarise(record, columns) for record in records]
-    values = summaries[0]
-    if len(summaries) > 1:
-        values = {c: mean_interval(np.array([s[c].mean for s in summaries])) for c in columns}
-    chance = [by_chance(record, columns) for record in records]
-    warnings = sorted({str(w) for record in records for w in record.health.get("warnings", ())})
+def _row(
+    group: Group[Entry],
+    columns: tuple[str, ...],
+    about: Collection[str],
+    terms: Terms,
+    profiles: Mapping[str, Sequence[Profile]],
+) -> Row:
+    entries, first = group.records, group.records[0]
+    values = {c: first.values.get(c, _ABSENT) for c in columns}
+    if len(entries) > 1:
+        values = {c: mean_interval(np.array([one.values[c].mean for one in entries])) for c in columns}
+    unranked = group.untrained or first.lacks or math.isnan(values[columns[0]].mean)
+    names = list(dict.fromkeys([group.name, first.group, *(one.name for one in entries)]))
     return Row(
         card=f"{group.name} (untrained)" if group.untrained else group.name,
         values=values,
-        seeds=len(records),
-        rank=None if group.untrained or math.isnan(values[columns[0]].mean) else 0,
-        n=min(m.n for record in records for m in record.measurements if m.error is None),
-        device=", ".join(sorted({one.device for record in records for one in record.environments})),
-        warnings=tuple(warnings),
-        by_chance={c: fmean(one[c] for one in chance) for c in columns if all(c in one for one in chance)},
+        seeds=len(entries),
+        rank=None if unranked else 0,
+        n=min(one.n for one in entries),
+        device=", ".join(sorted({device for one in entries for device in one.devices})),
+        warnings=tuple(sorted({warning for one in entries for warning in one.warnings})),
+        by_chance={
+            c: fmean(one.by_chance[c] for one in entries)
+            for c in columns
+            if all(c in one.by_chance for one in entries)
+        },
+        lacks=first.lacks,
+        published={
+            str(one["metric"]): (float(one["value"]), str(one["source"]))
+            for one in first.card.get("published", ())
+            if one["on"] in about and one["metric"] in terms.rows
+        },
+        cost=cost_of(names, first.card, profiles),
     )

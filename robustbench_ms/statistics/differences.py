@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -16,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.statistics.intervals import (
-    holm,
     jackknife_stderr,
     t_quantile,
     t_tail,
@@ -30,7 +28,6 @@ __all__ = [
     "Student",
     "of_drops",
     "of_replicates",
-    "rank_ranges",
     "welch",
 ]
 
@@ -237,20 +234,3 @@ def welch(one: Floats, other: Floats) -> Student:
         total * total / below if below else float(one.size + other.size - 2),
         "Welch's t over seeds",
     )
-
-
-def rank_ranges(
-    gains: Mapping[tuple[int, int], Difference], models: int, alpha: float = 0.05
-) -> list[tuple[int, int]]:
-    """Which ranks each of `models` can have: [1 + number significantly better, M - number significantly worse].
-
-    `gains[i, j]`, one a pair, is by how much i is better than j; the two-sided tests are Holm-adjusted over all pairs.
-    """
-    pairs = list(gains)
-    better, worse = [0] * models, [0] * models
-    for (i, j), p in zip(pairs, holm([gains[pair].p_differs for pair in pairs]), strict=True):
-        if p <= alpha:
-            winner, loser = (i, j) if gains[i, j].mean > 0 else (j, i)
-            better[loser] += 1
-            worse[winner] += 1
-    return [(1 + better[i], models - worse[i]) for i in range(models)]

@@ -1,0 +1,160 @@
+"""What every format writes of a table: its cells and its footnotes, as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from robustbench_ms.reports.costs import Speed
+from robustbench_ms.reports.numbers import heading, number, plain
+from robustbench_ms.reports.tables import Row, Table
+from robustbench_ms.specs.metrics import Metric
+from robustbench_ms.statistics.seeds import t_needed
+
+__all__ = ["cells", "footnotes"]
+
+_FEW = 3
+"""So few seeds are said to rank almost nothing."""
+_SHOWN = 3
+"""So many missing cells are named."""
+
+
+def cells(table: Table, safe: Callable[[str], str] = str) -> list[list[str]]:
+    """The lines of a table, its head first; what was not measured of any row has no column. `safe` is as below."""
+    rows = table.rows
+    columns = [["#", *("" if row.rank is None else str(row.rank) for row in rows)]]
+    if any(row.ranks for row in rows):
+        ranks = ("" if row.ranks is None else "-".join(map(str, sorted(set(row.ranks)))) for row in rows)
+        columns.append(["ranks", *ranks])
+    columns.append(["model", *(safe(row.card) + ("*" if row.warnings else "") for row in rows)])
+    columns += [
+        [heading(m), *(number(m, row.values[m.name], ends=_has_ends(row, m)) for row in rows)]
+        for m in table.metrics
+    ]
+    for m in table.cited:
+        told = (plain(m, row.published[m.name][0]) if m.name in row.published else "" for row in rows)
+        columns.append([f"{m.label}{f', {m.unit}' if m.unit else ''}, published", *told])
+    if any(row.seeds > 1 for row in rows):
+        columns.append(["seeds", *(str(row.seeds) for row in rows)])
+    for head, counts, scale in (
+        ("params, M", [row.cost.parameters for row in rows], 1e6),
+        ("MACs, G", [row.cost.macs for row in rows], 1e9),
+    ):
+        if any(count is not None for count in counts):
+            columns.append([head, *("" if count is None else f"{count / scale:,.3f}" for count in counts)])
+    for device, mark in _marks(table).items():
+        speeds = [row.cost.speeds.get(device) for row in rows]
+        columns.append([f"images/s ↑{mark}", *("" if one is None else _speed(one) for one in speeds)])
+    return [list(line) for line in zip(*columns, strict=True)]
+
+
+def _marks(table: Table) -> dict[str, str]:
+    """By device how its column is marked, where there are several."""
+    several = len(table.devices) > 1
+    return {device: f" ({chr(ord('a') + i)})" if several else "" for i, device in enumerate(table.devices)}
+
+
+def _speed(speed: Speed) -> str:
+    value, half = speed.interval.mean, speed.interval.half_width
+    digits = max(0, 2 - math.floor(math.log10(value)))
+    told = f"{value:,.{digits}f}" + ("" if math.isnan(half) else f" ± {half:,.{digits}f}")
+    return told + (" (!)" if speed.doubts else "")
+
+
+def _has_ends(row: Row, metric: Metric) -> bool:
+    """Whether a number's interval is told by its ends: that of one model's error, to which chance adds."""
+    return row.seeds == 1 and metric.name in row.by_chance
+
+
+def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
+    """What is said below a table; `safe` is given the names, warnings and sources that others wrote."""
+    ns, devices = sorted({row.n for row in table.rows if row.n}), sorted({row.device for row in table.rows})
+    counts = ", ".join(f"{n:,}" for n in ns)
+    notes = [
+        f"Suite {safe(table.suite)}; n = {counts}{table.shown}; measured on {safe(', '.join(devices))}.",
+    ]
+    notes += [*table.means, *([table.normalised] if table.normalised else [])]
+    if any(row.seeds == 1 for row in table.rows):
+        notes.append("± is half a 95 % interval over the test images; it does not cover training seeds.")
+    if any(row.seeds > 1 for row in table.rows):
+        notes.append(
+            "Of several seeds the mean is shown, and ± is half a 95 % interval over the seeds (Student's t)."
+        )
+    if table.of_sets:
+        counts = " or ".join(f"{n:,}" for n in ns)
+        notes.append(
+            f"{', '.join(table.of_sets)}: of sets of {counts} such images, intervals too (a jackknife of groups of "
+            "images); of few images AP is too high on average, and nothing is said here of larger sets."
+        )
+    for metric in table.metrics:
+        notes += _about(table, metric)
+    if any(row.ranks for row in table.rows):
+        notes.append(
+            f"ranks: the best and the worst that each model can have by {table.metrics[0].label}, as far as "
+            "these images (of models of several seeds: the seeds and the images) can tell; two-sided at 0.05, Holm "
+            "over all pairs."
+        )
+        notes += _few_seeds(table)
+    notes += [*_of_others(table, safe), *_costs(table, safe)]
+    for row in table.rows:
+        if row.lacks:
+            more = f" and {len(row.lacks) - _SHOWN:,} more" if len(row.lacks) > _SHOWN else ""
+            told = f"{'; '.join(row.lacks[:_SHOWN])}{more}"
+            notes.append(
+                f"{safe(row.card)} lacks {safe(told)}: it is not ranked, and - stands for what needs them."
+            )
+    notes += [safe(line) for line in table.apart]
+    return notes + [f"* {safe(row.card)}: {safe(w)}" for row in table.rows for w in row.warnings]
+
+
+def _about(table: Table, metric: Metric) -> Iterator[str]:
+    """Where a column has no value, and what a model without any such error shows in it."""
+    if any(math.isnan(row.values[metric.name].mean) for row in table.rows if not row.lacks):
+        yield f"{metric.label}: - has no value, {table.valueless[metric.name]}."
+    chance = sorted(row.by_chance[metric.name] for row in table.rows if metric.name in row.by_chance)
+    if chance:
+        ends = dict.fromkeys(f"{end * metric.scale:.{metric.digits}f}" for end in (chance[0], chance[-1]))
+        told = f"{' to '.join(ends)} {metric.unit}".rstrip()
+        note = f"{metric.label}: {table.faultless[metric.name]} shows {told} at this n"
+        if any(_has_ends(row, metric) for row in table.rows):
+            note += "; (low-high) is a 95 % interval of the true error and may end below the number"
+        yield f"{note}."
+
+
+def _few_seeds(table: Table) -> list[str]:
+    """What two or three seeds would have to show, at the least of them and for the first of all pairs."""
+    ranked = [row for row in table.rows if row.ranks]
+    seeds = min((row.seeds for row in ranked if row.seeds > 1), default=_FEW + 1)
+    if seeds > _FEW:
+        return []
+    pairs = len(ranked) * (len(ranked) - 1) // 2
+    over = "one pair" if pairs == 1 else f"the first of {pairs} pairs"
+    degrees = "1 degree" if seeds == 2 else "2 degrees"
+    told = (
+        f"{'Two' if seeds == 2 else 'Three'} seeds rank almost nothing: to tell {over} apart, Holm needs |t| of "
+        f"{t_needed(pairs, seeds):.3g} at {degrees} of freedom, the least that they give."
+    )
+    return [told]
+
+
+def _of_others(table: Table, safe: Callable[[str], str]) -> Iterator[str]:
+    """The sources of each published column, of models that share one together."""
+    for metric in table.cited:
+        cited: dict[str, list[str]] = {}
+        for row in table.rows:
+            if metric.name in row.published:
+                cited.setdefault(row.published[metric.name][1], []).append(row.card)
+        told = "; ".join(f"{safe(', '.join(names))} from {safe(source)}" for source, names in cited.items())
+        yield f"{metric.label}, published: by others, and never ranked: {told}."
+
+
+def _costs(table: Table, safe: Callable[[str], str]) -> Iterator[str]:
+    """Where the costs are from."""
+    for device, mark in _marks(table).items():
+        found = [(row.card, row.cost.speeds[device]) for row in table.rows if device in row.cost.speeds]
+        precisions = " or ".join(sorted({speed.precision for _, speed in found}))
+        yield (
+            f"images/s{mark}: on {safe(device)}, of profiles in batches of 1 and {precisions}, ± over blocks of calls; "
+            "nothing of it holds on another device."
+        )
+        yield from (f"(!) {safe(card)}: {'; '.join(one.doubts)}." for card, one in found if one.doubts)

@@ -1,0 +1,118 @@
+"""What a leaderboard keeps in the cache makes it fast, and never another."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from robustbench_ms.records import entry, kept, ranking
+from robustbench_ms.records.record import write_record
+from robustbench_ms.reports.boards import boards
+from robustbench_ms.reports.pages import page
+from tests.simulated import answers, record
+
+KEYS = ("clean", "corruption=fog,severity=1")
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Six models of which some are close, in files."""
+    for i, share in enumerate((0.5, 0.52, 0.54, 0.7, 0.71, 0.9)):
+        put(tmp_path / "results", f"m{i}", share, seed=i)
+    return tmp_path / "results"
+
+
+def put(results, name, share, seed):
+    made = record(answers(200, share, seed)[:2], KEYS, name=name, suite="small")
+    made = replace(made, suite={**made.suite, "summary": ["clean_accuracy"]})
+    write_record(made, made.samples(), results / "small" / f"{name}.json")
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The records that are read, by name, and the pairs that are tested."""
+    found = []
+    real, gain = kept.read_record, ranking._Pairs.gain
+    monkeypatch.setattr(kept, "read_record", lambda path: found.append(path.stem) or real(path))
+    monkeypatch.setattr(entry, "read_record", lambda path: found.append("again") or real(path))
+    monkeypatch.setattr(ranking._Pairs, "gain", lambda self, i, j: found.append("pair") or gain(self, i, j))
+    return found
+
+
+def shown(results, cache):
+    return page(boards(results, cache=cache))
+
+
+def test_the_second_time_reads_one_record_and_tests_no_pair(results, tmp_path, read):
+    plain = page(boards(results))
+    assert read.count("pair") < 15, "bounds decide some"
+    read.clear()
+    assert shown(results, tmp_path / "cache") == plain
+    assert sorted(set(read) - {"again", "pair"}) == [f"m{i}" for i in range(6)]
+    read.clear()
+    assert shown(results, tmp_path / "cache") == plain
+    assert read == ["again"], "the first of the table, for what is said of all"
+
+
+def test_what_has_changed_is_read_again_and_what_is_gone_is_forgotten(results, tmp_path, read):
+    shown(results, tmp_path / "cache")
+    put(results, "m0", 0.95, seed=9)
+    (results / "small" / "m5.json").unlink()
+    (results / "small" / "m5.correct.npz").unlink()
+    plain = page(boards(results))
+    read.clear()
+
+    assert shown(results, tmp_path / "cache") == plain
+    assert set(read) - {"again", "pair"} == {"m0"}
+    (file,) = (tmp_path / "cache" / "leaderboards").iterdir()
+    with np.load(file) as arrays:
+        assert arrays["low"].shape == (5, 5)
+    before = file.stat().st_mtime_ns
+    shown(results, tmp_path / "cache")
+    assert file.stat().st_mtime_ns == before
+
+
+def test_arrays_that_are_exchanged_are_found(results, tmp_path):
+    shown(results, tmp_path / "cache")
+    shutil.copy(results / "small" / "m1.correct.npz", results / "small" / "m0.correct.npz")
+
+    with pytest.raises(Exception, match=r"m0\.json: the arrays beside it .* are not those of its answers"):
+        shown(results, tmp_path / "cache")
+
+
+def test_a_damaged_file_is_only_slower(results, tmp_path, read):
+    plain = shown(results, tmp_path / "cache")
+    (file,) = (tmp_path / "cache" / "leaderboards").iterdir()
+    whole = file.read_bytes()
+    random = np.random.default_rng(0)
+    damaged = [b"", b"no zip", whole[: len(whole) // 2]]
+    damaged += [
+        whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :] for at in random.integers(0, len(whole), 20)
+    ]
+    for content in damaged:
+        file.write_bytes(content)
+        assert shown(results, tmp_path / "cache") == plain
+    read.clear()
+    shown(results, tmp_path / "cache")
+    assert read == ["again"], "it is whole again"
+
+
+def test_what_other_code_has_made_is_not_read(results, tmp_path, read, monkeypatch):
+    plain = shown(results, tmp_path / "cache")
+    read.clear()
+    monkeypatch.setattr(kept, "_made_by", lambda: "another")
+    assert shown(results, tmp_path / "cache") == plain
+    assert "m0" in read
+    read.clear()
+    monkeypatch.setattr(kept, "_numbers", lambda task: {"accuracy": 2})
+    shown(results, tmp_path / "cache")
+    assert "m0" in read, "a measure's number was raised"
+
+
+def test_a_cache_that_cannot_be_written_is_left_alone(results, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+
+    assert shown(results, tmp_path / "cache") == page(boards(results))
