@@ -41,7 +41,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Download what its publisher has, check it and unpack it; a download that was cut off goes on."""
-    from robustbench_ms.cli.drawing import looking
+    from robustbench_ms.cli.looking import looking
     from robustbench_ms.errors import UserError
     from robustbench_ms.fetching.fetch import fetch, wanted
     from robustbench_ms.fetching.offers import find_offer, offers
