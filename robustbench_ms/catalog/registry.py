@@ -151,6 +151,12 @@ TASKS = Registry(
             answers="detection",
             drawing="robustbench_ms.tasks.detection.drawing:DRAWING",
         ),
+        "segmentation": TaskInfo(
+            task="robustbench_ms.tasks.segmentation.task:Segmentation",
+            rows="robustbench_ms.tasks.segmentation.rows:ROWS",
+            measures="robustbench_ms.tasks.segmentation.measures:SCORERS",
+            drawing="robustbench_ms.tasks.segmentation.drawing:DRAWING",
+        ),
     },
 )
 DATASETS = Registry("data set", "datasets", DatasetInfo, OUR_DATASETS)
