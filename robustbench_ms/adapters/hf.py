@@ -1,4 +1,7 @@
-"""Detectors of Hugging Face's transformers, from a local folder: config.json and model.safetensors; no code is run."""
+"""Models of Hugging Face's transformers from a local folder, config.json and model.safetensors; no code is run.
+
+Detectors, and networks that label every pixel: the config's `architectures` say which.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,12 @@ WEIGHTS = "model.safetensors"
 
 
 def load(folder: Path, card: Card, index: Index) -> Adapted:
-    """The folder's AutoModelForObjectDetection, its classes by the names in its config where the card says none.
+    """The folder's detector or segmenter, its classes by the names in its config where the card says none.
+
+    A segmenter's names count where they are the data's in another order; else its classes are taken in theirs.
 
     UserError where transformers is not installed; BadFile where the folder lacks a file or holds another model.
     """
-    del index
     for name in ("config.json", WEIGHTS):
         if not (folder / name).is_file():
             pickled = (
@@ -35,27 +39,41 @@ def load(folder: Path, card: Card, index: Index) -> Adapted:
             )
             raise BadFile(f"{folder} has no {name}{pickled}")
     try:
-        from transformers import AutoModelForObjectDetection
+        from transformers import AutoModelForObjectDetection, AutoModelForSemanticSegmentation
     except ImportError:
         raise UserError(
             "a Hugging Face folder needs transformers, which is not installed: pip install 'robustbench-ms[hf]'"
         ) from None
+    labels = _labels(folder / "config.json")
+    kind = AutoModelForSemanticSegmentation if labels else AutoModelForObjectDetection
     try:
-        module = AutoModelForObjectDetection.from_pretrained(
+        module = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
     except Exception as error:  # a folder of another task, a cut file and a config of nothing raise all kinds
-        raise BadFile(f"{folder} is no detector that transformers reads ({error})".splitlines()[0]) from error
+        what = "segmenter" if labels else "detector"
+        raise BadFile(f"{folder} is no {what} that transformers reads ({error})".splitlines()[0]) from error
     output = card.output
-    if output.decode == "boxes":
+    if output.decode == "boxes" and not labels:
         output = replace(output, decode="detr")
-    if output.labels == "data":
-        known = module.config.id2label
-        output = replace(output, labels=tuple(_named(known.get(i, "")) for i in range(max(known) + 1)))
+    known = module.config.id2label
+    names = tuple(_named(known.get(i, "")) for i in range(max(known) + 1))
+    if output.labels == "data" and (not labels or sorted(names) == sorted(index.names)):
+        output = replace(output, labels=names)
     shown = _completed(card.input, folder / "preprocessor_config.json") if card.input.assumed else card.input
     with (folder / WEIGHTS).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Adapted(module, replace(card, input=shown, output=output), sha256)
+
+
+def _labels(config: Path) -> bool:
+    """Whether a folder's config speaks of a network that labels every pixel."""
+    try:
+        told = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadFile(f"{config} cannot be read as JSON ({error})") from error
+    named = told.get("architectures") if isinstance(told, dict) else None
+    return any("Segmentation" in str(name) for name in named or ())
 
 
 def _named(name: str) -> str:

@@ -104,7 +104,9 @@ def find_card(spelling: str) -> Card:
         detects = library[1] == "torchvision" and re.match(
             r"(faster|mask)rcnn|fcos|retinanet|ssd", library[2]
         )
+        labels = library[1] == "torchvision" and re.match(r"fcn_|deeplabv3_|lraspp_", library[2])
         kind: dict[str, Any] = {"tasks": ("detection",), "output": DETECTED} if detects else {}
+        kind |= {"tasks": ("segmentation",)} if labels else {}
         return Card(name=spelling, build=spelling, input=Input(assumed=True), **kind)
     adapter, _, path = spelling.partition(":")
     if adapter == "mmdet" and path:
@@ -147,12 +149,15 @@ def register(build: Callable[..., Any] | str, *, name: str, input: Input | None 
 
 
 def _of_file(adapter: str, path: Path) -> Card:
-    """A card of what lies at a path: its name is the file's, and where it lies is no part of it."""
+    """A card of what lies at a path: its name is the file's, and where it lies is no part of it.
+
+    A file may find objects or label pixels, which nobody knows before it is opened; results are of detection.
+    """
     where = path.expanduser().resolve()
     return Card(
         name=where.stem if where.suffix == ".onnx" else where.name,
         build=f"{adapter}:{where.name}",
-        tasks=("detection",),
+        tasks=("detection",) if adapter == "results" else ("detection", "segmentation"),
         input=Input(assumed=adapter != "results"),
         output=DETECTED,
         weights=(Weights(str(where)),),

@@ -57,8 +57,9 @@ class _Pair:
 def index_voc(source: Source, places: Places, condition: Condition) -> Index:
     """VOC 2012's pictures with SegmentationClass, those that ImageSets/Segmentation/<split>.txt names; 21 classes."""
     del condition
-    root = _root(source, places, ("VOCdevkit/VOC2012", "VOC2012", "voc/VOCdevkit/VOC2012", "voc/VOC2012"),
-                 "SegmentationClass", "VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC")  # fmt: skip
+    likely = ("VOCdevkit/VOC2012", "VOC2012", "voc/VOCdevkit/VOC2012", "voc/VOC2012")
+    archive = "VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC"
+    root = _root(source, places, likely, "SegmentationClass", archive)
     listed = root / "ImageSets" / "Segmentation" / f"{source.split}.txt"
     try:
         names = listed.read_text(encoding="utf-8").split()
@@ -73,8 +74,8 @@ def index_voc(source: Source, places: Places, condition: Condition) -> Index:
 def index_cityscapes(source: Source, places: Places, condition: Condition) -> Index:
     """leftImg8bit/<split>/<city>/ with gtFine: *_gtFine_labelIds.png as it is unpacked, or *_labelTrainIds.png."""
     del condition
-    root = _root(source, places, ("cityscapes", "Cityscapes", "."), f"gtFine/{source.split}",
-                 "gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip of https://www.cityscapes-dataset.com")  # fmt: skip
+    archive = "gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip of https://www.cityscapes-dataset.com"
+    root = _root(source, places, ("cityscapes", "Cityscapes", "."), f"gtFine/{source.split}", archive)
     kinds = {
         "labelIds": _rule(34, {i: place for place, i in enumerate(_CITYSCAPES_IDS)}),
         "labelTrainIds": _rule(len(CITYSCAPES_NAMES)),
@@ -94,8 +95,9 @@ def index_cityscapes(source: Source, places: Places, condition: Condition) -> In
 def index_ade20k(source: Source, places: Places, condition: Condition) -> Index:
     """ADEChallengeData2016's images and annotations: 0 is ignored and 1 to 150 are the classes (reduce_zero_label)."""
     del condition
-    root = _root(source, places, ("ADEChallengeData2016", "ade/ADEChallengeData2016", "ade20k/ADEChallengeData2016"),
-                 f"annotations/{source.split}", "ADEChallengeData2016.zip of http://sceneparsing.csail.mit.edu")  # fmt: skip
+    likely = ("ADEChallengeData2016", "ade/ADEChallengeData2016", "ade20k/ADEChallengeData2016")
+    archive = "ADEChallengeData2016.zip of http://sceneparsing.csail.mit.edu"
+    root = _root(source, places, likely, f"annotations/{source.split}", archive)
     pairs = _paired(root / "images" / source.split, root / "annotations" / source.split)
     rule = _rule(151, {i: i - 1 for i in range(1, 151)})
     return _index(source, places, root, pairs, (), rule, ADE20K.get(source.split), classes=150)
@@ -137,7 +139,7 @@ def read_mask(path: Path, rule: Rule, classes: int) -> NDArray[np.uint8]:
         raise BadFile(f"{path} is cut off or damaged ({error})".splitlines()[0]) from error
     if values.ndim != 2:
         raise BadFile(
-            f"{path} has colours (mode {mode}), and a mask holds class numbers in one channel or by a palette"
+            f"{path} has colours (mode {mode}); a mask holds class numbers, in one channel or by a palette"
         )
     values = values.astype(np.int64)
     beyond = (values < 0) | (values > IGNORED)

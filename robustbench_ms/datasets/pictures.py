@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
-    "Found", "Maps", "Named", "as_rgb", "check_wants", "decoded", "files_found", "header", "header_of", "index_pictures",
-    "truths_of",
+    "Found", "Maps", "Named", "as_rgb", "check_wants", "decoded", "files_found", "header", "header_of",
+    "index_pictures", "truths_of",
 ]  # fmt: skip
 
 Truths = dict[str, Any]

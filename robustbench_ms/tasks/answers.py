@@ -102,9 +102,9 @@ class Answers:
     def differ(self, other: Answers) -> bool:
         """Whether two answers to the same samples are apart by more than rounding explains.
 
-        Of numbers by more than a hundredth of their spread; of maps of whole numbers where more than one in a hundred is
-        another; of detections ("boxes" (m, 4), "scores", "labels") where
-        the score of one of an image's ten best is apart from its match's (same label, IoU of a half) by more than .1.
+        Of numbers by more than a hundredth of their spread; of maps of whole numbers where more than one in a hundred
+        is another; of detections ("boxes" (m, 4), "scores", "labels") where the score of one of an image's ten best is
+        apart from its match's (same label, IoU of a half) by more than .1.
         """
         if isinstance(self.raw, list) and isinstance(other.raw, list):
             pairs = zip(self.raw, other.raw, strict=True)

@@ -28,7 +28,9 @@ def _over(name: str, label: str, of: str, group: str, about: str, *, whole: bool
 def _clean_and_mean(name: str) -> tuple[Summary, Summary]:
     return (
         _over(f"clean_{name}", f"clean {name}", name, "clean", f"{name} on the uncorrupted images", whole=False),
-        _over(f"mean_{name}", f"mean {name}", name, "common", f"mean {name} over the 15 common corruptions", whole=True),
+        _over(
+            f"mean_{name}", f"mean {name}", name, "common", f"mean {name} over the 15 common corruptions", whole=True
+        ),
     )  # fmt: skip
 
 
@@ -39,12 +41,14 @@ def _counts(name: str, over: str, about: str) -> Summary:
 
 ROWS = Rows(
     measured=(
-        _share("mIoU_truth", "mIoU truth", "mean over the classes of the truth of intersection / union, summed over all images"),
+        _share("mIoU_truth", "mIoU truth", "mean over the truth's classes of intersection / union, summed over all images"),
         _share("mIoU", "mIoU", "the same over the classes that are true or predicted anywhere (mmsegmentation's)"),
         _share("mAcc", "mAcc", "mean over the classes of the truth of the share of their pixels that are called so"),
         _share("pixel_accuracy", "pixel acc", "share of all pixels whose class is right"),
         Metric("classes", "classes", "", "higher", 0, "classes that mIoU is the mean of in this cell", low=0.0),
-        Metric("classes_truth", "true classes", "", "higher", 0, "classes that mIoU_truth and mAcc are the mean of", low=0.0),
+        Metric(
+            "classes_truth", "true classes", "", "higher", 0, "classes that mIoU_truth and mAcc are means of", low=0.0
+        ),
     ),
     summaries=(
         *_clean_and_mean("mIoU_truth"),
@@ -57,7 +61,9 @@ ROWS = Rows(
         *_clean_and_mean("mAcc"),
         *_clean_and_mean("pixel_accuracy"),
         *(
-            _over(f"mean_{kind}", kind, "mIoU_truth", kind, f"mean mIoU_truth over the corruptions of {kind}", whole=True)
+            _over(
+                f"mean_{kind}", kind, "mIoU_truth", kind, f"mean mIoU_truth over the corruptions of {kind}", whole=True
+            )
             for kind in _KINDS
         ),
         _over(

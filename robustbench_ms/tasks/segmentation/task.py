@@ -63,13 +63,13 @@ class Segmentation:
             known = known.where(known >= 0, model.classes).to(torch.int16)
             if raw.ndim not in {3, 4} or len(raw) != len(batch):
                 raise UserError(
-                    f"it answers {tuple(raw.shape)}: logits (n, classes, h, w) or class indices (n, h, w) are wanted, of "
-                    f"{len(batch)} pictures"
+                    f"it answers {tuple(raw.shape)}, and logits (n, classes, h, w) or class indices (n, h, w) of "
+                    f"{len(batch)} pictures are wanted"
                 )
             if raw.ndim == 4 and raw.shape[1] != len(known):
                 raise UserError(
-                    f"it answers with logits of {raw.shape[1]} classes, and {len(known)} are asked for; its [output] labels "
-                    "may name its own in their order"
+                    f"it answers with logits of {raw.shape[1]} classes, and {len(known)} are asked for; its [output] "
+                    "labels may name its own in their order"
                 )
             if raw.is_floating_point() and not bool(torch.isfinite(raw).all()):
                 raise UserError("it answers with NaN or infinity")
@@ -135,10 +135,8 @@ class Segmentation:
         count = values.get("classes_truth", {}).get("mean", facts.classes)
         if first["mean"] * count > 1:
             return []
-        return [
-            f"clean {name} is {first['mean']:.1%}, what one class for every pixel may reach: do its labels and its input "
-            "fit?"
-        ]
+        told = f"clean {name} is {first['mean']:.1%}, what one class for every pixel may reach"
+        return [f"{told}: do its labels and its input fit?"]
 
 
 def _classes(batch: Batch) -> int:
