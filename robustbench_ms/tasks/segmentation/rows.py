@@ -41,7 +41,7 @@ def _counts(name: str, over: str, about: str) -> Summary:
 
 ROWS = Rows(
     measured=(
-        _share("mIoU_truth", "mIoU truth", "mean over the truth's classes of intersection / union, summed over all images"),
+        _share("mIoU_truth", "mIoU truth", "mean over the truth's classes of intersection / union of the whole set"),
         _share("mIoU", "mIoU", "the same over the classes that are true or predicted anywhere (mmsegmentation's)"),
         _share("mAcc", "mAcc", "mean over the classes of the truth of the share of their pixels that are called so"),
         _share("pixel_accuracy", "pixel acc", "share of all pixels whose class is right"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -172,9 +173,9 @@ def _enlarged(values: Tensor, size: tuple[int, ...], *, logits: bool) -> Tensor:
     return F.interpolate(values, size=size, mode="nearest-exact")
 
 
-def _counts(classes: Tensor, where: Tensor, of: int) -> Tensor:
+def _counts(classes: Tensor, where: Tensor, of: int) -> NDArray[np.uint32]:
     """How many pixels of each class are marked, (n, K), of maps (n, H, W)."""
     n = len(classes)
     rows = torch.arange(n, device=classes.device)[:, None, None].expand_as(classes)
     found = torch.bincount((rows * of + classes)[where], minlength=n * of)
-    return found.reshape(n, of)
+    return found.reshape(n, of).cpu().numpy().astype(np.uint32)
