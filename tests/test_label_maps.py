@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
@@ -212,5 +211,3 @@ def test_a_folder_is_a_suite_by_its_path(tmp_path, places):
     assert (suite.task, suite.dataset) == ("segmentation", "labelled-folder")
     assert suite.name.startswith("own-")
     assert suite.summary[0] == "corrupted_mIoU_truth"
-    (root / "classes.txt").write_text(json.dumps("a") + "\nb\nc\n")
-    assert find_suite(str(root), places=places, corruptions="fog").name == suite.name, "names are no pixels"

@@ -44,10 +44,10 @@ def folder_suite(
 ) -> Suite:
     """The suite of pictures at a path: clean, and under `corruptions` ("common", "all" or names with commas).
 
-    A folder in COCO's format asks for boxes, one of images and masks for labelled pixels, anything else for classes, each picture as each model wants to be shown
-    it. Its name is the folder's and six digits of a digest over data (their labels and classes too), canvas and matrix,
-    so that other pictures in a folder of that name have other records: they are digested for it, and how far that is
-    goes to `tell`. UserError says what is missing.
+    A folder in COCO's format asks for boxes, one of images and masks for labelled pixels, anything else for classes,
+    each picture as each model wants to be shown it. Its name is the folder's and six digits of a digest over data
+    (their labels and classes too), canvas and matrix, so that other pictures in a folder of that name have other
+    records: they are digested for it, and how far that is goes to `tell`. UserError says what is missing.
     """
     matrix = {} if corruptions is None else _matrix(corruptions)
     if folder.is_dir() and (annotations or annotation_files(folder) or not any(folder.iterdir())):
