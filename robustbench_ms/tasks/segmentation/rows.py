@@ -25,18 +25,18 @@ def _over(name: str, label: str, of: str, group: str, about: str, *, whole: bool
     return Summary(name, label, "%", "higher", 1, about, share=True, of=of, over=(group,), whole=whole)
 
 
-def _clean_and_mean(name: str) -> tuple[Summary, Summary]:
+def _clean_and_mean(name: str, label: str) -> tuple[Summary, Summary]:
     return (
-        _over(f"clean_{name}", f"clean {name}", name, "clean", f"{name} on the uncorrupted images", whole=False),
+        _over(f"clean_{name}", f"clean {label}", name, "clean", f"{label} on the uncorrupted images", whole=False),
         _over(
-            f"mean_{name}", f"mean {name}", name, "common", f"mean {name} over the 15 common corruptions", whole=True
+            f"mean_{name}", f"mean {label}", name, "common", f"mean {label} over the 15 common corruptions", whole=True
         ),
     )  # fmt: skip
 
 
-def _counts(name: str, over: str, about: str) -> Summary:
+def _counts(name: str, label: str, over: str, about: str) -> Summary:
     group = "clean" if over == "clean" else "common"
-    return Summary(f"{over}_{name}", f"{over} {name}", "", "higher", 1, about, of=name, over=(group,))
+    return Summary(f"{over}_{name}", f"{over} {label}", "", "higher", 1, about, of=name, over=(group,))
 
 
 ROWS = Rows(
@@ -51,15 +51,15 @@ ROWS = Rows(
         ),
     ),
     summaries=(
-        *_clean_and_mean("mIoU_truth"),
+        *_clean_and_mean("mIoU_truth", "mIoU truth"),
         Summary(
             "retained", "retained", "%", "higher", 1,
             "mean mIoU_truth over the 15 common corruptions / clean mIoU_truth", of="mIoU_truth",
             over=("clean", "common"), how="ratio", least=LEAST, whole=True,
         ),
-        *_clean_and_mean("mIoU"),
-        *_clean_and_mean("mAcc"),
-        *_clean_and_mean("pixel_accuracy"),
+        *_clean_and_mean("mIoU", "mIoU"),
+        *_clean_and_mean("mAcc", "mAcc"),
+        *_clean_and_mean("pixel_accuracy", "pixel acc"),
         *(
             _over(
                 f"mean_{kind}", kind, "mIoU_truth", kind, f"mean mIoU_truth over the corruptions of {kind}", whole=True
@@ -70,8 +70,8 @@ ROWS = Rows(
             "corrupted_mIoU_truth", "corrupted mIoU truth", "mIoU_truth", "common",
             "mean mIoU_truth over those of the common corruptions that were shown", whole=False,
         ),
-        _counts("classes", "clean", "classes that the clean mIoU is the mean of"),
-        _counts("classes", "mean", "classes that mIoU is the mean of, on average over the common corruptions"),
-        _counts("classes_truth", "clean", "classes that mIoU_truth is the mean of, in every cell"),
+        _counts("classes", "classes", "clean", "classes that the clean mIoU is the mean of"),
+        _counts("classes", "classes", "mean", "classes that mIoU is the mean of, on average over the common corruptions"),
+        _counts("classes_truth", "true classes", "clean", "classes that mIoU_truth is the mean of, in every cell"),
     ),
 )  # fmt: skip
