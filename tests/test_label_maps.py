@@ -11,6 +11,7 @@ from PIL import Image
 
 from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.registry import index_of
+from robustbench_ms.datasets import scenes
 from robustbench_ms.datasets.label_maps import VOC_NAMES
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.places import Places
@@ -196,12 +197,15 @@ def test_labels_and_boxes_of_one_folder_have_digests_of_their_own(tmp_path, plac
     assert len(digests) == 3
 
 
-def test_scenes_have_the_ground_as_a_class_where_a_map_is_wanted():
-    suite = find_suite("quick-segmentation")
-    index = index_of(suite.source(("map",)), Places.find(), ())
+def test_scenes_have_the_ground_as_a_class_where_a_map_is_wanted(places, monkeypatch):
+    monkeypatch.setitem(scenes._IDS, "test", (1000, 1002))
+    monkeypatch.setattr(scenes, "_scenes", lambda split: tuple(scenes.scene(split, i) for i in (1000, 1001)))
+    boxes, mapped = (index_of(Source("quick-scenes", wants=(want,)), places, ()) for want in ("boxes", "map"))
 
-    assert (index.classes, index.names[-1]) == (11, "ground")
-    assert index_of(suite.source(("boxes",)), Places.find(), ()).classes == 10
+    assert (boxes.classes, mapped.classes, mapped.names[-1]) == (10, 11, "ground")
+    assert boxes.open("stored").facts.digest != mapped.open("stored").facts.digest
+    (first, _), _ = maps_of(mapped)
+    assert set(np.unique(first)) == {*scenes.scene("test", 1000).labels, 10}
 
 
 def test_a_folder_is_a_suite_by_its_path(tmp_path, places):

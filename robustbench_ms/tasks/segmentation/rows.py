@@ -71,7 +71,7 @@ ROWS = Rows(
             "mean mIoU_truth over those of the common corruptions that were shown", whole=False,
         ),
         _counts("classes", "classes", "clean", "classes that the clean mIoU is the mean of"),
-        _counts("classes", "classes", "mean", "classes that mIoU is the mean of, on average over the common corruptions"),
+        _counts("classes", "classes", "mean", "classes that mIoU is the mean of, averaged over the common corruptions"),
         _counts("classes_truth", "true classes", "clean", "classes that mIoU_truth is the mean of, in every cell"),
     ),
 )  # fmt: skip
