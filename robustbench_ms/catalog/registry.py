@@ -155,7 +155,6 @@ TASKS = Registry(
             task="robustbench_ms.tasks.segmentation.task:Segmentation",
             rows="robustbench_ms.tasks.segmentation.rows:ROWS",
             measures="robustbench_ms.tasks.segmentation.measures:SCORERS",
-            drawing="robustbench_ms.tasks.segmentation.drawing:DRAWING",
         ),
     },
 )
