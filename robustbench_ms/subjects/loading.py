@@ -249,7 +249,7 @@ def _completed(card: Card, module: Any, *, tested: bool) -> Card:
 def _torchvision_input(known: Any) -> Input:
     if not hasattr(
         known, "crop_size"
-    ):  # of labelling: a resize of the shorter side, which the canvas's own size replaces
+    ):  # of labelling: a shorter side alone, for which the picture's own stands
         return Input(mean=tuple(known.mean), std=tuple(known.std))
     return Input(
         size=known.crop_size[0],
