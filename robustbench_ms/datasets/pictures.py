@@ -71,7 +71,7 @@ class Found:
 def check_wants(source: Source, *gives: str) -> None:
     """UserError where something else is wanted of a picture than the data set gives."""
     if lacking := [want for want in source.wants if want not in gives]:
-        raise UserError(f"{source.dataset} has {' and '.join(gives)}, and no {lacking[0]} of a picture")
+        raise UserError(f"{source.dataset} has {', '.join(gives)}, and no {lacking[0]} of a picture")
 
 
 def index_pictures(
