@@ -178,7 +178,7 @@ def test_all_classes_and_grounds_are_met():
         assert counts.min() > 0.5 * counts.mean()
         assert {one.ground for one in data._scenes} == set(GROUNDS[split])
     assert data.facts.names == (*NAMES, "ground")
-    assert NAMES == tuple("0123456789")
+    assert tuple("0123456789") == NAMES
     assert len(NAMES) == DATASETS["quick-scenes"].classes == data.facts.classes - 1
 
 
