@@ -162,7 +162,7 @@ def test_cards_of_files_are_found_read_and_written(tmp_path):
     assert (found.name, found.build, found.tasks, found.output.score) == (
         "m",
         "onnx:m.onnx",
-        ("classification", "detection"),
+        ("classification", "detection", "segmentation"),
         0.001,
     )
 

@@ -77,7 +77,8 @@ LIGHT_ALL_THE_SAME = {
     "tasks.outcomes", "tasks.protocol", "tasks.scores", "tasks.measure", "tasks.calibration",
     "tasks.classification.rows", "tasks.classification.measures",
     "tasks.detection", "tasks.detection.labels", "tasks.detection.rows", "tasks.detection.measures",
-    "tasks.detection.visdrone_metric", "subjects", "evaluation", "profiling", "evaluation.measured", "evaluation.cells",
+    "tasks.detection.visdrone_metric", "tasks.segmentation", "tasks.segmentation.rows", "tasks.segmentation.measures",
+    "subjects", "evaluation", "profiling", "evaluation.measured", "evaluation.cells",
     "evaluation.checking", "evaluation.claims", "evaluation.events", "contracts", "contracts.announced",
     "contracts.code", "contracts.findings",
 }  # fmt: skip

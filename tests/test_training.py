@@ -226,8 +226,8 @@ def test_on_a_full_disk_the_last_checkpoint_stays_and_is_gone_on_from(tmp_path, 
 def test_only_the_training_split_is_opened(tmp_path, monkeypatch, places):
     seen = []
 
-    def watching(dataset, where):
-        index = training_split(dataset, where)
+    def watching(dataset, where, wants):
+        index = training_split(dataset, where, wants)
         seen.append(index)
         return index
 

@@ -40,8 +40,8 @@ def trained(output, places):
 def test_a_seed_gives_its_weights_stopped_or_not(tmp_path, places, monkeypatch):
     seen = []
 
-    def few(dataset, where):
-        seen.append(limited(training_split(dataset, where), 8))
+    def few(dataset, where, wants):
+        seen.append(limited(training_split(dataset, where, wants), 8))
         return seen[-1]
 
     monkeypatch.setattr(loop, "training_split", few)

@@ -17,21 +17,20 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 WEIGHTS = "model.safetensors"
-_DETECTS = "ForObjectDetection"
-_KINDS = ("ForImageClassification", _DETECTS)
+_CLASSIFIES, _DETECTS, _LABELS = "ForImageClassification", "ForObjectDetection", "ForSemanticSegmentation"
+_KINDS = (_CLASSIFIES, _DETECTS, _LABELS)
 """Ends of what a config calls its network, and of transformers' classes that load it."""
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of what we resize by."""
 
 
 def load(folder: Path, card: Card, index: Index) -> Adapted:
-    """The folder's model of image classification or object detection, as its config says which.
+    """The folder's model of image classification, object detection or labelling, as its config says which.
 
-    A detector's classes go by the names in its config where the card says none. Who answers is the config, the
-    processor and the weights. UserError where transformers is not installed; BadFile where the folder lacks a file or
-    holds another model.
+    A detector's classes go by the names in its config where the card says none; a segmenter's where they are the data's
+    in another order, else its classes are taken in theirs. Who answers is the config, the processor and the weights.
+    UserError where transformers is not installed; BadFile where the folder lacks a file or holds another model.
     """
-    del index
     config = _told(folder / "config.json")
     weights = _weights(folder)
     kind = next(
@@ -56,11 +55,13 @@ def load(folder: Path, card: Card, index: Index) -> Adapted:
     except Exception as error:  # a folder of another task, a cut file and a config of nothing raise all kinds
         raise BadFile(f"{folder} is no model that transformers reads ({error})".splitlines()[0]) from error
     output = card.output
-    if kind == _DETECTS:
-        output = replace(output, decode="detr" if output.decode == "boxes" else output.decode)
-        if output.labels == "data":
-            known = module.config.id2label
-            output = replace(output, labels=tuple(_named(known.get(i, "")) for i in range(max(known) + 1)))
+    if kind == _DETECTS and output.decode == "boxes":
+        output = replace(output, decode="detr")
+    if kind != _CLASSIFIES and output.labels == "data":
+        known = module.config.id2label
+        names = tuple(_named(known.get(i, "")) for i in range(max(known) + 1))
+        if kind == _DETECTS or sorted(names) == sorted(index.names):
+            output = replace(output, labels=names)
     processor = folder / "preprocessor_config.json"
     shown = _completed(card.input, processor) if card.input.assumed else card.input
     read = [folder / "config.json", *weights, *([processor] if processor.is_file() else [])]

@@ -163,7 +163,9 @@ def find_card(spelling: str) -> Card:
         detects = library[1] == "torchvision" and re.match(
             r"(faster|mask)rcnn|fcos|retinanet|ssd", library[2]
         )
+        labels = library[1] == "torchvision" and re.match(r"fcn_|deeplabv3_|lraspp_", library[2])
         kind: dict[str, Any] = {"tasks": ("detection",), "output": DETECTED} if detects else {}
+        kind |= {"tasks": ("segmentation",)} if labels else {}
         return Card(name=spelling, build=spelling, input=Input(assumed=True), **kind)
     adapter, _, path = spelling.partition(":")
     if adapter == "mmdet" and path:
@@ -214,11 +216,15 @@ def register(build: Callable[..., Any] | str, *, name: str, input: Input | None 
 
 
 def _of_file(adapter: str, path: Path) -> Card:
-    """A card of what lies at a path: its name is the file's, and where it lies is no part of it."""
+    """A card of what lies at a path: its name is the file's, and where it lies is no part of it.
+
+    A file may classify, find objects or label pixels, which nobody knows before it is opened; results are of
+    detection.
+    """
     where = path.expanduser().resolve()
     # What a stranger's adapter loads is a classifier, where no card says another task.
-    detects = ("detection",) if adapter == "results" else ("classification", "detection")
-    kind: dict[str, Any] = {"tasks": detects, "output": DETECTED} if adapter in ADAPTERS else {}
+    tasks = ("detection",) if adapter == "results" else ("classification", "detection", "segmentation")
+    kind: dict[str, Any] = {"tasks": tasks, "output": DETECTED} if adapter in ADAPTERS else {}
     return Card(
         name=where.stem if where.suffix in _PREFIXES else where.name,
         build=f"{adapter}:{where.name}",

@@ -44,16 +44,18 @@ def folder_suite(
 ) -> Suite:
     """The suite of pictures at a path: clean, and under `corruptions` ("common", "all" or names with commas).
 
-    A folder in COCO's format asks for boxes, anything else for classes, each picture as each model wants to be shown
-    it. Its name is the folder's and six digits of a digest over data (their labels and classes too), canvas and matrix,
-    so that other pictures in a folder of that name have other records: they are digested for it, and how far that is
-    goes to `tell`. UserError says what is missing.
+    A folder in COCO's format asks for boxes, one of images and masks for labelled pixels, anything else for classes,
+    each picture as each model wants to be shown it. Its name is the folder's and six digits of a digest over data
+    (their labels and classes too), canvas and matrix, so that other pictures in a folder of that name have other
+    records: they are digested for it, and how far that is goes to `tell`. UserError says what is missing.
     """
     matrix = {} if corruptions is None else _matrix(corruptions)
     if folder.is_dir() and (annotations or annotation_files(folder) or not any(folder.iterdir())):
         if labels is not None:
             raise UserError(f"--labels is for pictures with one label each, and {folder} is in COCO's format")
         suite = _of_boxes(folder, annotations)
+    elif annotations is None and labels is None and _is_labelled(folder):
+        suite = _of_maps(folder)
     elif annotations is not None:
         raise UserError(f"--annotations is for a folder in COCO's format, and {folder} is a file")
     else:
@@ -86,6 +88,22 @@ def _of_boxes(folder: Path, annotations: str | None) -> Suite:
         about=f"the pictures of {file.name}",
         options={"annotations": str(file.resolve())},
         folder=folder.resolve(),
+    )
+
+
+def _is_labelled(folder: Path) -> bool:
+    """Whether a folder has pictures in images/ and, of pixels, their classes in masks/."""
+    return all((folder / name).is_dir() for name in ("images", "masks"))
+
+
+def _of_maps(folder: Path) -> Suite:
+    return Suite(
+        name="",
+        task="segmentation",
+        dataset="labelled-folder",
+        about=f"the pictures and masks of {folder.name}",
+        options={"path": str(folder.resolve())},
+        folder=folder.resolve().parent,
     )
 
 

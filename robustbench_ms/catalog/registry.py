@@ -170,6 +170,11 @@ TASKS = Registry(
             answers="detection",
             drawing="robustbench_ms.tasks.detection.drawing:DRAWING",
         ),
+        "segmentation": TaskInfo(
+            task="robustbench_ms.tasks.segmentation.task:Segmentation",
+            rows="robustbench_ms.tasks.segmentation.rows:ROWS",
+            measures="robustbench_ms.tasks.segmentation.measures:SCORERS",
+        ),
     },
 )
 DATASETS = Registry("data set", "datasets", DatasetInfo, OUR_DATASETS)

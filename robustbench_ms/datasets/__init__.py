@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robustbench_ms.datasets.published import COCO, VISDRONE
+from robustbench_ms.datasets.published import ADE20K, CITYSCAPES, COCO, VISDRONE, VOC
 
 __all__ = ["DATASETS", "DatasetInfo"]
 
@@ -57,6 +57,14 @@ def _relative(about: str, size: int) -> DatasetInfo:
     )  # fmt: skip
 
 
+def _labelled(name: str, about: str, classes: int, sizes: dict[str, int]) -> DatasetInfo:
+    """A set of pictures with a class for every pixel."""
+    return DatasetInfo(
+        f"{_HERE}.label_maps:index_{name}", about, classes=classes, splits=tuple(sizes), sizes=tuple(sizes.values()),
+        gives=("map",),
+    )  # fmt: skip
+
+
 DATASETS: dict[str, DatasetInfo] = {
     "digits": DatasetInfo(
         f"{_HERE}.digits:index_digits",
@@ -98,7 +106,7 @@ DATASETS: dict[str, DatasetInfo] = {
         classes=80,
         splits=tuple(COCO),
         sizes=tuple(COCO.values()),
-        gives=("boxes", "masks"),
+        gives=("boxes", "masks", "map"),
         options=("folders", "ids"),
         counter=f"{_HERE}.coco:count_chosen",
     ),
@@ -106,7 +114,7 @@ DATASETS: dict[str, DatasetInfo] = {
         f"{_HERE}.coco:index_coco_folder",
         "any folder of pictures with an annotation file in COCO's format",
         splits=("test",),
-        gives=("boxes", "masks"),
+        gives=("boxes", "masks", "map"),
         options=("annotations", "pictures", "ids", "white"),
         counts_classes=True,
         counter=f"{_HERE}.coco:count_chosen",
@@ -118,6 +126,29 @@ DATASETS: dict[str, DatasetInfo] = {
         splits=tuple(VISDRONE),
         sizes=tuple(VISDRONE.values()),
         gives=("boxes",),
+    ),
+    "voc": _labelled(
+        "voc", "VOC 2012: 20 classes and a background for every pixel, as its archive unpacks", 21, VOC
+    ),
+    "cityscapes": _labelled(
+        "cityscapes",
+        "Cityscapes: 19 classes of street scenes for every pixel, as its archives unpack",
+        19,
+        CITYSCAPES,
+    ),
+    "ade20k": _labelled(
+        "ade20k",
+        "ADE20K (ADEChallengeData2016): 150 classes for every pixel, as its archive unpacks",
+        150,
+        ADE20K,
+    ),
+    "labelled-folder": DatasetInfo(
+        f"{_HERE}.label_maps:index_folder",
+        "any folder of pictures with a mask of class numbers for each",
+        splits=("test",),
+        gives=("map",),
+        options=("path", "pictures", "masks", "names", "reduce_zero_label"),
+        counts_classes=True,
     ),
     "cifar10.1": DatasetInfo(
         f"{_HERE}.cifar:index_cifar_new",

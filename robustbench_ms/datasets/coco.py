@@ -15,6 +15,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from robustbench_ms.datasets.coco_masks import IGNORED, painted, painting_order
 from robustbench_ms.datasets.listed import folders_of
 from robustbench_ms.datasets.located import FOLDERS
 from robustbench_ms.datasets.pictures import Named, check_wants, index_pictures, truths_of
@@ -101,7 +105,7 @@ def _pictures_of(file: Path, folders: Sequence[Path]) -> list[Path]:
 def _index(
     source: Source, places: Places, file: Path, folders: Sequence[Path], white: float | None = None
 ) -> Index:
-    check_wants(source, "boxes", "masks")
+    check_wants(source, "boxes", "masks", "map")
     stat = file.stat()
     read = _read(file, stat.st_size, stat.st_mtime_ns)
     if source.classes is not None and source.classes != len(read.names):
@@ -115,7 +119,9 @@ def _index(
     folder = next((folder for folder in folders if (folder / first).is_file()), None)
     if folder is None:
         raise BadFile(f"{file}: {first} is missing; it is neither in {' nor in '.join(map(str, folders))}")
-    masks, number = "masks" in source.wants, 1
+    mapped = "map" in source.wants
+    masks, number = mapped or "masks" in source.wants, 1
+    orders = []
     pictures, every = [], []
     classes = {category: place for place, category in enumerate(read.category_ids)}
     for image in images:
@@ -127,6 +133,10 @@ def _index(
             image["id"], image["height"], image["width"],
             [[classes[r["category_id"]], r["bbox"], r["area"], r["iscrowd"], r.get("segmentation")] for r in rows],
         ]  # fmt: skip
+        if mapped:
+            orders.append(painting_order(rows))
+            truths["classes"] = len(read.names) + 1
+            said.append(orders[-1])
         pictures.append(
             Named(
                 image["id"],
@@ -141,7 +151,20 @@ def _index(
     size = COCO.get(source.split, len(images)) if "ids" not in source.options else len(images)
     if size != len(images):
         notes.append(f"{file} names {len(images):,} images, and {source.split} as published has {size:,}")
-    return index_pictures(pictures, read.names, read.category_ids, file, places, tuple(notes), white)
+    if not mapped:
+        return index_pictures(pictures, read.names, read.category_ids, file, places, tuple(notes), white)
+
+    def drawn(row: int) -> NDArray[np.uint8]:
+        return painted(pictures[row].truths, orders[row], pictures[row].height, pictures[row].width)
+
+    if len(read.names) >= IGNORED:
+        raise UserError(
+            f"{file} has {len(read.names)} categories, and label maps have room for {IGNORED - 1}"
+        )
+    names = ("background", *read.names)
+    return index_pictures(
+        pictures, names, read.category_ids, file, places, tuple(notes), white, maps=drawn, classes=len(names)
+    )
 
 
 def chosen_ids(source: Source) -> tuple[int, ...] | None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from robustbench_ms.errors import BadFile, UserError
 
-__all__ = ["counts_of"]
+__all__ = ["IGNORED", "counts_of", "painted", "painting_order"]
+
+IGNORED = 255
+"""What a label map says where nobody is asked."""
 
 
 def counts_of(segmentation: Any, height: int, width: int, place: str) -> bytes:
@@ -43,6 +50,36 @@ def counts_of(segmentation: Any, height: int, width: int, place: str) -> bytes:
             )
         return counts.encode()
     raise BadFile(f"{place}: the counts of segmentation must be a list or a string")
+
+
+def painting_order(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """In what order the annotations of a picture are painted, the topmost last.
+
+    Crowds come first, then objects by falling annotated area, so that a small one lies on a large one; of equal areas
+    the lower annotation id comes first, or where one has none the order of the file.
+    """
+    numbered = all(type(row["id"]) is int for row in rows)
+
+    def key(place: int) -> tuple[bool, float, int]:
+        row = rows[place]
+        return not row["iscrowd"], -row["area"], row["id"] if numbered else place
+
+    return sorted(range(len(rows)), key=key)
+
+
+def painted(truths: Mapping[str, Any], order: Sequence[int], height: int, width: int) -> NDArray[np.uint8]:
+    """The label map (height, width) of a picture's masks, painted in that order.
+
+    0 is the background, a class is its label + 1, and crowds, of which nobody says where one object ends, are ignored.
+    """
+    found = np.zeros((height, width), np.uint8)
+    for place in order:
+        runs = (
+            _runs(truths["rles"][place].decode()) or []
+        )  # of nothing and something in turns, column by column
+        seen = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+        found[seen] = IGNORED if truths["crowd"][place] else truths["labels"][place] + 1
+    return found
 
 
 def _runs(counts: str) -> list[int] | None:

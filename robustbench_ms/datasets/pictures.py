@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
-    "Found", "Named", "as_rgb", "check_wants", "decoded", "files_found", "header", "header_of", "index_pictures",
-    "truths_of",
+    "Found", "Maps", "Named", "as_rgb", "check_wants", "decoded", "files_found", "header", "header_of",
+    "index_pictures", "truths_of",
 ]  # fmt: skip
 
 Truths = dict[str, Any]
 """Of one picture: boxes float32 (k, 4) xyxy in its pixels, labels int64 (k,), crowd and ignore bool (k,), area float64
 (k,), ids int64 (k,), and rles, COCO's compressed counts as bytes, where masks are wanted."""
+
+Maps = Callable[[int], NDArray[np.uint8]]
+"""The label map (H, W) of a row."""
 
 _KEPT = 2**28
 """Bytes of decoded pictures that a process keeps: a cell shows what the cell before it showed."""
@@ -68,7 +71,7 @@ class Found:
 def check_wants(source: Source, *gives: str) -> None:
     """UserError where something else is wanted of a picture than the data set gives."""
     if lacking := [want for want in source.wants if want not in gives]:
-        raise UserError(f"{source.dataset} has {' and '.join(gives)}, and no {lacking[0]} of a picture")
+        raise UserError(f"{source.dataset} has {', '.join(gives)}, and no {lacking[0]} of a picture")
 
 
 def index_pictures(
@@ -79,8 +82,13 @@ def index_pictures(
     places: Places,
     notes: tuple[str, ...] = (),
     white: float | None = None,
+    *,
+    maps: Maps | None = None,
+    classes: int | None = None,
 ) -> Index:
     """The index of pictures, at least one, whose sizes are known; `where` is what named them, for messages.
+
+    `maps` makes the label map of each, of `classes` classes, where it is wanted.
 
     Opening them reads each file once (what it found is remembered by path, size and time) and holds it to its annotated
     size; BadFile names a picture that is missing, none, or of another size.
@@ -92,7 +100,7 @@ def index_pictures(
     said = hashlib.sha256(json.dumps(names).encode())
     for one in pictures:
         said.update(one.said.encode())
-    asked = said.hexdigest()
+    asked, count = said.hexdigest(), len(names) if classes is None else classes
 
     def opened(canvas: str) -> Pictures:
         del canvas  # "stored", the only one
@@ -104,7 +112,7 @@ def index_pictures(
             both += either
         # With masks more is true of the data, and what is true of them is kept once a digest.
         masks = "rles" in pictures[0].truths
-        digest = hashlib.sha256(f"{asked} {white} {masks}".encode())
+        digest = hashlib.sha256(f"{asked} {white} {masks if maps is None else 'map'}".encode())
         for one, file in zip(pictures, found, strict=True):
             digest.update(f"{one.id} {file.sha256}".encode())
         told = notes
@@ -112,11 +120,11 @@ def index_pictures(
             note = f"EXIF would turn {both} of the pictures, whose annotated size fits both ways; they are not turned"
             told = (*notes, f"{where}: {note}")
         facts = DataFacts(
-            len(ids), digest.hexdigest(), ids, None, len(names), corrupted=False, layout=layout, names=names, notes=told
+            len(ids), digest.hexdigest(), ids, None, count, corrupted=False, layout=layout, names=names, notes=told
         )  # fmt: skip
-        return Pictures(facts, tuple(pictures), tuple(turned), white)
+        return Pictures(facts, tuple(pictures), tuple(turned), white, maps)
 
-    return Index(ids, layout, len(names), asked, opened, names=names, category_ids=category_ids)
+    return Index(ids, layout, count, asked, opened, names=names, category_ids=category_ids)
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,7 @@ class Pictures:
     turned: tuple[bool, ...]
     """Whether EXIF's orientation is applied."""
     white: float | None = None
+    maps: Maps | None = None
     _shelf: _Shelf = field(default_factory=lambda: _Shelf(_KEPT), repr=False, compare=False)
 
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
@@ -135,14 +144,26 @@ class Pictures:
         return rows_of_one_shape(self.facts, size)
 
     def load(self, rows: NDArray[np.int64], device: torch.device) -> Batch:
-        """Samples uint8 (k, 3, H, W) on the device, and what is true of each."""
+        """Samples uint8 (k, 3, H, W) on the device, what is true of each, and the map "class" where it is wanted."""
         import torch
 
         samples = torch.from_numpy(np.stack([self._pixels(int(row)) for row in rows]))
         if device.type != "cpu":
             samples = samples.pin_memory().to(device, non_blocking=True)
         truths = [self.pictures[row].truths for row in rows]
-        return Batch(samples, truths, self.facts.ids[rows], np.asarray(rows))
+        maps = {}
+        if self.maps is not None:
+            maps["class"] = torch.from_numpy(np.stack([self._map(int(row)) for row in rows])).to(device)
+        return Batch(samples, truths, self.facts.ids[rows], np.asarray(rows), maps)
+
+    def _map(self, row: int) -> NDArray[np.uint8]:
+        """uint8 (H, W)."""
+        assert self.maps is not None
+        found = self._shelf.held.get(-1 - row)
+        if found is None:
+            found = self.maps(row)
+            self._shelf.put(-1 - row, found)
+        return found
 
     def _pixels(self, row: int) -> NDArray[np.uint8]:
         """uint8 (3, H, W)."""

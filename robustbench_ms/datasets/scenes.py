@@ -187,12 +187,15 @@ class Scenes:
         self.grounds = np.array([one.ground.partition(".")[0] for one in self._scenes])
         counts = [len(one.labels) for one in self._scenes]
         self._first = np.cumsum([1, *counts])  # of each scene's annotation ids
-        told = [array_digest(part) for one in self._scenes for part in (one.owner, one.labels)]
-        self.asked = hashlib.sha256(" ".join(told).encode()).hexdigest()
+        parts = [array_digest(part) for one in self._scenes for part in (one.owner, one.labels)]
+        self.asked = hashlib.sha256(" ".join(parts).encode()).hexdigest()
         self.images = array_digest(np.stack([one.image for one in self._scenes]))
-        digest = hashlib.sha256(f"{self.images} {self.asked}".encode()).hexdigest()
+        told, names = f"{self.images} {self.asked}", NAMES
+        if "map" in wants:  # what is true of them is kept once a digest, and the ground is a class
+            told, names = f"{told} map", (*NAMES, "ground")
+        digest = hashlib.sha256(told.encode()).hexdigest()
         layout = RaggedImages(3, np.full((n, 2), SIDE))
-        self.facts = DataFacts(n, digest, ids, None, len(NAMES), corrupted=False, layout=layout, names=NAMES)
+        self.facts = DataFacts(n, digest, ids, None, len(names), corrupted=False, layout=layout, names=names)
 
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
         """Rows in their order, as many as hold `size` numbers."""
@@ -225,6 +228,8 @@ class Scenes:
             "area": masks.sum(axis=(1, 2)).astype(np.float64),
             "ids": np.arange(first, first + k),
         }
+        if "map" in self._wants:
+            found["classes"] = self.facts.classes
         if "masks" in self._wants:
             from pycocotools import mask as rle
 
@@ -249,6 +254,6 @@ def index_scenes(source: Source, places: Places, condition: Condition) -> Index:
     check_digest(data.asked, source.sha256.get("labels"), "quick-scenes: labels")
     facts = data.facts
     return Index(
-        facts.ids, facts.layout, facts.classes, data.asked, lambda _: data, names=NAMES,
+        facts.ids, facts.layout, facts.classes, data.asked, lambda _: data, names=facts.names,
         parts={"ground": data.grounds},
     )  # fmt: skip

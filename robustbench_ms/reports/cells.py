@@ -82,9 +82,11 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
         )
     if table.of_sets:
         counts = " or ".join(f"{n:,}" for n in ns)
+        # That a simulation has shown of average precision, whose rows say what it lets one notice.
+        few = "of few images AP is too high on average, and " if any(m.noticed for m in table.metrics) else ""
         notes.append(
             f"{', '.join(table.of_sets)}: of sets of {counts} such images, intervals too (a jackknife of groups of "
-            "images); of few images AP is too high on average, and nothing is said here of larger sets."
+            f"images); {few}nothing is said here of larger sets."
         )
     for metric in table.metrics:
         notes += _about(table, metric)

@@ -229,12 +229,9 @@ def _from_library(card: Card, build: str, classes: int, *, tested: bool) -> tupl
     from torchvision import models
 
     # Of torchvision the models of the task alone: the others answer otherwise.
-    detects = "detection" in card.tasks
-    known = (
-        timm.list_models()
-        if library == "timm"
-        else models.list_models(module=models.detection if detects else models)
-    )
+    detects, labels = "detection" in card.tasks, "segmentation" in card.tasks
+    of_task = models.detection if detects else models.segmentation if labels else models
+    known = timm.list_models() if library == "timm" else models.list_models(module=of_task)
     if name.partition(".")[0] not in known:
         raise UserError(f"{library} has no model named {name!r}{suggest(name.partition('.')[0], known)}")
     pretrained = not card.weights and not card.untrained
@@ -243,6 +240,8 @@ def _from_library(card: Card, build: str, classes: int, *, tested: bool) -> tupl
     if library == "torchvision" and detects and not pretrained:
         # Class 0 is the background, and a backbone without weights of its own is not fetched.
         arguments = {"num_classes": classes + 1, "weights_backbone": None, **card.args}
+    if library == "torchvision" and labels and not pretrained:
+        arguments = {"weights_backbone": None, **arguments}
     hub, url = False, None
     if pretrained and library == "timm":
         source = timm.get_pretrained_cfg(name)
@@ -279,6 +278,10 @@ def _completed(card: Card, module: Any, *, tested: bool) -> Card:
 
 
 def _torchvision_input(known: Any) -> Input:
+    if not hasattr(
+        known, "crop_size"
+    ):  # of labelling: a shorter side alone, for which the picture's own stands
+        return Input(mean=tuple(known.mean), std=tuple(known.std))
     return Input(
         size=known.crop_size[0],
         fit="crop",

@@ -29,7 +29,7 @@ from robustbench_ms.subjects.training.augmentation import augment, turns
 from robustbench_ms.subjects.training.checkpoints import Checkpoint, training_folder
 from robustbench_ms.subjects.training.recipe import Recipe, as_told, asked, read_recipe
 from robustbench_ms.subjects.training.split import held_out_rows, training_split
-from robustbench_ms.subjects.training.targets import Boxed, Boxes, Targets, loss_of, takes_boxes
+from robustbench_ms.subjects.training.targets import Boxed, Boxes, Targets, learnt, loss_of, takes_boxes
 
 __all__ = ["Epoch", "Progress", "train"]
 
@@ -131,11 +131,16 @@ class _Training:
         from timm.utils import ModelEmaV3
 
         choose(recipe.optimizer, list_optimizers(), "optimizer", f"card {card.name}: [recipe] optimizer")
-        index = training_split(recipe.dataset, places)
+        what = learnt(card, recipe.dataset)
+        index = training_split(recipe.dataset, places, (what,))
         every = np.arange(len(index.ids))
         whole = index.open("stored").load(every, torch.device("cpu"))
         images, labels = whole.samples, whole.targets
-        if isinstance(labels, list):
+        if what == "map":
+            # The few classes of a map fit into a byte a pixel, and so does what is ignored.
+            maps = whole.maps["class"].to(torch.uint8)
+            self.images, self.held_out = images.to(device), None
+        elif isinstance(labels, list):
             self.images, self.held_out = images.to(device), None
         else:
             out = held_out_rows(recipe.dataset, index.ids, labels.numpy(), recipe.held_out)
@@ -153,16 +158,18 @@ class _Training:
         model, self.card = build_module(card, index.classes)
         if not isinstance(model, nn.Module):
             raise UserError(f"card {card.name}: {card.build} makes no torch module, so it cannot be trained")
-        if isinstance(labels, list) and not takes_boxes(model):
+        if what == "boxes" and not takes_boxes(model):
             raise UserError(
                 f"card {card.name}: {recipe.dataset} has boxes to learn, and the network that {card.build} makes "
                 "takes images alone, not images and targets as a detector does"
             )
-        self.targets: Targets = (
-            Boxes(labels, device, first_label(self.card, model))
-            if isinstance(labels, list)
-            else labels[~rows].to(device)
-        )
+        self.targets: Targets
+        if what == "map":
+            self.targets = maps.to(device)
+        elif isinstance(labels, list):
+            self.targets = Boxes(labels, device, first_label(self.card, model))
+        else:
+            self.targets = labels[~rows].to(device)
         self.layout = (
             torch.channels_last if card.memory_format == "channels_last" else torch.contiguous_format
         )

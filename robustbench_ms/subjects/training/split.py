@@ -16,10 +16,13 @@ from robustbench_ms.specs.source import Source
 __all__ = ["held_out_rows", "training_split"]
 
 
-def training_split(dataset: str, places: Places) -> Index:
-    """The index of a data set's training samples, with what is learnt of them; no other split of it is opened."""
+def training_split(dataset: str, places: Places, wants: tuple[str, ...] = ()) -> Index:
+    """The index of a data set's training samples, with what is learnt of them; no other split of it is opened.
+
+    That is `wants`, or what the data set gives first.
+    """
     info = DATASETS[dataset]
-    source = Source(dataset, "train", classes=info.classes, wants=info.gives[:1])
+    source = Source(dataset, "train", classes=info.classes, wants=wants or info.gives[:1])
     return index_of(source, places, CLEAN)
 
 

@@ -1,4 +1,4 @@
-"""What a training asks of its samples: a label each, or boxes; chosen by rows, and the loss of either."""
+"""What a training asks of its samples: a label each, a label map, or boxes; chosen by rows, and the loss of each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Boxed", "Boxes", "Targets", "loss_of", "takes_boxes"]
+from robustbench_ms.catalog.registry import DATASETS
+from robustbench_ms.errors import UserError
+from robustbench_ms.specs.card import Card
+
+__all__ = ["Boxed", "Boxes", "Targets", "learnt", "loss_of", "takes_boxes"]
+
+IGNORED = 255
+"""What a label map says where nothing is to be learnt."""
 
 Boxed = list[dict[str, Tensor]]
+
+
+def learnt(card: Card, dataset: str) -> str:
+    """What a card learns of a data set: "map" where it labels every pixel, else what the data set gives first.
+
+    UserError where the data have no label maps.
+    """
+    gives = DATASETS[dataset].gives
+    if "segmentation" not in card.tasks:
+        return gives[0]
+    if "map" not in gives:
+        raise UserError(f"card {card.name}: {dataset} has no label maps, which segmentation learns")
+    return "map"
 
 
 class Boxes:
@@ -48,12 +68,17 @@ def takes_boxes(model: nn.Module) -> bool:
 def loss_of(model: nn.Module, shown: Tensor, target: Tensor | Boxed, smoothing: float) -> Tensor:
     """Of labels cross-entropy, or what a model that brings its own loss for several heads (deep supervision) says.
 
-    Of boxes the sum of the losses that a detector answers when it is trained, as torchvision's do.
+    Of boxes the sum of the losses that a detector answers when it is trained, as torchvision's do; of label maps uint8
+    (B, H, W) cross-entropy over the pixels, of logits that are enlarged to them as for an answer.
     """
     if isinstance(target, list):
         losses: Mapping[str, Tensor] = model(shown, target)
         return torch.stack([*losses.values()]).sum()
     outputs = model(shown)
+    if target.ndim == 3:
+        logits = outputs["out"] if isinstance(outputs, Mapping) else outputs
+        logits = F.interpolate(logits.float(), size=target.shape[-2:], mode="bilinear", align_corners=False)
+        return F.cross_entropy(logits, target.long(), ignore_index=IGNORED)
     own = getattr(model, "training_loss", None)
     if own is not None:
         found: Tensor = own(outputs, target, label_smoothing=smoothing)

@@ -1,0 +1,1 @@
+"""Scene labelling: a class for every pixel."""

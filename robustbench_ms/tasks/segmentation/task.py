@@ -1,0 +1,181 @@
+"""Scene labelling: a class for every pixel of a picture, in the picture's own pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Layout
+from robustbench_ms.datasets.protocol import RaggedImages as Ragged
+from robustbench_ms.errors import UserError
+from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.source import Source
+from robustbench_ms.specs.suite import Suite
+from robustbench_ms.tasks.answers import Answers
+from robustbench_ms.tasks.detection.labels import class_map
+from robustbench_ms.tasks.outcomes import Outcomes
+from robustbench_ms.tasks.protocol import Asked, Geometry
+
+__all__ = ["IGNORED", "MAP", "Segmentation"]
+
+IGNORED = 255
+"""What a label map says where nobody is asked."""
+MAP = "class"
+"""The name of a batch's label map, whole numbers (k, H, W)."""
+
+class_map_of = lru_cache(maxsize=16)(class_map)
+
+
+class Segmentation:
+    """Of each picture a map of classes on its own grid.
+
+    Models answer with logits (n, K, h, w), alone, as `.logits` or as "out" of a table as torchvision's do, or with an
+    index map (n, h, w) of whole numbers, at the size that they are shown or any other. Logits are enlarged to the
+    picture's own grid (bilinear, corners not aligned) and their largest is taken there, the lower class of equal ones;
+    an index map is enlarged by its nearest. What a letterbox added is cut off. No geometry of labels changes: a
+    corruption is of the picture alone, as in the published benchmarks, elastic_transform's small displacements too.
+    """
+
+    number = 1
+    layouts = (Ragged, Images)
+    wants = ("map",)
+
+    def __init__(self, suite: Suite) -> None:
+        del suite
+
+    def ask(self, model: Asked, batch: Batch) -> Answers:
+        """Class indices of the data's, int16 (n, H, W); the number of classes where it is none of them."""
+        shown, geometry = model.prepare(batch.samples)
+        if min(geometry.offset) < 0:
+            raise UserError(
+                "its [input] crops the picture, so that no answer reaches its border; fit = 'resize' or 'letterbox' "
+                "shows all of it"
+            )
+        with torch.inference_mode():
+            raw = _tensor(model.forward(shown))
+            known = torch.tensor(class_map_of(model.card.output.labels, model.names, model.classes))
+            known = known.where(known >= 0, model.classes).to(torch.int16)
+            if raw.ndim not in {3, 4} or len(raw) != len(batch):
+                raise UserError(
+                    f"it answers {tuple(raw.shape)}, and logits (n, classes, h, w) or class indices (n, h, w) of "
+                    f"{len(batch)} pictures are wanted"
+                )
+            if raw.ndim == 4 and raw.shape[1] != len(known):
+                raise UserError(
+                    f"it answers with logits of {raw.shape[1]} classes, and {len(known)} are asked for; its [output] "
+                    "labels may name its own in their order"
+                )
+            if raw.is_floating_point() and not bool(torch.isfinite(raw).all()):
+                raise UserError("it answers with NaN or infinity")
+            # One picture at a time: logits of many classes at the picture's size are large.
+            maps = torch.stack([_native(one, shown.shape[-2:], geometry) for one in raw])
+            lowest, highest = int(maps.min()), int(maps.max())
+            if lowest < 0 or highest >= len(known):
+                wrong = lowest if lowest < 0 else highest
+                raise UserError(f"it answers with class {wrong}, and its classes are 0 to {len(known) - 1}")
+            return Answers(known.to(maps.device)[maps.long()])
+
+    def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
+        """Pixels (n, K) uint32: "intersection", that are a class and are called it, and "predicted"."""
+        classes = _classes(batch)
+        true, said = batch.maps[MAP].long(), answers.tensor.long()
+        counted = true != IGNORED
+        return Outcomes(
+            {
+                "intersection": _counts(said, counted & (said == true), classes),
+                "predicted": _counts(said, counted & (said < classes), classes),
+            }
+        )
+
+    def truth(self, batch: Batch) -> Outcomes:
+        """Pixels (n, K) uint32 of each class, "true"."""
+        true = batch.maps[MAP].long()
+        return Outcomes({"true": _counts(true, true != IGNORED, _classes(batch))})
+
+    def calibrate(self, model: Asked, source: Source, places: Places) -> dict[str, Any]:
+        """Nothing is found; but labels that do not fit the data are a UserError before anything is asked."""
+        del source, places
+        class_map_of(model.card.output.labels, model.names, model.classes)
+        return {}
+
+    def question(self, facts: DataFacts) -> dict[str, Any]:
+        """The data's digest, how many pictures they are, and of how many classes."""
+        return {"data": facts.digest, "n": facts.n, "classes": facts.classes}
+
+    def probe(self, layout: Layout) -> Batch:
+        """Eight pictures of the first one's size, uint8 (8, C, H, W): coarse noise of PCG64's raw words; no truth."""
+        assert isinstance(layout, (Ragged, Images))
+        height, width = (
+            (layout.height, layout.width) if isinstance(layout, Images) else map(int, layout.sizes[0])
+        )
+        # random_raw is the one stream that numpy promises never to change.
+        words = np.random.PCG64(20_150_607).random_raw(64 * layout.channels).astype("<u8").view(np.uint8)
+        ground = words.reshape(8, layout.channels, 8, 8)
+        rows, columns = np.arange(height) * 8 // height, np.arange(width) * 8 // width
+        images = torch.from_numpy(np.ascontiguousarray(ground[:, :, rows[:, None], columns[None, :]]))
+        ids = np.arange(8)
+        nothing = torch.full((8, height, width), IGNORED, dtype=torch.uint8)
+        return Batch(images, [None] * 8, ids, ids, {MAP: nothing})
+
+    def health(self, answers: Answers, facts: DataFacts) -> list[str]:
+        """Every pixel of every picture has one class."""
+        del facts
+        maps = answers.tensor
+        return ["it gives every pixel of the probe one class"] if int(maps.min()) == int(maps.max()) else []
+
+    def doubts(self, values: Mapping[str, Mapping[str, float]], facts: DataFacts) -> list[str]:
+        """A clean mean that a model reaches which gives every pixel one class."""
+        name, first = next(iter(values.items()))
+        count = values.get("classes_truth", {}).get("mean", facts.classes)
+        if first["mean"] * count > 1:
+            return []
+        told = f"clean {name} is {first['mean']:.1%}, what one class for every pixel may reach"
+        return [f"{told}: do its labels and its input fit?"]
+
+
+def _classes(batch: Batch) -> int:
+    """How many classes the data have, as the targets of its samples say."""
+    return int(batch.targets[0]["classes"])
+
+
+def _tensor(raw: Any) -> Tensor:
+    """The logits or indices among what a model answers; torchvision's auxiliary ones are left."""
+    if isinstance(raw, Mapping) and isinstance(raw.get("out"), Tensor):
+        return Answers(raw["out"]).tensor
+    if isinstance(raw, Mapping) and len(raw) == 1:
+        raw = next(iter(raw.values()))
+    return Answers(raw).tensor
+
+
+def _native(one: Tensor, shown: tuple[int, ...], geometry: Geometry) -> Tensor:
+    """One answer (K, h, w) or (h, w), of what was shown, as classes (H, W) on the picture's own grid."""
+    logits = one.ndim == 3
+    values = one[None].float() if logits else one[None, None].double()
+    (height, width), (tall, wide), (top, left) = geometry.canvas, geometry.resized, geometry.offset
+    if (tall, wide) != tuple(shown):  # a letterbox: first what was shown, then the part that is the picture
+        values = _enlarged(values, tuple(shown), logits=logits)[..., top : top + tall, left : left + wide]
+    values = _enlarged(values, (height, width), logits=logits)[0]
+    return values.argmax(dim=0) if logits else values[0].round().long()
+
+
+def _enlarged(values: Tensor, size: tuple[int, ...], *, logits: bool) -> Tensor:
+    if values.shape[-2:] == size:
+        return values
+    if logits:
+        return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(values, size=size, mode="nearest-exact")
+
+
+def _counts(classes: Tensor, where: Tensor, of: int) -> NDArray[np.uint32]:
+    """How many pixels of each class are marked, (n, K), of maps (n, H, W)."""
+    n = len(classes)
+    rows = torch.arange(n, device=classes.device)[:, None, None].expand_as(classes)
+    found = torch.bincount((rows * of + classes)[where], minlength=n * of)
+    return found.reshape(n, of).cpu().numpy().astype(np.uint32)
