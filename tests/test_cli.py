@@ -226,7 +226,7 @@ def test_a_model_of_torchvision_with_ones_own_weights(rbms, tiny, tmp_path):
         ("timm:resnet81", "did you mean 'resnet"),
         ("torchvision:resnet81", "did you mean 'resnet"),
         ("torchvision:fasterrcnn_resnet50_fpn", "does detection, and suite tiny asks for classification"),
-        ("onnx:lost.onnx", "does detection, and suite tiny asks for classification"),
+        ("onnx:lost.onnx", "does detection, segmentation, and suite tiny asks for classification"),
         ("resnet2O", "did you mean 'resnet20'"),
         ("tests.fakes:biuld", "tests.fakes has no 'biuld'; did you mean 'build'"),
         ("tests.faces:build", "no module named 'tests.faces'"),
