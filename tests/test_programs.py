@@ -301,3 +301,36 @@ def test_a_folder_of_something_else_is_one_sentence(config, says, tmp_path, plac
         (folder / "config.json").write_text(config)
     with pytest.raises(BadFile, match=says):
         asked(find_card(f"hf:{folder}"), places, grey(9, side=8))
+
+
+def test_a_name_on_the_hub_is_a_folder_of_its_cache(vit, places, monkeypatch, tmp_path):
+    asked = {}
+
+    def downloaded(name, allow_patterns):
+        asked[name] = allow_patterns
+        return str(vit)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", downloaded)
+    monkeypatch.setattr("robustbench_ms.subjects.network.silence", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+    card = find_card("hf:somebody/tiny-vit")
+    assert (card.name, card.file_name, card.build) == (
+        "somebody/tiny-vit",
+        "somebody-tiny-vit",
+        "hf:somebody/tiny-vit",
+    )
+    index = index_of(quick().source(("label",)), places, CLEAN)
+    assert load_model(card, index, device=CPU, places=places).weights_sha256
+    assert set(asked) == {"somebody/tiny-vit"}
+    assert not any(pattern.endswith((".bin", ".py")) for pattern in asked["somebody/tiny-vit"])
+
+
+def test_a_name_on_the_hub_without_a_network_is_one_sentence(places, monkeypatch, tmp_path):
+    monkeypatch.setattr("robustbench_ms.subjects.network.silence", lambda _: "nobody answers")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        UserError, match=r"no folder here, and as a name on the hub: .* cannot be reached"
+    ) as error:
+        asked(find_card("hf:somebody/tiny-vit"), places, grey(9, side=8))
+    assert "\n" not in str(error.value)

@@ -37,6 +37,8 @@ __all__ = [
 DETECTED = Output(score=0.001)
 """What is a detection where nobody said it."""
 
+_ANY = ("classification", "detection", "segmentation")
+"""What a file's model may do, which nobody knows before it is opened."""
 _PREFIXES = {".onnx": "onnx", ".pt2": "export", ".pt": "script"}
 """The adapter of a file by its ending."""
 _registered: dict[str, Card] = {}
@@ -194,7 +196,7 @@ def find_card(spelling: str) -> Card:
             f"no model named {spelling!r}"
             f"{suggest(spelling, card_names()) if near is None else f'; did you mean {near!r}?'} "
             "(or give a TOML file, package.module:function, timm:NAME, torchvision:NAME, onnx:FILE, export:FILE, "
-            "script:FILE, hf:FOLDER, mmdet:CONFIG[:CHECKPOINT], results:FOLDER)"
+            "script:FILE, hf:FOLDER|NAME, mmdet:CONFIG[:CHECKPOINT], results:FOLDER)"
         )
     return read_card(_file("baselines", spelling))
 
@@ -222,8 +224,11 @@ def _of_file(adapter: str, path: Path) -> Card:
     detection.
     """
     where = path.expanduser().resolve()
+    if adapter == "hf" and not where.exists() and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(path)):
+        # No folder here: a name on the hub, which is asked where the model is loaded.
+        return Card(str(path), f"hf:{path}", _ANY, input=Input(assumed=True), output=DETECTED)
     # What a stranger's adapter loads is a classifier, where no card says another task.
-    tasks = ("detection",) if adapter == "results" else ("classification", "detection", "segmentation")
+    tasks = ("detection",) if adapter == "results" else _ANY
     kind: dict[str, Any] = {"tasks": tasks, "output": DETECTED} if adapter in ADAPTERS else {}
     return Card(
         name=where.stem if where.suffix in _PREFIXES else where.name,

@@ -8,10 +8,11 @@ from pathlib import Path
 from robustbench_ms.adapters import Adapted
 from robustbench_ms.catalog.registry import load, working_folder
 from robustbench_ms.datasets.protocol import Index
-from robustbench_ms.errors import UserError
+from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects import LOADERS
+from robustbench_ms.subjects.network import fetching
 from robustbench_ms.subjects.weights import file_digest, find_weights, refuse_other
 
 __all__ = ["adapted", "is_adapted"]
@@ -19,6 +20,8 @@ __all__ = ["adapted", "is_adapted"]
 
 _FOLDERS = {"hf", "results"}
 """What lies in a folder; the others are files."""
+_READ = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
+"""What of a model on the hub is fetched."""
 
 
 def is_adapted(card: Card) -> bool:
@@ -40,10 +43,34 @@ def adapted(card: Card, index: Index, places: Places) -> Adapted:
         raise UserError(
             f"its build target is {name}, and its [[weights]] speak of another file, {weights.file}"
         )
-    path = find_weights(weights, card, places, folder=adapter in _FOLDERS)
+    try:
+        path = find_weights(weights, card, places, folder=adapter in _FOLDERS)
+    except BadFile:
+        if adapter != "hf" or Path(weights.file).is_absolute():
+            raise
+        path = _from_hub(weights.file)
     made: Adapted = load(LOADERS[adapter])(path, replace(card, weights=(weights,)), index)
     refuse_other(made.sha256, weights, path)
     return made
+
+
+def _from_hub(name: str) -> Path:
+    """The folder of a model of Hugging Face's hub, in its own cache: what is data of it, and nothing else.
+
+    UserError where there is no such model, and where neither the cache has it nor the hub can be reached.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+
+        with fetching(None, hub=True):
+            return Path(snapshot_download(name, allow_patterns=_READ))
+    except UserError as error:
+        raise UserError(f"hf:{name} is no folder here, and as a name on the hub: {error}") from error
+    except Exception as error:  # the hub's own, and those of what it is made with
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(
+            f"hf:{name} is no folder here, and the hub gives no model of that name ({told})"
+        ) from error
 
 
 def _configured(config: Path, card: Card, index: Index, places: Places) -> Adapted:
