@@ -314,7 +314,8 @@ def test_detections_from_files_are_a_subject_without_a_probe(results, tmp_path):
     assert str(results.parent) not in json.dumps(record.card)
     before = record.subject["digest"]
     (results / "contrast-2.json").write_text("[]")
-    (again,) = rbms_api.run(str(tmp_path / "suite.toml"), [f"results:{results}"], device="cpu", threads=1)
+    with pytest.warns(UserWarning, match="the record of another subject stood here"):
+        (again,) = rbms_api.run(str(tmp_path / "suite.toml"), [f"results:{results}"], device="cpu", threads=1)
     assert again.subject["digest"] != before
 
 

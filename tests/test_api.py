@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -67,13 +69,19 @@ def test_a_callable_that_is_no_module_is_shown_rgb_between_0_and_1(tiny):
 
 
 def test_a_model_that_fails_is_warned_of_and_the_others_are_returned(tiny):
-    with pytest.warns(UserWarning, match="tests.fakes:nan_at_once was stopped: it answers NaN"):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         records = rbms.run(tiny, ["tests.fakes:nan_at_once", "tests.fakes:build"])
+    assert str(told[0].message) == "tests.fakes:nan_at_once: clean: NaN for 40 of 40 images, first 0"
+    assert len(told) == 5
 
-    assert [r.name for r in records] == ["tests.fakes:build"]
+    first, second = records
+    assert (first.name, second.name) == ("tests.fakes:nan_at_once", "tests.fakes:build")
+    assert all(m.error for m in first.measurements)
+    assert not any(m.error for m in second.measurements)
     seen = []
     rbms.run(tiny, ["tests.fakes:nan_at_once"], on_event=seen.append)
-    assert [type(e) for e in seen if isinstance(e, Trouble)] == [Trouble]
+    assert [type(e) for e in seen if isinstance(e, Trouble)] == [Trouble] * 5
 
 
 def test_one_model_alone_needs_no_list(tiny):

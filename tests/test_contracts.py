@@ -183,7 +183,7 @@ def test_a_suite_that_breaks_it_is_told(write_suite, pictures, rbms, tmp_path):
 
 CARDS = {
     "ReadsTheBatch": "its answer to a sample depends on the batch",
-    "nan_at_once": "it answers NaN or infinity on the probe; a run would stop it",
+    "nan_at_once": "it answers NaN or infinity on noise, the probe; cells of which an answer is none fail",
     "Probabilities": "answers with probabilities, not logits",
     "pair": "it answers for 2 classes, and the data set has 10",
     "raises_at_once": "it raises ValueError on the probe: a bug of the model's own",

@@ -390,7 +390,7 @@ def test_a_mistake_in_the_table_is_named(tmp_path):
 
 
 def test_every_data_set_of_the_data_folder_is_looked_for(places):
-    by_path = {"digits", "quick-scenes", "coco-folder", "picture-folder", "arrays"}
+    by_path = {"digits", "quick-scenes", "coco-folder", "picture-folder", "labelled-folder", "arrays"}
     assert {*DATASETS.ours} - by_path == {*FOLDERS}
 
 

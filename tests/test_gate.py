@@ -30,7 +30,7 @@ from tests.simulated import KEYS, answers, bits, pair, record
 def test_alpha_out_of_range_is_refused(alpha):
     one = record(answers())
 
-    with pytest.raises(UserError, match=r"alpha must be above 0 and below 0\.5"):
+    with pytest.raises(UserError, match=r"alpha must be at least 1e-9 and below 0\.5"):
         judge(one, one, RULES, alpha=alpha)
 
 

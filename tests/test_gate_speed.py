@@ -248,6 +248,11 @@ def test_the_command_gates_a_suite_and_speed_together(rbms, tiny, monkeypatch, t
     Bench.timed = []
     assert rbms("run", tiny, "-m", "tests.fakes:build", "--name", "net").code == 0
     options = ("-m", "tests.fakes:other", "--name", "net", "--against", tmp_path / "results")
+    strange = rbms("gate", tiny, *options, "--rule", "images_per_second=5%")
+    assert strange.code == 2
+    assert "would have tests.fakes:build, the code of a module of that name run" in strange.out
+    assert Bench.timed == []
+    options = (*options, "--trust")
     found = rbms(
         "gate", tiny, *options, "--rule", "images_per_second=5%", "--rule", "warn:clean_accuracy=50pp"
     )

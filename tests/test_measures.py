@@ -14,6 +14,7 @@ from robustbench_ms.gating.judge import judge
 from robustbench_ms.gating.reproduce import compare_records
 from robustbench_ms.gating.rules import parse_rule
 from robustbench_ms.records.comparison import Comparison
+from robustbench_ms.records.entry import entry_of
 from robustbench_ms.records.ranking import ranges
 from robustbench_ms.records.summary import Incomplete, summarise
 from robustbench_ms.records.terms import Terms
@@ -109,7 +110,7 @@ def test_a_set_measures_error_and_differences_are_the_brute_force_jackknifes(two
     expected = np.mean([odds(row) for row in bits[1][1:]]) - np.mean([odds(row) for row in bits[0][1:]])
     assert loss.difference.mean == pytest.approx(expected)
     apart = loss.difference.p_differs <= 0.05
-    assert (ranges([[one], [other]], "mean_odds") != [(1, 2), (1, 2)]) == apart
+    assert (ranges([[entry_of(one)], [entry_of(other)]]) != [(1, 2), (1, 2)]) == apart
 
 
 def test_a_measure_without_a_value_in_one_cell_is_absent_and_said_to_be(two):

@@ -94,7 +94,7 @@ def test_they_run_by_name_and_stand_beside_the_network(files, tmp_path):
     """With what is assumed of their input; a record of each, and its digest is its file's."""
     kinds = MADE[EMA]
     records = rbms_api.run(
-        quick(), [replace(find_card(files[EMA, kind]), input=Input(mean=MEAN, std=STD)) for kind in kinds],
+        quick(), [replace(find_card(files[EMA, kind]), name=kind, input=Input(mean=MEAN, std=STD)) for kind in kinds],
         device="cpu", threads=1, results=tmp_path / "r", cache=tmp_path / "c",
     )  # fmt: skip
     (own,) = rbms_api.run(quick(), EMA, device="cpu", threads=1, results=tmp_path / "r", cache=tmp_path / "c")
@@ -128,17 +128,18 @@ def asked(card, places, batch):
 
 
 def onnx_file(path, shape, outputs=("logits",), channels_last=False):
-    """The mean of each channel, an output each; with a tensor of its own."""
+    """1 to 10 times the mean of the first channel, by a tensor of its own."""
     from onnx import TensorProto, checker, helper, save
 
     axes = [1, 2] if channels_last else [2, 3]
-    ones = helper.make_tensor("ones", TensorProto.FLOAT, [3], np.float32([1, 2, 3]).tobytes(), raw=True)
+    turned = np.outer([1, 0, 0], np.arange(1, 11)).astype(np.float32)
+    weight = helper.make_tensor("weight", TensorProto.FLOAT, [3, 10], turned.tobytes(), raw=True)
     nodes = [helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0)]
-    nodes += [helper.make_node("Mul", ["mean", "ones"], [name]) for name in outputs]
+    nodes += [helper.make_node("MatMul", ["mean", "weight"], [name]) for name in outputs]
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in outputs],
-        [ones, helper.make_tensor("axes", TensorProto.INT64, [2], axes)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 10]) for name in outputs],
+        [weight, helper.make_tensor("axes", TensorProto.INT64, [2], axes)],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     checker.check_model(model)
@@ -153,7 +154,7 @@ def test_channels_come_first_or_last(shape, tmp_path, places):
     path = onnx_file(tmp_path / "m.onnx", shape, channels_last=shape[3] == 3)
     found = asked(find_card(f"onnx:{path}"), places, grey(51, 102, 204, 51, 51, side=8))
     levels = np.array([0.2, 0.4, 0.8, 0.2, 0.2])
-    assert found.numpy() == pytest.approx(levels[:, None] * [1, 2, 3], abs=1e-5)
+    assert found.numpy() == pytest.approx(levels[:, None] * np.arange(1, 11), abs=1e-5)
 
 
 def test_of_several_outputs_one_is_named(tmp_path, places):
@@ -161,7 +162,7 @@ def test_of_several_outputs_one_is_named(tmp_path, places):
     card, batch = find_card(f"onnx:{path}"), grey(51, side=8)
     with pytest.raises(UserError, match="it answers with dict"):
         asked(card, places, batch)
-    assert asked(replace(card, args={"output": "second"}), places, batch).shape == (1, 3)
+    assert asked(replace(card, args={"output": "second"}), places, batch).shape == (1, 10)
     with pytest.raises(UserError, match="no output named 'secnd'; did you mean 'second'"):
         asked(replace(card, args={"output": "secnd"}), places, batch)
     with pytest.raises(UserError, match="no argument named 'outputs'; did you mean 'output'"):
@@ -216,10 +217,11 @@ def test_what_is_no_program_is_one_sentence(spelling, says, tmp_path, places):
 
 
 def test_another_size_than_a_program_takes_is_one_sentence(tmp_path, places):
-    program = torch.export.export(torch.nn.Flatten(), (torch.rand(2, 3, 8, 8),))
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10))
+    program = torch.export.export(network, (torch.rand(2, 3, 8, 8),))
     torch.export.save(program, tmp_path / "m.pt2")
     card = find_card(f"export:{tmp_path / 'm.pt2'}")
-    assert asked(card, places, grey(9, side=9)).shape == (1, 192)  # resized, where nobody said otherwise
+    assert asked(card, places, grey(9, side=9)).shape == (1, 10)  # resized, where nobody said otherwise
     with pytest.raises(
         UserError, match=r"takes \(channels, height, width\) = \(3, 8, 8\), and its .* \(3, 9, 9\)"
     ):

@@ -209,7 +209,7 @@ MISTAKES = {
     "same model twice": ([card_of(fakes.build()), card_of(fakes.build())], "two models are named 'Coarse'"),
     "names that make one file": (
         [card_of(fakes.build(), "a/b"), card_of(fakes.build(), "a:b")],
-        "two models are named 'a:b'",
+        "two models are 'a/b' and 'a:b', and a name is a record",
     ),
     "another number of classes": (
         [card_of(fakes.Coarse(classes=7))],

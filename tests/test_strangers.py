@@ -261,9 +261,7 @@ def test_a_program_is_no_file_of_weights(tmp_path, tiny, rbms):
     found = rbms("run", tiny, "-m", "tests.fakes:build", "--weights", tmp_path / "scripted.pt")
 
     assert found.code == 2
-    assert (
-        "scripted.pt is a program (TorchScript, or of torch.export) and holds no weights alone" in found.err
-    )
+    assert "scripted.pt is a program (TorchScript or torch.export) and not weights" in found.err
 
 
 def test_samples_are_named_whose_items_are_no_numbers():

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_ms.datasets.located import looked_in
 from robustbench_ms.datasets.pictures import Named, check_wants, files_found, index_pictures
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.datasets.published import ADE20K, CITYSCAPES, VOC
@@ -57,9 +58,8 @@ class _Pair:
 def index_voc(source: Source, places: Places, condition: Condition) -> Index:
     """VOC 2012's pictures with SegmentationClass, those that ImageSets/Segmentation/<split>.txt names; 21 classes."""
     del condition
-    likely = ("VOCdevkit/VOC2012", "VOC2012", "voc/VOCdevkit/VOC2012", "voc/VOC2012")
     archive = "VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC"
-    root = _root(source, places, likely, "SegmentationClass", archive)
+    root = _root(source, places, "SegmentationClass", archive)
     listed = root / "ImageSets" / "Segmentation" / f"{source.split}.txt"
     try:
         names = listed.read_text(encoding="utf-8").split()
@@ -75,7 +75,7 @@ def index_cityscapes(source: Source, places: Places, condition: Condition) -> In
     """leftImg8bit/<split>/<city>/ with gtFine: *_gtFine_labelIds.png as it is unpacked, or *_labelTrainIds.png."""
     del condition
     archive = "gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip of https://www.cityscapes-dataset.com"
-    root = _root(source, places, ("cityscapes", "Cityscapes", "."), f"gtFine/{source.split}", archive)
+    root = _root(source, places, f"gtFine/{source.split}", archive)
     kinds = {
         "labelIds": _rule(34, {i: place for place, i in enumerate(_CITYSCAPES_IDS)}),
         "labelTrainIds": _rule(len(CITYSCAPES_NAMES)),
@@ -95,9 +95,8 @@ def index_cityscapes(source: Source, places: Places, condition: Condition) -> In
 def index_ade20k(source: Source, places: Places, condition: Condition) -> Index:
     """ADEChallengeData2016's images and annotations: 0 is ignored and 1 to 150 are the classes (reduce_zero_label)."""
     del condition
-    likely = ("ADEChallengeData2016", "ade/ADEChallengeData2016", "ade20k/ADEChallengeData2016")
     archive = "ADEChallengeData2016.zip of http://sceneparsing.csail.mit.edu"
-    root = _root(source, places, likely, f"annotations/{source.split}", archive)
+    root = _root(source, places, f"annotations/{source.split}", archive)
     pairs = _paired(root / "images" / source.split, root / "annotations" / source.split)
     rule = _rule(151, {i: i - 1 for i in range(1, 151)})
     return _index(source, places, root, pairs, (), rule, ADE20K.get(source.split), classes=150)
@@ -189,8 +188,8 @@ def _names(source: Source, root: Path) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _root(source: Source, places: Places, names: Sequence[str], needs: str, archive: str) -> Path:
-    roots = [places.data / name for name in names]
+def _root(source: Source, places: Places, needs: str, archive: str) -> Path:
+    roots = looked_in(source.dataset, places)
     found = next((root for root in roots if (root / needs).is_dir()), None)
     if found is None:
         raise BadFile(

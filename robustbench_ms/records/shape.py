@@ -76,5 +76,25 @@ def refuse_shape(told: Mapping[str, Any]) -> None:
     axes = [row["axis"] for row in told["suite"]["groups"].values()]
     if not all(isinstance(values, list) for values in lists) or not set(axes) <= set(told["suite"]["matrix"]):
         raise TypeError("suite.matrix and suite.groups list the values of axes")
+    cited = told["card"].get("published", [])
+    if not isinstance(cited, list) or not all(_is_cited(row) for row in cited):
+        raise TypeError("card.published has tables of metric, value, on and source")
+    if not all(_names_cells(value) for values in lists for value in values):
+        raise TypeError("suite.matrix and suite.groups have words without , and =, or numbers")
+    if not all(isinstance(row, dict) and isinstance(row.get("device"), str) for row in told["environments"]):
+        raise TypeError("an environment names its device")
     if not isinstance(told["task"], str) or not all(type(n) is int for n in told["measures"].values()):
         raise TypeError("a record names its task, and a whole number for each of its measures")
+
+
+def _names_cells(value: Any) -> bool:
+    """Whether a value of an axis can stand in a cell's key."""
+    if isinstance(value, str):
+        return not {",", "="} & {*value}
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_cited(row: Any) -> bool:
+    """Whether it is a figure that others published, as a card cites it."""
+    words = isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("metric", "on", "source"))
+    return words and isinstance(row.get("value"), (int, float)) and not isinstance(row["value"], bool)

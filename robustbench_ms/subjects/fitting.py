@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
@@ -43,9 +44,11 @@ def variance_ratio(model: Model, task: Task, data: Data) -> float | None:
     """The variance of what enters the first batch normalisation over its running variance, the median over channels.
 
     Of 128 clean samples spread over the data; no more of them is computed than what lies before it. None where there
-    is no such layer, where it is not trained, or where it is in train mode: asking it would change its state.
+    is no such layer, where it is not trained, or where it is in train mode: asking it would change its state. None of
+    a TorchScript program either, whose parts take no hook.
     """
-    parts = model.module.modules() if isinstance(model.module, nn.Module) else ()
+    module = None if isinstance(model.module, torch.jit.ScriptModule) else model.module
+    parts = module.modules() if isinstance(module, nn.Module) else ()
     norms = [part for part in parts if _normalises(part)]
     if not model.asked or not norms or any(part.training for part in norms):
         return None
