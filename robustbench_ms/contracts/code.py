@@ -14,7 +14,7 @@ __all__ = ["code_of"]
 
 
 def code_of(card: Card) -> str:
-    """What a card runs, as "mypkg.nets:build (/work/mypkg/nets.py)"; of a library's network or a file its own words.
+    """What a card runs, as "mypkg.nets:build (.../mypkg/nets.py)"; of a library's network or a file its own words.
 
     What lies above a module "a.b" is imported to find it, as Python does; the module itself is not.
     """
