@@ -129,4 +129,8 @@ def _dataset(name: str, places: Places) -> dict[str, object]:
 
 def _extra(extra: str, wanted: list[tuple[str, str | None]]) -> dict[str, object]:
     packages = {name: _version(name) for name, of in wanted if of == extra}
-    return {"for": EXTRAS[extra], "installed": all(packages.values()), "packages": packages}
+    return {
+        "for": EXTRAS[extra],
+        "installed": bool(packages) and all(packages.values()),
+        "packages": packages,
+    }
