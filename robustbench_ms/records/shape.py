@@ -76,6 +76,9 @@ def refuse_shape(told: Mapping[str, Any]) -> None:
     axes = [row["axis"] for row in told["suite"]["groups"].values()]
     if not all(isinstance(values, list) for values in lists) or not set(axes) <= set(told["suite"]["matrix"]):
         raise TypeError("suite.matrix and suite.groups list the values of axes")
+    for name in ("n", "classes", "classes_present"):
+        if type(told["suite"]["protocol"].get(name, 0)) is not int:
+            raise TypeError(f"suite.protocol.{name} is no whole number")
     cited = told["card"].get("published", [])
     if not isinstance(cited, list) or not all(_is_cited(row) for row in cited):
         raise TypeError("card.published has tables of metric, value, on and source")
