@@ -1,7 +1,9 @@
-"""A local HTTP server that misbehaves as it is told."""
+"""A local HTTP server that misbehaves as it is told, and archives for it."""
 
 from __future__ import annotations
 
+import io
+import tarfile
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,3 +69,22 @@ def serving(files, *, cuts=0, ranges=True, redirects=None, fails=0):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def quiet(*_):
+    """Progress that nobody is told."""
+
+
+def tar_of(members, links=()):
+    """The bytes of a .tar.gz of files (name: bytes) and of links (name, target, kind)."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+        for name, target, kind in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+    return file.getvalue()
