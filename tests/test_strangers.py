@@ -9,9 +9,10 @@ import sys
 import pytest
 import torch
 
+from robustbench_ms.adapters.programs import Program
 from robustbench_ms.evaluation.events import CellStarted, Note, RecordDone, Trouble
 from robustbench_ms.records.record import read_record
-from robustbench_ms.subjects.programs import Program, as_module
+from robustbench_ms.subjects.programs import as_module
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.outcomes import Items, Outcomes, unsound
 from tests import fakes
@@ -249,7 +250,7 @@ def test_an_export_for_a_fixed_batch_is_padded_and_cut():
     shown = torch.rand(19, 3, 32, 32)
 
     assert isinstance(program, Program)
-    assert program.batch == 8
+    assert program.inputs[0][0] == 8
     for count in (1, 7, 8, 19):
         assert torch.allclose(program(shown[:count]), network(shown[:count]))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustbench_ms.adapters import Adapted, digest_of
-from robustbench_ms.adapters.batches import in_batches, refuse_shape
+from robustbench_ms.adapters.programs import in_batches, refuse_shape
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.specs.card import Card
 

@@ -72,12 +72,6 @@ class Answers:
             bool((t.isnan() | t.isposinf()).any()) for _, t in self._tensors() if t.is_floating_point()
         )
 
-    def first(self, count: int) -> Answers:
-        """Those to the first samples."""
-        if isinstance(self.raw, dict):
-            return Answers({name: t[:count] for name, t in self.raw.items()}, self.note)
-        return Answers(self.raw[:count], self.note)
-
     def copied(self) -> Answers:
         """The same in memory of their own."""
         if isinstance(self.raw, Tensor):
