@@ -15,6 +15,7 @@ from robustbench_ms.reports.boards import boards
 from robustbench_ms.reports.exports import suites_csv, suites_json
 from robustbench_ms.reports.latex import latex, suites_latex
 from robustbench_ms.reports.pages import suites_markdown
+from robustbench_ms.reports.tables import tables
 from tests.records import keys
 from tests.simulated import answers, record
 from tests.test_profile_records import DEVICE, QUIET, profile, row
@@ -106,6 +107,24 @@ def test_what_cards_cite_of_the_data_has_a_column_that_says_so(results):
     assert line["clean_accuracy_published"] == "0.9173"
     put(results, "a_1", 0.6)
     assert "published" not in suites_markdown(boards(results))
+
+
+@pytest.mark.parametrize(("n", "shown"), [(10_000, True), (500, False)])
+def test_what_is_cited_of_a_whole_split_does_not_stand_beside_a_part_of_it(n, shown):
+    made = record(answers(80, 0.6), keys(), name="a", suite="small")
+    protocol = {**made.suite["protocol"], "dataset": "cifar10", "split": "test", "n": n}
+    card = {
+        **made.card,
+        "published": [CITED],
+        "build": "tests.fakes:build",
+        "args": {},
+        "input": {"assumed": True},
+    }
+    made = replace(made, suite={**made.suite, "summary": SUMMARY, "protocol": protocol}, card=card)
+
+    (table,) = tables([made])
+
+    assert bool(table.cited) == shown
 
 
 def test_costs_come_from_profiles_each_on_its_device(results):

@@ -185,6 +185,14 @@ def _short(value: Any) -> str:
     return f"{value[:12]}..." if isinstance(value, str) and len(value) > 32 else str(value)
 
 
+def _is_whole(record: Record) -> bool:
+    """Whether it is of a whole split, of which others publish, as far as the data set says how many that are."""
+    protocol = record.suite["protocol"]
+    name = protocol.get("dataset")
+    size = DATASETS[name].size(protocol.get("split", "")) if name in DATASETS else None
+    return size is None or protocol.get("n") == size
+
+
 def _table(
     first: Record,
     entries: Sequence[Entry],
@@ -198,7 +206,7 @@ def _table(
     columns = (entries or partial)[0].columns
     found = grouped(entries)
     groups = [*found.groups, *(Group(one.name, (one,)) for one in partial)]
-    about = {str(first.suite["name"]), terms.dataset}
+    about = {str(first.suite["name"]), *([terms.dataset] if _is_whole(first) else [])}
     made = [(_row(group, columns, about, terms, profiles), group) for group in groups]
     metrics = tuple(terms.rows[column] for column in columns)
     made.sort(
