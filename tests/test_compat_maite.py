@@ -138,7 +138,9 @@ def test_what_cannot_be_taken_is_told(rows, words):
         suite_of(of(*rows))
 
 
-def test_wrong_words_are_told_when_it_is_made():
+def test_wrong_words_are_told_when_it_is_made(quick):
+    with pytest.raises(UserError, match="is 3 models, digits-resnet8@0, .*: name one"):
+        CardModel("digits-resnet8", quick)
     with pytest.raises(UserError, match="did you mean 'fog'"):
         Corruption("fogg", 1)
     with pytest.raises(UserError, match='"logits" or "probabilities"'):

@@ -78,7 +78,7 @@ class SuiteDataset:
 class CardModel:
     """A model as `rbms.run` takes it, as MAITE's Model: probabilities, float32 (classes,), of each picture.
 
-    `suite` says what it is asked about: the number of classes, and the canvas.
+    `suite` says what it is asked about: the number of classes, and the canvas. UserError for a card of several seeds.
     """
 
     def __init__(
@@ -88,7 +88,10 @@ class CardModel:
         card, places = as_card(model), Places.find(data)
         self._task = task_of(chosen)
         index = index_of(chosen.source(self._task.wants), places, CLEAN)
-        (one,) = list(card.replicates())[:1]
+        one, *more = card.replicates()
+        if more:
+            named = ", ".join(seed.name for seed in (one, *more))
+            raise UserError(f"card {card.name} is {1 + len(more)} models, {named}: name one")
         self._model = load_model(one, index, device=find_device(device), places=places, canvas=chosen.canvas)
         self.metadata = {"id": one.name, "index2label": dict(enumerate(index.names))}
 
