@@ -139,7 +139,7 @@ def test_what_cannot_be_taken_is_told(rows, words):
 
 
 def test_wrong_words_are_told_when_it_is_made(quick):
-    with pytest.raises(UserError, match="is 3 models, digits-resnet8@0, .*: name one"):
+    with pytest.raises(UserError, match=r"is 3 models, digits-resnet8@0, .*: name one"):
         CardModel("digits-resnet8", quick)
     with pytest.raises(UserError, match="did you mean 'fog'"):
         Corruption("fogg", 1)
