@@ -43,6 +43,25 @@ class Well:
         return replace(batch, samples=self.change(batch), condition=condition)
 
 
+class MovesMaps(Well):
+    def __call__(self, batch, condition):
+        maps = {name: values.flip(-1) for name, values in batch.maps.items()}
+        return replace(batch, samples=self.change(batch), maps=maps, condition=condition)
+
+
+class MapsInPlace(Well):
+    def change(self, batch):
+        for values in batch.maps.values():
+            values.add_(1)
+        return super().change(batch)
+
+
+class MapsCopied(Well):
+    def __call__(self, batch, condition):
+        maps = {name: values.clone() for name, values in batch.maps.items()}
+        return replace(batch, samples=self.change(batch), maps=maps, condition=condition)
+
+
 class Unkeyed(Well):
     def change(self, batch):
         return batch.samples ^ torch.randint(0, 9, (len(batch), 1, 1, 1), dtype=torch.uint8)

@@ -18,13 +18,14 @@ import torch
 from robustbench_ms.catalog.find import find_card, find_suite, suite_names
 from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS, PerturbationInfo
 from robustbench_ms.contracts.cards import hold_card
-from robustbench_ms.contracts.datasets import hold_dataset
+from robustbench_ms.contracts.datasets import _same, hold_dataset
 from robustbench_ms.contracts.findings import Findings
 from robustbench_ms.contracts.perturbations import hold_perturbation, hold_with_samples, samples_of
 from robustbench_ms.contracts.suites import hold_suite
 from robustbench_ms.corruptions.keyed import CODES, foreign_code, foreign_keys, keys
 from robustbench_ms.corruptions.table import NAMES
 from robustbench_ms.datasets import DatasetInfo
+from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.source import Source
 from tests import brought
 
@@ -105,6 +106,55 @@ def test_one_that_keeps_it_has_no_fault_and_one_that_is_not_there_one():
     assert held(hold_perturbation, "mine", PerturbationInfo(brought.AXES, "tests.brought:Well")).faults == []
     (fault,) = held(hold_perturbation, "mine", PerturbationInfo(brought.AXES, "tests.brought:Wll")).faults
     assert fault == "mine: tests.brought has no 'Wll'; did you mean 'Well'?"
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("Well", None),
+        ("MapsCopied", None),
+        ("MovesMaps", "changes label maps, and says that it moves nothing"),
+        ("MapsInPlace", "changes the label maps that it is given"),
+    ],
+)
+def test_label_maps_are_held_too(kind, told):
+    facts, batch = samples_of(32)
+    maps = torch.arange(len(batch) * 32 * 32, dtype=torch.int64).reshape(-1, 32, 32) % 7
+    suite = replace(find_suite("quick").limited(6), matrix={"stain": ("one",), "amount": (1,)})
+
+    faults = held(
+        hold_with_samples, "mine", getattr(brought, kind), suite, facts, replace(batch, maps={"class": maps})
+    ).faults
+
+    assert [told in line for line in faults] == ([] if told is None else [True])
+
+
+def test_data_on_the_disk_are_found_where_their_reader_looks(places):
+    (places.data / "VOCdevkit/VOC2012/SegmentationClass").mkdir(parents=True)
+
+    notes = held(hold_suite, find_suite("voc-c"), places).notes
+
+    assert any("its data could not be opened: " in line for line in notes)
+    assert not any("so that they were not opened" in line for line in notes)
+
+
+def test_a_segmenter_without_a_suite_is_loaded_and_not_asked(places):
+    build = "robustbench_ms.models.segmenters.tiny_fcn:tiny_fcn"
+    card = Card("mine", build, tasks=("segmentation",), args={"classes": 21})
+
+    find = held(hold_card, card, places)
+
+    assert not [line for line in find.faults if "classes" in line]
+    assert any("is loaded and not asked: --suite SUITE says whose classes" in line for line in find.notes)
+
+
+def test_targets_of_any_kind_are_compared():
+    one = [{"boxes": np.zeros((2, 4)), "labels": torch.tensor([1, 2])}, 3]
+    other = [{"boxes": np.zeros((2, 4)), "labels": torch.tensor([1, 3])}, 3]
+
+    assert _same(one, one)
+    assert not _same(one, other)
+    assert not _same({"boxes": np.zeros((2, 4))}, {"boxes": np.ones((2, 4))})
 
 
 def test_grey_images_and_those_of_a_suite_are_asked_alike():

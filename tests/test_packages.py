@@ -193,6 +193,17 @@ def test_formats_executors_and_adapters_are_announced_too(installed, tmp_path):
     assert "the adapter 'onnx' of ways is refused" in str(told["onnx"])
 
 
+@pytest.mark.parametrize("word", ["timm", "torchvision", "robustbench_ms.models.segmenters.tiny_fcn"])
+def test_no_adapter_takes_the_first_word_of_a_library_or_a_module(installed, word):
+    installed.add("grabs", {"adapters": {word: "theirs_ways:READ"}}, {"theirs_ways.py": "READ = 'a:b'\n"})
+
+    assert not is_adapted(find_card("timm:resnet18"))
+    assert not is_adapted(find_card("scenes-fcn"))
+    assert word not in LOADERS
+    ((_, told),) = LOADERS.strangers()
+    assert f"the adapter {word!r} of grabs is refused" in str(told)
+
+
 def test_a_name_of_ours_is_not_registered_either():
     with pytest.raises(UserError, match="'corruptions' is a perturbation of robustbench-ms"):
         PERTURBATIONS.register("corruptions", PERTURBATIONS["corruptions"])

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robustbench_ms.datasets.protocol import Batch, Index, RaggedImages
+from robustbench_ms.corruptions import NAMES as NAMES_OF_CORRUPTIONS
+from robustbench_ms.datasets.protocol import MAP, Batch, Index, RaggedImages
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Input, Output
 from robustbench_ms.specs.suite import Suite
@@ -20,7 +21,7 @@ from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.measure import cell_values, jackknife_weights
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.segmentation.measures import SCORERS, Overlaps
-from robustbench_ms.tasks.segmentation.task import MAP, Segmentation
+from robustbench_ms.tasks.segmentation.task import Segmentation
 from tests.oracles import segmentation as mmseg
 
 CPU = torch.device("cpu")
@@ -127,6 +128,7 @@ def test_labels_by_name_are_the_datas(places):
         (lambda x: logits_of(x) * torch.nan, "NaN or infinity"),
         (lambda x: logits_of(x).mean((2, 3)), r"answers \(2, 3\), and logits"),
         (lambda x: logits_of(x)[:1], "of 2 pictures are wanted"),
+        (lambda x: x[:, 0] * 0.7 + 0.1, "answers with fractions"),
         (lambda _: "labels", "answers with str"),
     ],
 )
@@ -280,11 +282,14 @@ def test_maps_of_classes_are_apart_by_pixels():
     assert Answers(one).differ(Answers(far))
 
 
-def test_labels_stay_under_every_corruption():
+@pytest.mark.parametrize("name", NAMES_OF_CORRUPTIONS)
+def test_labels_stay_under_every_corruption(name):
     from robustbench_ms.tasks.corrupting import Corruptions
 
     batch, suite = batch_of(64, 64), Suite("s", "segmentation", "d", profile="any-size")
-    shown = Corruptions(suite, replace_facts())(batch, (("corruption", "elastic_transform"), ("severity", 5)))
+    noise = torch.randint(0, 256, batch.samples.shape, generator=torch.Generator().manual_seed(0))
+    batch = replace(batch, samples=noise.to(torch.uint8))
+    shown = Corruptions(suite, replace_facts())(batch, (("corruption", name), ("severity", 5)))
 
     assert not torch.equal(shown.samples, batch.samples)
     assert torch.equal(shown.maps[MAP], batch.maps[MAP])

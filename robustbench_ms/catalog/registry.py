@@ -8,7 +8,7 @@ ours is never a stranger's.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "adapter_names", "answers_of",
-    "axes_of", "canvas_bytes", "check_places", "index_of", "load", "measures_of", "normaliser_of", "perturbation_info",
-    "perturbation_of", "perturbations", "rows_of", "size_of", "task_of", "working_folder",
+    "axes_of", "canvas_bytes", "check_places", "index_of", "is_target", "load", "measures_of", "normaliser_of",
+    "perturbation_info", "perturbation_of", "perturbations", "rows_of", "size_of", "task_of", "working_folder",
 ]  # fmt: skip
 
 
@@ -48,9 +48,17 @@ Row = TypeVar("Row")
 class Registry(Mapping[str, Row], Generic[Row]):
     """One table: a mapping of names to rows."""
 
-    def __init__(self, what: str, kinds: str, kind: type[Row], ours: Mapping[str, Row]) -> None:
+    def __init__(
+        self,
+        what: str,
+        kinds: str,
+        kind: type[Row],
+        ours: Mapping[str, Row],
+        taken: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`taken` says of further names that no package may have them, as they mean something else."""
         self._what, self._kind = what, kind
-        self._group = kinds
+        self._group, self._taken = kinds, taken
         self._ours, self._registered = dict(ours), dict[str, Row]()
 
     def register(self, name: str, row: Row) -> None:
@@ -98,7 +106,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
 
     def _allowed(self, one: Announced, found: tuple[Announced, ...]) -> Row:
         name = one.point.name
-        if name in self._ours:
+        if name in self._ours or self._taken(name):
             told = f"{self._told(name)} of {one.distribution}"
             raise UserError(f"{told} is refused: {OURS} has one of that name; choose another")
         only(self._told(name), found)
@@ -108,7 +116,8 @@ class Registry(Mapping[str, Row], Generic[Row]):
         return any(name == known for known in self)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self._ours, *self._registered, *announced(self._group)]))
+        theirs = (name for name in announced(self._group) if not self._taken(name))
+        return iter(dict.fromkeys([*self._ours, *self._registered, *theirs]))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -302,7 +311,12 @@ def perturbations(unusable: list[str] | None = None) -> Iterator[PerturbationInf
 
 def adapter_names() -> tuple[str, ...]:
     """First words of build targets that are files, ours and those that packages announce."""
-    return tuple(dict.fromkeys([*ADAPTERS, *announced("adapters")]))
+    return tuple(dict.fromkeys([*ADAPTERS, *(name for name in announced("adapters") if not is_target(name))]))
+
+
+def is_target(word: str) -> bool:
+    """Whether a build target's first word is a library's or a module's: no adapter has such a name."""
+    return word in {"timm", "torchvision"} or "." in word
 
 
 def normaliser_of(dataset: str) -> str | None:

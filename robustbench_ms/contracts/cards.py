@@ -42,6 +42,8 @@ class _Asked:
     facts: DataFacts
     data: Data | None
     """Clean samples; None where none are at hand."""
+    made_up: bool = False
+    """Nobody said what it is asked about."""
 
 
 def hold_card(
@@ -56,7 +58,8 @@ def hold_card(
         classes = asked.index.classes
         for replicate in card.replicates():
             with find.holding(place if replicate.name == card.name else f"card {replicate.name}"):
-                built |= _answers(find, f"card {replicate.name}", replicate, asked, places, device)
+                _answers(find, f"card {replicate.name}", replicate, asked, places, device)
+                built = True
     if built and not is_adapted(card):
         with find.holding(f"{place}: costs"):
             try:
@@ -111,7 +114,7 @@ def _asked(card: Card, suite: Suite | None, places: Places) -> _Asked:
         Images(3, side, side) if Images in task.layouts else RaggedImages(3, np.full((8, 2), max(side, 128)))
     )
     index = Index(np.arange(8), layout, classes, "", _nothing)
-    return _Asked(suite, task, index, _facts(index), None)
+    return _Asked(suite, task, index, _facts(index), None, made_up=True)
 
 
 def _nothing(canvas: object) -> Data:
@@ -134,14 +137,17 @@ def _facts(index: Index) -> DataFacts:
 
 def _answers(
     find: Findings, place: str, card: Card, asked: _Asked, places: Places, device: str | None
-) -> bool:
-    """Build it, load its weights, ask it the probe; whether there was something to ask."""
+) -> None:
+    """Build it, load its weights, ask it the probe."""
     canvas = asked.suite.canvas
     where = find_device(device)
     model = load_model(card, asked.index, device=where, places=places, canvas=canvas)
     if "detection" in card.tasks and not asked.facts.names and card.output.labels not in BY_NUMBER:
         find.note(place, "is loaded and not asked: its labels go by name, and --suite SUITE says whose names")
-        return True
+        return
+    if "segmentation" in card.tasks and asked.made_up:
+        find.note(place, "is loaded and not asked: --suite SUITE says whose classes it labels")
+        return
     facts = _own(model, asked)
     if facts.classes != asked.facts.classes:
         find.note(
@@ -157,19 +163,17 @@ def _answers(
         subject = identify(model, asked.task, facts, 8)
     except Unwell as error:
         find.fault(place, f"{error}; a run would stop it")
-        return True
+        return
     for warning in subject.warnings:
         if not (card.untrained and warning in model.warnings):
             find.fault(place, warning)
     if asked.data is not None and not card.untrained and (told := misfit(model, asked.task, asked.data)):
         find.fault(place, told)
-    return True
 
 
 def _own(model: Model, asked: _Asked) -> DataFacts:
     """The facts of what it is asked about; where nothing said its classes, as many as it answers for."""
-    own = asked.suite.dataset == "arrays" and not asked.suite.files
-    if not own or not model.asked or Images not in asked.task.layouts:
+    if not asked.made_up or not model.asked or Images not in asked.task.layouts:
         return asked.facts
     probe = asked.task.probe(asked.facts.layout)
     with torch.no_grad():

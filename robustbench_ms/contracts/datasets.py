@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -84,17 +85,23 @@ def _rows(find: Findings, place: str, data: Data) -> None:
         torch.cat([one.samples for one in alone]), samples
     ):
         find.fault(place, "gives a row other samples in another order or alone")
-    if not all(_same(target, one) for target, one in zip(_targets(batch), map(_first, alone), strict=True)):
-        find.fault(place, "gives a row other targets alone")
+    for i, one in enumerate(alone):
+        if not _same(batch.targets[i], one.targets[0]):
+            find.fault(place, "gives a row other targets alone")
+        if not _same({name: values[i] for name, values in batch.maps.items()}, _first_maps(one)):
+            find.fault(place, "gives a row another map alone")
 
 
-def _targets(batch: Batch) -> list[Any]:
-    return [batch.targets[i] for i in range(len(batch))]
-
-
-def _first(batch: Batch) -> Any:
-    return batch.targets[0]
+def _first_maps(batch: Batch) -> dict[str, Tensor]:
+    return {name: values[0] for name, values in batch.maps.items()}
 
 
 def _same(one: Any, other: Any) -> bool:
-    return torch.equal(one, other) if isinstance(one, Tensor) and isinstance(other, Tensor) else True
+    """Whether two targets are equal: tensors, arrays, tables of them, or anything that compares."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(np.array_equal(one, other))

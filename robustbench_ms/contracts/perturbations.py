@@ -90,6 +90,7 @@ def _faults(one: Perturbation, other: Perturbation, batch: Batch, condition: Con
     """What is wrong under a condition; `other` has another seed."""
     one.check(condition)
     given, ids, state = batch.samples.clone(), batch.ids.copy(), _generators()
+    maps = {name: values.clone() for name, values in batch.maps.items()}
     shown = one(batch, condition)
     if not torch.equal(batch.samples, given) or not np.array_equal(batch.ids, ids):
         yield "changes the samples that it is given; work on a copy"
@@ -104,7 +105,12 @@ def _faults(one: Perturbation, other: Perturbation, batch: Batch, condition: Con
     if samples.shape != given.shape:
         yield f"gives shape {tuple(samples.shape)} for {tuple(given.shape)}; keep the shape"
         return
-    if not one.moves(condition) and batch.maps and shown.maps != batch.maps:
+    if any(not torch.equal(batch.maps[name], values) for name, values in maps.items()):
+        yield "changes the label maps that it is given; work on a copy"
+        batch = replace(batch, maps=maps)
+    elif not one.moves(condition) and not (
+        shown.maps.keys() == maps.keys() and all(torch.equal(shown.maps[name], maps[name]) for name in maps)
+    ):
         yield "changes label maps, and says that it moves nothing; let `moves` say so"
     if not torch.equal(one(batch, condition).samples, samples):
         yield "gives other bytes for the same samples at a second call; all that is random must come of ids and seed"

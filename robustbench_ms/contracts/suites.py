@@ -14,6 +14,7 @@ from robustbench_ms.catalog.registry import (
     task_of,
 )
 from robustbench_ms.contracts.findings import Findings
+from robustbench_ms.datasets.located import found_in
 from robustbench_ms.datasets.protocol import Images, Index
 from robustbench_ms.errors import UserError
 from robustbench_ms.gating.run import rules_of
@@ -72,7 +73,7 @@ def _summaries(find: Findings, place: str, suite: Suite) -> None:
 def _pins(find: Findings, place: str, suite: Suite, places: Places) -> None:
     """Whether the data are there, and those that are meant."""
     info = DATASETS[suite.dataset]
-    here = info.embedded or suite.files or places.of(suite.dataset) or (places.data / suite.dataset).exists()
+    here = info.embedded or suite.files or found_in(suite.dataset, places) is not None
     if not here:  # some data sets would be downloaded otherwise
         find.note(place, f"its data are not in {places.data}, so that they were not opened")
         return

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.datasets.coco_masks import IGNORED, painted, painting_order
+from robustbench_ms.datasets.coco_masks import painted, painting_order
 from robustbench_ms.datasets.listed import folders_of
 from robustbench_ms.datasets.located import FOLDERS
 from robustbench_ms.datasets.pictures import Named, check_wants, index_pictures, truths_of
-from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.protocol import IGNORED, Index
 from robustbench_ms.datasets.published import COCO
 from robustbench_ms.errors import BadFile, UserError, suggest
 from robustbench_ms.specs.conditions import Condition

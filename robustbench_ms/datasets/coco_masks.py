@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_ms.datasets.protocol import IGNORED
 from robustbench_ms.errors import BadFile, UserError
 
-__all__ = ["IGNORED", "counts_of", "painted", "painting_order"]
-
-IGNORED = 255
-"""What a label map says where nobody is asked."""
+__all__ = ["counts_of", "painted", "painting_order"]
 
 
 def counts_of(segmentation: Any, height: int, width: int, place: str) -> bytes:

@@ -18,17 +18,16 @@ from numpy.typing import NDArray
 
 from robustbench_ms.datasets.located import looked_in
 from robustbench_ms.datasets.pictures import Named, check_wants, files_found, index_pictures
-from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.protocol import IGNORED, Index
 from robustbench_ms.datasets.published import ADE20K, CITYSCAPES, VOC
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 
-__all__ = ["CITYSCAPES_NAMES", "IGNORED", "VOC_NAMES", "index_ade20k", "index_cityscapes", "index_folder", "index_voc",
+__all__ = ["CITYSCAPES_NAMES", "VOC_NAMES", "index_ade20k", "index_cityscapes", "index_folder", "index_voc",
            "read_mask"]  # fmt: skip
 
-IGNORED = 255
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _MASKS = (".png", ".bmp", ".tif", ".tiff")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
+from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.files import replacing, sweep
 from robustbench_ms.specs.places import Places
@@ -153,7 +153,7 @@ class Pictures:
         truths = [self.pictures[row].truths for row in rows]
         maps = {}
         if self.maps is not None:
-            maps["class"] = torch.from_numpy(np.stack([self._map(int(row)) for row in rows])).to(device)
+            maps[MAP] = torch.from_numpy(np.stack([self._map(int(row)) for row in rows])).to(device)
         return Batch(samples, truths, self.facts.ids[rows], np.asarray(rows), maps)
 
     def _map(self, row: int) -> NDArray[np.uint8]:

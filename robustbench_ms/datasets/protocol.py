@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from robustbench_ms.specs.conditions import Condition
 
 __all__ = [
+    "IGNORED",
+    "MAP",
     "Batch",
     "Data",
     "DataFacts",
@@ -35,6 +37,11 @@ __all__ = [
     "limited",
     "rows_of_one_shape",
 ]
+
+MAP = "class"
+"""The name of a batch's map of classes, whole numbers (k, H, W)."""
+IGNORED = 255
+"""What that map says where nobody is asked, and nothing is learnt."""
 
 Rows = NDArray[np.int64]
 """Places of samples in a data set, (k,), 0..n-1."""

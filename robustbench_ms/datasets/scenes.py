@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from robustbench_ms.datasets.digits import digit_pictures, digit_rows
 from robustbench_ms.datasets.images import array_digest, check_digest
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
+from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
@@ -214,7 +214,7 @@ class Scenes:
         maps = {}
         if "map" in self._wants:
             found = np.stack([np.array([GROUND, *one.labels])[one.owner] for one in chosen])
-            maps["class"] = torch.from_numpy(found).to(device)
+            maps[MAP] = torch.from_numpy(found).to(device)
         return Batch(samples, targets, self.facts.ids[rows], np.asarray(rows), maps)
 
     def _target(self, one: Scene, first: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robustbench_ms.catalog.registry import Registry
+from robustbench_ms.catalog.registry import Registry, is_target
 
 __all__ = ["LOADERS"]
 
@@ -18,5 +18,6 @@ LOADERS: Registry[str] = Registry(
         "mmdet": "robustbench_ms.adapters.mmdet:load",
         "results": "robustbench_ms.adapters.results:load",
     },
+    taken=is_target,
 )
 """First word of a build target -> "package.module:function" of (path, card, index); mmdet's takes a checkpoint too."""

@@ -20,7 +20,7 @@ def picture(number: int) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE]
     across = (x, x + y, y, x - y)[number % 4]
     stripe = (across + int(words[0]) % 16) // (2 + int(words[1]) % 3) % 2
-    dark, light = words[2:5] // 3, 255 - words[5:8] // 3
+    dark, light = (words[2:5] // 3).astype(int), 255 - (words[5:8] // 3).astype(int)  # no byte wraps around
     noise = words[8 : 8 + SIDE * SIDE].reshape(SIDE, SIDE, 1) % 24
     return np.minimum(np.where(stripe[..., None] == 1, light, dark) + noise, 255).astype(np.uint8)
 

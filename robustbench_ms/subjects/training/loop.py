@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustbench_ms.datasets.protocol import MAP
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.card import Card
@@ -27,9 +28,9 @@ from robustbench_ms.subjects.inputs import Preprocess
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training.augmentation import augment, turns
 from robustbench_ms.subjects.training.checkpoints import Checkpoint, training_folder
-from robustbench_ms.subjects.training.recipe import Recipe, as_told, asked, read_recipe
+from robustbench_ms.subjects.training.recipe import Recipe, as_told, asked, learnt, read_recipe
 from robustbench_ms.subjects.training.split import held_out_rows, training_split
-from robustbench_ms.subjects.training.targets import Boxed, Boxes, Targets, learnt, loss_of, takes_boxes
+from robustbench_ms.subjects.training.targets import Boxed, Boxes, Targets, loss_of, takes_boxes
 
 __all__ = ["Epoch", "Progress", "train"]
 
@@ -138,7 +139,7 @@ class _Training:
         images, labels = whole.samples, whole.targets
         if what == "map":
             # The few classes of a map fit into a byte a pixel, and so does what is ignored.
-            maps = whole.maps["class"].to(torch.uint8)
+            maps = whole.maps[MAP].to(torch.uint8)
             self.images, self.held_out = images.to(device), None
         elif isinstance(labels, list):
             self.images, self.held_out = images.to(device), None

@@ -13,7 +13,7 @@ from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.specs.card import Card
 
-__all__ = ["Recipe", "as_told", "asked", "read_recipe", "short_digest"]
+__all__ = ["Recipe", "as_told", "asked", "learnt", "read_recipe", "short_digest"]
 
 AUGMENTATIONS = ("crop", "flip", "alternating-flip")
 SCHEDULES = ("cosine", "multistep", "one-cycle")
@@ -105,6 +105,19 @@ _RANGES = {
 }
 
 
+def learnt(card: Card, dataset: str) -> str:
+    """What a card learns of a data set: "map" where it labels every pixel, else what the data set gives first.
+
+    UserError where the data have no label maps.
+    """
+    gives = DATASETS[dataset].gives
+    if "segmentation" not in card.tasks:
+        return gives[0]
+    if "map" not in gives:
+        raise UserError(f"card {card.name}: {dataset} has no label maps, which segmentation learns")
+    return "map"
+
+
 def read_recipe(card: Card) -> Recipe:
     """The recipe of a card; UserError names the key that is wrong."""
     known = {f.name: f for f in fields(Recipe)}
@@ -133,7 +146,7 @@ def read_recipe(card: Card) -> Recipe:
     if {"flip", "alternating-flip"} <= set(recipe.augment):
         raise UserError(f"{where}: augment has both 'flip' and 'alternating-flip'; keep one")
     _check_schedule(recipe, values, where)
-    if DATASETS[recipe.dataset].gives[0] != "label":
+    if learnt(card, recipe.dataset) != "label":
         for key in _OF_LABELS:
             if getattr(recipe, key):
                 raise UserError(

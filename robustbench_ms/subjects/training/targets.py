@@ -10,29 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robustbench_ms.catalog.registry import DATASETS
-from robustbench_ms.errors import UserError
-from robustbench_ms.specs.card import Card
+from robustbench_ms.datasets.protocol import IGNORED
 
-__all__ = ["Boxed", "Boxes", "Targets", "learnt", "loss_of", "takes_boxes"]
-
-IGNORED = 255
-"""What a label map says where nothing is to be learnt."""
+__all__ = ["Boxed", "Boxes", "Targets", "loss_of", "takes_boxes"]
 
 Boxed = list[dict[str, Tensor]]
-
-
-def learnt(card: Card, dataset: str) -> str:
-    """What a card learns of a data set: "map" where it labels every pixel, else what the data set gives first.
-
-    UserError where the data have no label maps.
-    """
-    gives = DATASETS[dataset].gives
-    if "segmentation" not in card.tasks:
-        return gives[0]
-    if "map" not in gives:
-        raise UserError(f"card {card.name}: {dataset} has no label maps, which segmentation learns")
-    return "map"
 
 
 class Boxes:

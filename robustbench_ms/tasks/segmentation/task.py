@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Layout
+from robustbench_ms.datasets.protocol import IGNORED, MAP, Batch, DataFacts, Images, Layout
 from robustbench_ms.datasets.protocol import RaggedImages as Ragged
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.places import Places
@@ -23,12 +23,7 @@ from robustbench_ms.tasks.detection.labels import class_map
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Asked, Geometry
 
-__all__ = ["IGNORED", "MAP", "Segmentation"]
-
-IGNORED = 255
-"""What a label map says where nobody is asked."""
-MAP = "class"
-"""The name of a batch's label map, whole numbers (k, H, W)."""
+__all__ = ["Segmentation"]
 
 class_map_of = lru_cache(maxsize=16)(class_map)
 
@@ -74,6 +69,11 @@ class Segmentation:
                 )
             if raw.is_floating_point() and not bool(torch.isfinite(raw).all()):
                 raise UserError("it answers with NaN or infinity")
+            if raw.ndim == 3 and raw.is_floating_point() and not torch.equal(raw, raw.round()):
+                raise UserError(
+                    "it answers with fractions (n, h, w), and class indices are whole numbers: of two classes it may "
+                    "give logits (n, 2, h, w)"
+                )
             # One picture at a time: logits of many classes at the picture's size are large.
             maps = torch.stack([_native(one, shown.shape[-2:], geometry) for one in raw])
             lowest, highest = int(maps.min()), int(maps.max())
