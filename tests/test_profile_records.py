@@ -288,6 +288,8 @@ def test_the_page_of_committed_profiles(rbms, tmp_path):
     ]
     assert plain_among(nets[2], nets).name == "net"
     assert plain_among(nets[0], nets) is None
+    strided = replace(nets[2], card={**nets[2].card, "memory_format": "channels_last"})
+    assert plain_among(strided, nets) is None
     for one in nets:
         write_profile(one, tmp_path / "profiles" / slug(DEVICE) / f"{one.name}.json")
     page = tmp_path / "README.md"

@@ -83,7 +83,10 @@ def _network(profile: Profile) -> str:
 
 
 def plain_among(profile: Profile, others: Iterable[Profile]) -> Profile | None:
-    """Of the others the network of the same build that has no attention, and whose args are all among its own."""
+    """Of the others the network of the same build that has no attention, and whose args are all among its own.
+
+    Its input and its layout in memory are the same too.
+    """
     args = profile.card.get("args", {})
     if not _attention(profile):
         return None
@@ -92,7 +95,7 @@ def plain_among(profile: Profile, others: Iterable[Profile]) -> Profile | None:
         for other in others
         if _network(other) == _network(profile)
         and not _attention(other)
-        and other.card.get("input") == profile.card.get("input")
+        and all(other.card.get(key) == profile.card.get(key) for key in ("input", "memory_format"))
         and other.card["args"].items() <= args.items()
     ]
     return max(fitting, key=lambda other: len(other.card["args"]), default=None)
