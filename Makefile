@@ -43,7 +43,7 @@ PROFILED := bam cbam coord dmsca eca ema gc nam sa se simam triplet
 PROFILED_32 := cbam coord dmsca eca ema sa se simam triplet
 profiles: .venv/installed
 	$(BIN)/rbms profile imagenet-resnet50 $(addprefix imagenet-resnet50-,$(PROFILED)) --batch 1,8 --results results
-	$(BIN)/rbms profile resnet20-fast $(addprefix resnet20-fast-,$(PROFILED_32)) --batch 1,8 --results results
+	$(BIN)/rbms profile resnet20 resnet32 resnet20-fast $(addprefix resnet20-fast-,$(PROFILED_32)) --batch 1,8 --results results
 	$(BIN)/rbms profile --page results/PROFILES.md --results results
 
 # Small networks leave a GPU idle: AT_ONCE processes share the list, each taking what no other has.

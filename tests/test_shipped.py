@@ -12,9 +12,11 @@ import torch
 from robustbench_ms.catalog.find import card_names, find_card, find_suite, shipped, suite_names
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.corruptions.table import COMMON
+from robustbench_ms.records.profile import profiles_of
 from robustbench_ms.records.record import read_record, records_in
 from robustbench_ms.reports.boards import boards
 from robustbench_ms.reports.pages import page, to_markdown
+from robustbench_ms.reports.profiles_page import plain_among, profiles_page
 from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.conditions import conditions, key
 from robustbench_ms.subjects.adapting import is_adapted
@@ -116,6 +118,15 @@ def test_every_committed_record_is_whole_and_says_what_it_measured(path):
 
 def test_the_committed_leaderboard_is_fresh():
     assert (ROOT / "results" / "LEADERBOARD.md").read_text(encoding="utf-8") == page(boards(ROOT / "results"))
+
+
+def test_the_committed_page_of_profiles_is_fresh_and_every_attention_has_its_plain_network():
+    found = list(profiles_of(ROOT / "results"))
+
+    assert (ROOT / "results" / "PROFILES.md").read_text(encoding="utf-8") == profiles_page(found)
+    for one in found:
+        assert not any(environment.dirty for environment in one.environments)
+        assert ("attention" in one.card["args"]) == (plain_among(one, found) is not None)
 
 
 def test_the_pilots_page_is_fresh_and_the_fast_cards_have_its_rate():
