@@ -21,9 +21,7 @@ from torch import nn
 from robustbench_ms import __version__
 from robustbench_ms.errors import UserError
 from robustbench_ms.subjects.weights import load_into, state_digest
-
-PAGE = Path(__file__).parent.parent / "results" / "trials.md"
-HEADING = "## Checkpoints"
+from tests.trials.sections import put
 
 
 class Net(nn.Module):
@@ -165,8 +163,8 @@ def section(found):
     averaged = sum(EXPECTED[name] is EMA for name in found)
     wrong = sum(not right for _, right in found.values())
     return (
-        f"{HEADING}\n\nMade by `python -m tests.checkpoints --write` with version {__version__}: files of weights as "
-        "training scripts, wrappers and hubs leave them. Wrong is what is loaded and is not the weights that were "
+        f"## Checkpoints\n\nMade by `python -m tests.checkpoints --write` with version {__version__}: files of weights "
+        "as training scripts, wrappers and hubs leave them. Wrong is what is loaded and is not the weights that were "
         "meant, to the byte, what is refused without its reason in one sentence, and a traceback.\n\n"
         "| tried | how many | wrong | outcomes |\n| --- | ---: | ---: | --- |\n"
         f"| checkpoints | {len(found)} | {wrong} | {told['loaded']} loaded, of {averaged} the moving average, "
@@ -181,11 +179,7 @@ def main():
     for name, (told, right) in found.items():
         sys.stdout.write(f"{name}: {told}{'' if right else ', WRONG'}\n")
     if "--write" in sys.argv:
-        before, _, behind = PAGE.read_text(encoding="utf-8").partition(f"{HEADING}\n")
-        rest = behind.partition("\n## ")[2]
-        PAGE.write_text(
-            before.rstrip() + "\n\n" + section(found) + (f"\n## {rest}" if rest else ""), encoding="utf-8"
-        )
+        put(section(found))
     sys.exit(not all(right for _, right in found.values()))
 
 

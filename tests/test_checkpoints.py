@@ -17,7 +17,7 @@ from robustbench_ms.subjects.checkpoints import read_checkpoint
 from robustbench_ms.subjects.weights import load_into, state_digest
 from tests import checkpoints
 from tests.checkpoints import EMA, EXPECTED, RAW, SOME, Net, digest_of, make, named, outcome
-from tests.trials.__main__ import PAGE
+from tests.trials.sections import PAGE
 
 
 @pytest.mark.parametrize("name", SOME)

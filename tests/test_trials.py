@@ -8,8 +8,9 @@ import re
 import pytest
 
 from tests.trials import Tally, __main__, damage
-from tests.trials.__main__ import KINDS, PAGE, page
+from tests.trials.__main__ import KINDS, page
 from tests.trials.desk import call, lay
+from tests.trials.sections import PAGE
 
 
 @pytest.fixture(scope="module")

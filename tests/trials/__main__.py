@@ -11,8 +11,8 @@ from pathlib import Path
 from robustbench_ms import __version__
 from tests.trials import Tally
 from tests.trials.desk import lay
+from tests.trials.sections import PAGE
 
-PAGE = Path(__file__).parent.parent.parent / "results" / "trials.md"
 KINDS: dict[str, tuple[str, int, str]] = {
     "kills": (
         "tests.trials.kills:kills",
