@@ -20,6 +20,7 @@ from tests.running import card_of, measure, only
 from tests.sources import ROOT
 from tests.strangers.expected import EXPECTED
 from tests.strangers.models import NAMES
+from tests.trials.sections import PAGE
 
 DOZEN = (
     "exit0", "exit0build", "kbd", "hang3", "fdprints", "closeout", "spawn", "view", "metadevice", "matmulprec",
@@ -50,6 +51,10 @@ def test_all_strangers_harm_themselves_alone():
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(f"{len(NAMES)} tried, 0 wrong: ")
+
+
+def test_the_page_has_all_of_them():
+    assert f"| models | {len(NAMES)} | 0 | " in PAGE.read_text(encoding="utf-8")
 
 
 def test_something_is_expected_of_each():
