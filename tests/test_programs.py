@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -169,6 +171,20 @@ def test_of_several_outputs_one_is_named(tmp_path, places):
         asked(replace(card, args={"outputs": "second"}), places, batch)
 
 
+def test_an_onnx_file_of_another_input_is_one_sentence(tmp_path, places):
+    from onnx import TensorProto, helper, save
+
+    for kind, shape in ((TensorProto.FLOAT, ["n", 192]), (TensorProto.INT64, ["n", 3, 8, 8])):
+        x, y = (helper.make_tensor_value_info(name, kind, shape) for name in "xy")
+        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [x], [y])
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        save(made, tmp_path / "m.onnx")
+        with pytest.raises(
+            UserError, match=r"m\.onnx wants x tensor\(.*, and one float tensor \(n, channels"
+        ):
+            asked(find_card(f"onnx:{tmp_path / 'm.onnx'}"), places, grey(9, side=8))
+
+
 def test_external_data_are_part_of_who_answers(tmp_path, places):
     import onnx
 
@@ -214,6 +230,22 @@ def test_what_is_no_program_is_one_sentence(spelling, says, tmp_path, places):
         with pytest.raises(BadFile, match=says) as error:
             asked(find_card(f"{prefix}:{tmp_path / name}"), places, grey(9, side=8))
         assert "\n" not in str(error.value)
+
+
+def test_a_program_of_another_torch_is_one_sentence(tmp_path, places, caplog):
+    program = torch.export.export(torch.nn.Flatten(), (torch.rand(2, 3, 8, 8),))
+    torch.export.save(program, tmp_path / "here.pt2")
+    later = 0
+    with zipfile.ZipFile(tmp_path / "here.pt2") as here, zipfile.ZipFile(tmp_path / "m.pt2", "w") as there:
+        for name in here.namelist():
+            text, times = re.subn(rb'("schema_version": *{"major": *)\d+', rb"\g<1>999", here.read(name))
+            there.writestr(name, text)
+            later += times
+    assert later
+    with pytest.raises(BadFile, match=r"m\.pt2 is .*no program that torch .* can read \(.*999") as error:
+        asked(find_card(f"export:{tmp_path / 'm.pt2'}"), places, grey(9, side=8))
+    assert "\n" not in str(error.value)
+    assert "deserializing" not in caplog.text  # nor a trace above it
 
 
 def test_another_size_than_a_program_takes_is_one_sentence(tmp_path, places):
@@ -281,6 +313,17 @@ def test_a_hugging_face_folder_classifies_with_its_own_input(vit, places):
     shards[0].unlink()
     with pytest.raises(BadFile, match=r"names 'model-00001.*', which is not beside it"):
         load_model(card, index, device=CPU, places=places)
+
+
+def test_a_hugging_face_folder_without_a_processor_asks_for_its_input(tmp_path, places):
+    (tmp_path / "config.json").write_text('{"architectures": ["ViTForImageClassification"]}')
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    card, batch = find_card(f"hf:{tmp_path}"), grey(9, side=8)
+    with pytest.raises(UserError, match=r"has no preprocessor_config.json, .*: give --mean and --std"):
+        asked(card, places, batch)
+    said = replace(card.input, mean=(0.5,) * 3, std=(0.25,) * 3, normalised=True)  # as the options make it
+    with pytest.raises(UserError, match=r"needs transformers|no model that transformers reads"):
+        asked(replace(card, input=said), places, batch)
 
 
 @pytest.mark.parametrize(

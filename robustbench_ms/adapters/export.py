@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,16 +29,17 @@ def load(path: Path, card: Card, index: Index) -> Adapted:
     BadFile where torch cannot read it, UserError where it does not take one batch of images.
     """
     del index
-    try:
-        with warnings.catch_warnings():
-            # Its buffers are read from the file's own bytes, and nobody writes to them.
-            warnings.filterwarnings("ignore", message="The given buffer is not writable")
+    with _logged() as logged, warnings.catch_warnings():
+        # Its buffers are read from the file's own bytes, and nobody writes to them.
+        warnings.filterwarnings("ignore", message="The given buffer is not writable")
+        try:
             exported = torch.export.load(path)
-    except Exception as error:  # files of another version, cut ones, pickles that are refused
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise BadFile(
-            f"{path} is damaged, or no program that torch {torch.__version__} has exported or can read ({told})"
-        ) from error
+        except Exception as error:  # files of another version, cut ones, pickles that are refused
+            first = logged[0] if logged else error
+            told = f"{type(first).__name__}: {first}".splitlines()[0]
+            raise BadFile(
+                f"{path} is damaged, or no program that torch {torch.__version__} has exported or can read ({told})"
+            ) from error
     program = Program(exported.module(), exported)
     if [len(shape) for shape in program.inputs] != [4]:
         raise UserError(
@@ -46,3 +50,21 @@ def load(path: Path, card: Card, index: Index) -> Adapted:
     if card.input.assumed and card.input.size is None and height is not None and height == width:
         card = replace(card, input=replace(card.input, size=height))
     return Adapted(program, card, digest_of([path], path.parent))
+
+
+@contextmanager
+def _logged() -> Iterator[list[BaseException]]:
+    """The errors that torch logs, with their traces, before it raises another that says to look at them."""
+    found: list[BaseException] = []
+
+    def aside(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            found.append(record.exc_info[1])
+        return False
+
+    log = logging.getLogger(torch.export.__name__)
+    log.addFilter(aside)
+    try:
+        yield found
+    finally:
+        log.removeFilter(aside)

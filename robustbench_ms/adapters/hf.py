@@ -29,7 +29,8 @@ def load(folder: Path, card: Card, index: Index) -> Adapted:
 
     A detector's classes go by the names in its config where the card says none; a segmenter's where they are the data's
     in another order, else its classes are taken in theirs. Who answers is the config, the processor and the weights.
-    UserError where transformers is not installed; BadFile where the folder lacks a file or holds another model.
+    UserError where transformers is not installed, or nobody says what it wants to be shown; BadFile where the folder
+    lacks a file or holds another model.
     """
     config = _told(folder / "config.json")
     weights = _weights(folder)
@@ -41,6 +42,11 @@ def load(folder: Path, card: Card, index: Index) -> Adapted:
         raise BadFile(
             f"{folder / 'config.json'} is of {config.get('architectures')}, and a model of one of "
             f"{', '.join(_KINDS)} is wanted"
+        )
+    processor = folder / "preprocessor_config.json"
+    if card.input.assumed and not card.input.normalised and not processor.is_file():
+        raise UserError(
+            f"{folder} has no {processor.name}, which says what its model wants to be shown: give --mean and --std"
         )
     try:
         import transformers
@@ -62,7 +68,6 @@ def load(folder: Path, card: Card, index: Index) -> Adapted:
         names = tuple(_named(known.get(i, "")) for i in range(max(known) + 1))
         if kind == _DETECTS or sorted(names) == sorted(index.names):
             output = replace(output, labels=names)
-    processor = folder / "preprocessor_config.json"
     shown = _completed(card.input, processor) if card.input.assumed else card.input
     read = [folder / "config.json", *weights, *([processor] if processor.is_file() else [])]
     return Adapted(module, replace(card, input=shown, output=output), digest_of(read, folder))
@@ -105,8 +110,8 @@ def _named(name: str) -> str:
 def _completed(known: Input, path: Path) -> Input:
     """The input as the folder's processor says it: mean, std, range, resampling, a fixed size or a crop.
 
-    A size by the shorter side without a crop stays what the canvas has. Then, and without such a file, it stays
-    assumed, and the run says what was.
+    A size by the shorter side without a crop stays what the canvas has. Then, and without such a file where mean and
+    std are given, it stays assumed, and the run says what was.
     """
     if not path.is_file():
         return known
