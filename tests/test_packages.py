@@ -163,6 +163,32 @@ def test_two_packages_of_one_name_are_both_named(installed, rbms):
     assert sum("is announced by first and second" in line for line in refused(rbms)) == 2
 
 
+def test_a_package_that_is_checked_is_imported_alone_and_once(installed, rbms, tmp_path):
+    """But for others' perturbations, of which one is used for the same axes: that is said before."""
+    imports = tmp_path / "imports"
+    counting = f"with open({str(imports)!r}, 'a') as file:\n    print(__name__, file=file)\nraise OSError\n"
+    modules = {"theirs_mine.py": counting, "theirs_rows.py": counting, "theirs_film.py": counting}
+    installed.add(
+        "mine", {"datasets": {"a": "theirs_mine:ROW"}, "formats": {"b": "theirs_mine:ROW"}}, modules
+    )
+    installed.add("other", {"datasets": {"c": "theirs_rows:ROW"}, "perturbations": {"d": "theirs_film:ROW"}})
+
+    told = rbms("check", "mine")
+
+    assert imports.read_text().split() == ["theirs_mine"] * 2  # a row each
+    assert [line for line in told.out.splitlines() if line.startswith("runs ")] == [
+        "runs datasets: a (theirs_mine:ROW)",
+        "runs formats: b (theirs_mine:ROW)",
+    ]
+    installed.add("third", {"perturbations": {"e": "theirs_mine:ROW"}})
+    packages.look_again()
+    imports.unlink()
+    lines = rbms("check", "third").out.splitlines()
+    assert sorted(imports.read_text().split()) == ["theirs_film", "theirs_mine"]
+    assert "runs perturbations: d (theirs_film:ROW), of other, to compare with" in lines
+    assert "runs perturbations: e (theirs_mine:ROW)" in lines
+
+
 def test_formats_executors_and_adapters_are_announced_too(installed, tmp_path):
     code = (
         "from robustbench_ms.reports.formats import Format\n"

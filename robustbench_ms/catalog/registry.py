@@ -95,14 +95,15 @@ class Registry(Mapping[str, Row], Generic[Row]):
             raise UserError(f"{found}, not a {self._kind.__name__}")
         return row
 
-    def strangers(self) -> Iterator[tuple[Announced, Row | UserError]]:
-        """Every row that a package announces, or why it cannot be used; imports them all."""
+    def strangers(self, distribution: str | None = None) -> Iterator[tuple[Announced, Row | UserError]]:
+        """Every row that packages announce, or that one does, or why it cannot be used; imports these."""
         for found in announced(self._group).values():
             for one in found:
-                try:
-                    yield one, self._allowed(one, found)
-                except UserError as error:
-                    yield one, error
+                if distribution in {None, one.distribution}:
+                    try:
+                        yield one, self._allowed(one, found)
+                    except UserError as error:
+                        yield one, error
 
     def _allowed(self, one: Announced, found: tuple[Announced, ...]) -> Row:
         name = one.point.name

@@ -23,8 +23,9 @@ def command(as_json: Json = False) -> None:
     unread: list[str] = []
     suites = list(_read(find_suite, suite_names(), unread))
     cards = list(_read(find_card, card_names(), unread))
-    added = [row for row in rows() if not row.fault]
-    refused = [*unread, *(told for sentences in refusals().values() for told in sentences)]
+    announced = rows()
+    added = [row for row in announced if not row.fault]
+    refused = [*unread, *(told for sentences in refusals(announced).values() for told in sentences)]
     if as_json:
         print_json(
             {

@@ -53,8 +53,8 @@ class Package:
     def __init__(self, distribution: str) -> None:
         self.distribution = distribution
         self.find = Findings("package", distribution)
-        self.rows = [row for row in rows() if row.distribution == distribution]
-        for told in refusals().get(distribution, ()):
+        self.rows = rows(distribution)
+        for told in refusals(self.rows).get(distribution, ()):
             self.find.fault(f"package {distribution}", told)
         self.suites = dict(self._read("suites", read_suite))
         self.cards = dict(self._read("baselines", read_card))
