@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import torch
 
+from robustbench_ms.corruptions.corruption import Corruption
 from robustbench_ms.datasets.images import ImageStack
 from robustbench_ms.datasets.protocol import Images, Index
+from robustbench_ms.datasets.scenes import Scenes
 from robustbench_ms.specs.axes import Axis
+from robustbench_ms.tasks.foreign import ForeignCorruption, ForeignCorruptions
 
 AXES = (Axis("stain", ("one",), "stains", {"common": ("one",)}), Axis("amount", (1,), "amounts"))
 
@@ -60,6 +64,18 @@ class MapsCopied(Well):
     def __call__(self, batch, condition):
         maps = {name: values.clone() for name, values in batch.maps.items()}
         return replace(batch, samples=self.change(batch), maps=maps, condition=condition)
+
+
+class Warping(ForeignCorruptions):
+    """Turns pictures over, or does not."""
+
+    distribution = "warp"
+    corruptions: ClassVar = {
+        "one": ForeignCorruption(
+            Corruption(lambda images, words, setting: images.flip(-1)), {1: 1}, moves=True
+        ),
+        "still": ForeignCorruption(Corruption(lambda images, words, setting: images // 2), {1: 1}),
+    }
 
 
 class Unkeyed(Well):
@@ -149,6 +165,14 @@ def index_odd(source, places, condition):
     images = np.zeros((8, 4, 4, 3), np.uint8)
     data = Fills(ImageStack(images, np.arange(8) % 2, np.arange(8), 2, "d"))
     return Index(np.arange(8), Images(3, 4, 4), 2, "", lambda _: data)
+
+
+def index_unsaid(source, places, condition):
+    """Scenes whose facts do not say that they have maps."""
+    data = Scenes(source.split, source.wants)
+    data.facts = replace(data.facts, maps=())
+    facts = data.facts
+    return Index(facts.ids, facts.layout, facts.classes, data.asked, lambda _: data, names=facts.names)
 
 
 class Packages:

@@ -77,6 +77,11 @@ def _rows(find: Findings, place: str, data: Data) -> None:
     if dtype != torch.uint8 or samples.ndim != 4:
         find.fault(place, f"gives {dtype} of shape {tuple(samples.shape)}, not torch.uint8 (k, C, H, W)")
         return
+    if {*batch.maps} != {*data.facts.maps}:
+        maps = ", ".join(sorted({*batch.maps} ^ {*data.facts.maps}))
+        find.fault(
+            place, f"gives other label maps than its facts say ({maps}); DataFacts(maps=...) names them"
+        )
     if not np.array_equal(batch.ids, data.facts.ids[rows]):
         find.fault(place, "gives samples other ids than its facts")
     turned = data.load(rows[::-1].copy(), cpu)

@@ -11,13 +11,15 @@ from robustbench_ms.catalog.registry import (
     index_of,
     load,
     perturbation_info,
+    perturbation_of,
     task_of,
 )
 from robustbench_ms.contracts.findings import Findings
 from robustbench_ms.datasets.located import found_in
-from robustbench_ms.datasets.protocol import Images, Index
+from robustbench_ms.datasets.protocol import MAP, DataFacts, Images, Index, Photographs
 from robustbench_ms.errors import UserError
 from robustbench_ms.gating.run import rules_of
+from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.conditions import conditions
 from robustbench_ms.specs.metrics import Summary
 from robustbench_ms.specs.places import Places
@@ -91,10 +93,28 @@ def _pins(find: Findings, place: str, suite: Suite, places: Places) -> None:
         find.note(place, f"its data could not be opened: {error}")
         return
     with find.holding(place):
-        _open(suite, index_of(source, places, condition))
+        index = index_of(source, places, condition)
+        _open(suite, index)
+        _perturb(suite, index, (MAP,) if "map" in source.wants else ())
 
 
 def _open(suite: Suite, index: Index) -> None:
     """Pictures are not decoded: they are many."""
     if isinstance(index.layout, Images):
         index.open(suite.canvas)
+
+
+def _perturb(suite: Suite, index: Index, maps: tuple[str, ...]) -> None:
+    """UserError for what the suite's perturbation cannot do with such data; nothing is made worse yet."""
+    layout = index.layout
+    if isinstance(layout, Photographs):
+        if not isinstance(suite.canvas, Canvas):
+            return  # each model has one of its own
+        layout = Images(layout.channels, suite.canvas.crop, suite.canvas.crop)
+    facts = DataFacts(
+        len(index.ids), index.asked, index.ids, index.groups, index.classes, corrupted=False, layout=layout,
+        names=index.names, maps=maps,
+    )  # fmt: skip
+    if (perturbation := perturbation_of(suite, facts)) is not None:
+        for one in filter(None, conditions(suite)):
+            perturbation.check(one)

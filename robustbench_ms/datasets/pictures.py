@@ -120,7 +120,8 @@ def index_pictures(
             note = f"EXIF would turn {both} of the pictures, whose annotated size fits both ways; they are not turned"
             told = (*notes, f"{where}: {note}")
         facts = DataFacts(
-            len(ids), digest.hexdigest(), ids, None, count, corrupted=False, layout=layout, names=names, notes=told
+            len(ids), digest.hexdigest(), ids, None, count, corrupted=False, layout=layout, names=names, notes=told,
+            maps=() if maps is None else (MAP,),
         )  # fmt: skip
         return Pictures(facts, tuple(pictures), tuple(turned), white, maps)
 

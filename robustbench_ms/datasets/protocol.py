@@ -136,6 +136,8 @@ class DataFacts:
     """Further fields of the protocol, only such as say something: how files were decoded, which were skipped."""
     present: int | None = None
     """How many of its classes any sample has; None where all have some, or nobody counted."""
+    maps: tuple[str, ...] = ()
+    """The names of its batches' label maps."""
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,10 @@ class Scenes:
             told, names = f"{told} map", (*NAMES, "ground")
         digest = hashlib.sha256(told.encode()).hexdigest()
         layout = RaggedImages(3, np.full((n, 2), SIDE))
-        self.facts = DataFacts(n, digest, ids, None, len(names), corrupted=False, layout=layout, names=names)
+        maps = (MAP,) if "map" in wants else ()
+        self.facts = DataFacts(
+            n, digest, ids, None, len(names), corrupted=False, layout=layout, names=names, maps=maps
+        )
 
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
         """Rows in their order, as many as hold `size` numbers."""

@@ -35,7 +35,7 @@ class ForeignCorruption:
     number: int = 1
     """Raised by hand when any output byte changes."""
     moves: bool = False
-    """It moves what is where, so that label maps cannot be kept beside it."""
+    """It moves what is where: data with label maps are refused it."""
 
 
 class ForeignCorruptions:
@@ -61,8 +61,12 @@ class ForeignCorruptions:
         return self._at(condition)[2].number
 
     def check(self, condition: Condition) -> None:
-        """UserError where an image is smaller than the corruption takes."""
+        """UserError where an image is smaller than the corruption takes, or a label map would have to move with it."""
         name, _, chosen = self._at(condition)
+        if chosen.moves and self._facts.maps:
+            raise UserError(
+                f"suite {self._suite.name}: {name} moves pixels, and label maps cannot be moved with them"
+            )
         layout, least = self._facts.layout, chosen.corruption.smallest
         side = min(layout.height, layout.width) if isinstance(layout, Images) else int(layout.sizes.min())
         if side < least:
