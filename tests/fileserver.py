@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 import threading
@@ -9,12 +10,21 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+def tagged(body):
+    """What a server says of a file by which it is told from another: a strong ETag, made of its bytes."""
+    return {"ETag": f'"{hashlib.md5(body).hexdigest()}"'}
+
+
 @contextmanager
-def serving(files, *, cuts=0, ranges=True, redirects=None, fails=0):
+def serving(files, *, cuts=0, ranges=True, redirects=None, fails=0, says=tagged, heeds=True, refuses=()):
     """Serve `files` (path: bytes); yields the server, whose `asked` are (method, path, Range).
 
+    Its `closes` are answers that it ends before their first line.
+
     The first `cuts` answers break off in their middle; without `ranges` all is sent again; `redirects` maps paths to
-    addresses; the first `fails` are a 503.
+    addresses; the first `fails` are a 503. `says` gives the headers of a body, which take the place of the server's own
+    (Content-Range too; None leaves one out); a server that `heeds` sends all where If-Range names none of them.
+    `refuses` are methods that it answers by 405.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -34,6 +44,9 @@ def serving(files, *, cuts=0, ranges=True, redirects=None, fails=0):
                 self.send_header("Location", redirects[self.path])
                 self.end_headers()
                 return
+            if server.closes:
+                server.closes -= 1
+                return
             if server.fails:
                 server.fails -= 1
                 self.send_error(503)
@@ -41,16 +54,24 @@ def serving(files, *, cuts=0, ranges=True, redirects=None, fails=0):
             if self.path not in files:
                 self.send_error(404)
                 return
+            if self.command in refuses:
+                self.send_error(405)
+                return
             body, start = files[self.path], 0
-            if ranges and self.headers.get("Range"):
+            headers = says(body)
+            same = not heeds or self.headers.get("If-Range") in {None, *headers.values()}
+            if ranges and same and self.headers.get("Range"):
                 start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
                 if start >= len(body):
                     self.send_error(416)
                     return
             self.send_response(206 if start else 200)
             if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            self.send_header("Content-Length", str(len(body) - start))
+                headers = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} | headers
+            headers = {"Content-Length": str(len(body) - start)} | headers
+            for name, value in headers.items():
+                if value is not None:
+                    self.send_header(name, value)
             self.end_headers()
             if self.command == "HEAD":
                 return
@@ -61,7 +82,7 @@ def serving(files, *, cuts=0, ranges=True, redirects=None, fails=0):
             self.wfile.write(rest)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.cuts, server.fails, server.asked = cuts, fails, []
+    server.cuts, server.fails, server.closes, server.asked = cuts, fails, 0, []
     server.at = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
+import json
 import socket
 import tarfile
 import time
@@ -15,14 +17,20 @@ from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.fetching import download as downloading
 from robustbench_ms.fetching.download import download, size_at
 from robustbench_ms.fetching.unpack import unpack
-from tests.fileserver import quiet, serving, tar_of
+from tests.fileserver import quiet, serving, tagged, tar_of
 
 BODY = bytes(range(256)) * 40_000
 SHA = ("sha256", hashlib.sha256(BODY).hexdigest())
+HALF = len(BODY) // 2
 
 
-def get(server, part, path="/f", digest=SHA, size=None):
-    download(server.at + path, part, quiet, digest=digest, size=size)
+def get(server, part, path="/f", digest=SHA, size=None, tell=quiet):
+    download(server.at + path, part, tell, digest=digest, size=size)
+
+
+def ranges(server):
+    """What was asked for of the file, an answer each."""
+    return [have for method, _, have in server.asked if method == "GET"]
 
 
 def test_what_was_cut_off_goes_on_where_it_was(tmp_path):
@@ -32,8 +40,125 @@ def test_what_was_cut_off_goes_on_where_it_was(tmp_path):
 
     assert part.read_bytes() == BODY
     asked = [have for _, _, have in server.asked]
-    assert asked == [None, f"bytes={len(BODY) // 2}-", f"bytes={len(BODY) * 3 // 4}-"]
-    assert [path.name for path in tmp_path.iterdir()] == ["f.part"]
+    assert asked == [None, f"bytes={HALF}-", f"bytes={len(BODY) * 3 // 4}-"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.part", "f.part.json"]
+
+
+def test_its_progress_is_told(tmp_path):
+    told = []
+    with serving({"/f": BODY}) as server:
+        get(server, tmp_path / "f.part", tell=lambda *words: told.append(words))
+
+    assert told[-1] == ("f, MB", 10, 10)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert len(told) > 5
+
+
+def test_what_is_whole_is_asked_for_once(tmp_path):
+    part = tmp_path / "f.part"
+    for length in (str(len(BODY)), None):
+        with serving({"/f": BODY}, says=lambda body, n=length: {"Content-Length": n}) as server:
+            get(server, part)
+            get(server, part, digest=None)
+            assert len(server.asked) == 1
+            # Of another size it is not the one that is meant.
+            with pytest.raises(BadFile, match=r"has [0-9,]+( or more)? bytes, and 7 were published"):
+                get(server, part, digest=None, size=7)
+
+
+def test_without_a_length_the_published_size_says_when_it_is_whole(tmp_path):
+    part = tmp_path / "f.part"
+    with serving({"/f": BODY}, cuts=1, says=lambda body: {"Content-Length": None, **tagged(body)}) as server:
+        get(server, part, size=len(BODY))
+
+    assert ranges(server) == [None, f"bytes={HALF}-"]
+    assert part.read_bytes() == BODY
+
+
+def dated(body):
+    """What a server says that makes no strong ETag."""
+    return {"ETag": 'W/"like it"', "Last-Modified": f"Sat, 01 Jan 2000 00:00:{body[0] % 60:02} GMT"}
+
+
+OTHER = bytes([1, *BODY[1:HALF], *BODY[:HALF]])
+"""As long as the other."""
+
+
+def cut_and_changed(part, monkeypatch, other, **how):
+    """Half of BODY is got, then the file of that address is another; what was asked for."""
+    files = {"/f": BODY}
+    with serving(files, cuts=1, **how) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(downloading, "TRIES", 0)
+            with pytest.raises(UserError, match="was cut off"):
+                get(server, part)
+        assert part.stat().st_size == HALF
+        files["/f"] = other
+        get(server, part, digest=None)
+    assert part.read_bytes() == other
+    return ranges(server)[1:]
+
+
+@pytest.mark.parametrize("says", [tagged, dated])
+@pytest.mark.parametrize("heeds", [True, False])
+def test_a_file_that_changed_is_not_mixed_with_what_came_before(tmp_path, monkeypatch, says, heeds):
+    asked = cut_and_changed(tmp_path / "f.part", monkeypatch, OTHER, says=says, heeds=heeds)
+
+    # A server that heeds If-Range sends all of it at once; one that does not is asked again.
+    assert asked == [f"bytes={HALF}-"] + [None] * (not heeds)
+
+
+def test_another_length_tells_it_too(tmp_path, monkeypatch):
+    same = {"says": lambda _: {"ETag": '"the same"'}}
+    for other in (OTHER + b"more", BODY[:HALF], BODY[:9]):  # the shorter ones by 416
+        part = tmp_path / f"{len(other)}.part"
+        assert len(cut_and_changed(part, monkeypatch, other, **same)) == 2
+    # Content-Range says it alone, where there is no Content-Length.
+    alone = {
+        "says": lambda body: {"ETag": '"the same"', **({"Content-Length": None} if body != BODY else {})}
+    }
+    assert len(cut_and_changed(tmp_path / "alone.part", monkeypatch, OTHER + b"more", **alone)) == 2
+
+
+@pytest.mark.parametrize("says", [lambda _: {}, lambda _: {"ETag": 'W/"like it"'}])
+def test_where_nothing_tells_files_apart_it_begins_anew_and_says_so(tmp_path, monkeypatch, says):
+    asked = cut_and_changed(tmp_path / "f.part", monkeypatch, OTHER, says=says)
+    assert asked == [None]
+    monkeypatch.setattr(downloading, "TRIES", 0)
+    with (
+        serving({"/f": BODY}, cuts=1, says=says) as server,
+        pytest.raises(UserError, match="begins anew, as"),
+    ):
+        get(server, tmp_path / "g.part")
+
+
+def test_last_modified_is_enough_to_go_on(tmp_path):
+    part = tmp_path / "f.part"
+    with serving({"/f": BODY}, cuts=1, says=dated) as server:
+        get(server, part)
+
+    assert ranges(server) == [None, f"bytes={HALF}-"]
+
+
+@pytest.mark.parametrize("told", ["bytes 7-9/10240000", "bytes */10240000", None])
+def test_other_bytes_than_were_asked_for_are_refused(tmp_path, told):
+    wrong = {"says": lambda body: {**tagged(body), "Content-Range": told}}
+    sentence = rf"asked for bytes from {HALF:,}, the server sent others"
+    with serving({"/f": BODY}, cuts=1, **wrong) as server, pytest.raises(BadFile, match=sentence):
+        get(server, tmp_path / "f.part")
+
+
+def test_a_file_that_changes_all_the_time_ends(tmp_path):
+    class Changing(dict):
+        def __getitem__(self, name):
+            return BODY if len(server.asked) % 2 else OTHER[:HALF]
+
+    count = itertools.count()
+    how = {"cuts": 40, "says": lambda _: {"ETag": f'"{next(count)}"'}}
+    with serving(Changing({"/f": b""}), **how) as server, pytest.raises(UserError, match="was cut off"):
+        get(server, tmp_path / "f.part")
+
+    assert len(server.asked) == 1 + downloading.TRIES
 
 
 def test_a_part_stays_for_the_next_command(tmp_path, monkeypatch):
@@ -41,21 +166,25 @@ def test_a_part_stays_for_the_next_command(tmp_path, monkeypatch):
     part = tmp_path / "f.part"
     with serving({"/f": BODY}, cuts=1) as server:
         with pytest.raises(
-            UserError, match=rf"was cut off .*{len(BODY) // 2:,} of {len(BODY):,} bytes stay in .*f.part"
+            UserError,
+            match=rf"was cut off .*{HALF:,} of {len(BODY):,} bytes stay in .*f.part: .* goes on from",
         ):
             get(server, part)
         get(server, part)
 
-    assert server.asked[-1][2] == f"bytes={len(BODY) // 2}-"
+    assert server.asked[-1][2] == f"bytes={HALF}-"
     assert part.read_bytes() == BODY
 
 
 def test_a_part_of_another_address_is_not_gone_on_with(tmp_path):
     part = tmp_path / "f.part"
     part.write_bytes(b"strange")
+    facts = {"url": "https://example.org/f", "total": len(BODY), "etag": tagged(BODY)["ETag"]}
+    (tmp_path / "f.part.json").write_text(json.dumps(facts))
     with serving({"/f": BODY}) as server:
         get(server, part)
 
+    assert ranges(server) == [None]
     assert part.read_bytes() == BODY
 
 
@@ -97,6 +226,51 @@ def test_redirects_are_followed_and_those_without_encryption_refused(tmp_path):
         size_at("file:///etc/passwd")
 
 
+def test_a_host_that_is_redirected_to_is_looked_for_as_the_first_is(tmp_path, monkeypatch):
+    real, hosts = socket.create_connection, []
+
+    def connect(address, *words, **more):
+        hosts.append(address)
+        if address[0] == "elsewhere.example":
+            raise OSError("nobody there")
+        return real(address, *words, **more)
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    away = {"/f": "https://elsewhere.example/f"}
+    sentence = r"no connection to elsewhere.example \(nobody there\)"
+    with serving({}, redirects=away) as server, pytest.raises(UserError, match=sentence):
+        get(server, tmp_path / "f.part")
+
+    assert len(server.asked) == 1
+    assert hosts[-1] == ("elsewhere.example", 443)
+    assert hosts.count(hosts[-1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("proxy", "host"),
+    [
+        ("proxy.example:3128", ("proxy.example", 3128)),
+        ("http://proxy.example:3128", ("proxy.example", 3128)),
+        ("proxy.example", ("proxy.example", 443)),
+    ],
+)
+def test_a_proxy_is_what_has_to_be_reached(monkeypatch, proxy, host):
+    hosts = []
+
+    def connect(address, *_, **__):
+        hosts.append(address)
+        raise OSError("nobody there")
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(UserError, match=r"no connection to proxy.example \(nobody there\)"):
+        size_at("https://example.org/f")
+
+    assert hosts == [host]
+
+
 def test_a_server_that_fails_is_asked_again_and_one_without_the_file_is_not(tmp_path):
     with serving({"/f": BODY}, fails=2) as server:
         get(server, tmp_path / "f.part")
@@ -105,6 +279,26 @@ def test_a_server_that_fails_is_asked_again_and_one_without_the_file_is_not(tmp_
             get(server, tmp_path / "g.part", "/none")
         assert len(server.asked) == 4
         assert size_at(server.at + "/f") == len(BODY)
+
+
+def test_a_size_that_is_not_said_stops_nothing():
+    with serving({"/f": BODY}, fails=1, refuses={"HEAD"}) as server:
+        assert size_at(server.at + "/f") is None  # 503
+        assert size_at(server.at + "/f") is None  # 405
+        assert size_at(server.at + "/none") is None
+        server.closes = 1
+        assert size_at(server.at + "/f") is None
+    assert [method for method, _, _ in server.asked] == ["HEAD"] * 4
+
+
+def test_what_fails_on_this_machine_is_not_tried_again(tmp_path):
+    with (
+        serving({"/f": BODY}) as server,
+        pytest.raises(UserError, match=r"f.part cannot be written \(No such"),
+    ):
+        get(server, tmp_path / "none" / "f.part")
+
+    assert len(server.asked) == 1
 
 
 def test_no_network_is_one_sentence_soon(monkeypatch):
@@ -117,6 +311,8 @@ def test_no_network_is_one_sentence_soon(monkeypatch):
 
     with pytest.raises(UserError, match=r"no connection to example.org .*is there a network\?"):
         size_at("https://example.org/f")
+    monkeypatch.undo()
+    assert downloading.REACH + 0.5 < 5
 
 
 def test_a_full_disk_says_so_and_keeps_the_part(tmp_path, monkeypatch):
@@ -144,14 +340,16 @@ def test_a_full_disk_says_so_and_keeps_the_part(tmp_path, monkeypatch):
         return Full(file) if path == part and mode in {"ab", "wb"} else file
 
     monkeypatch.setattr(type(part), "open", opened)
-    with (
-        serving({"/f": BODY}) as server,
-        pytest.raises(UserError, match=r"is full; .* bytes stay in .* goes on"),
-    ):
-        get(server, part)
-    monkeypatch.undo()
     with serving({"/f": BODY}) as server:
-        assert 0 < part.stat().st_size < len(BODY)
+        with pytest.raises(UserError, match=r"is full; .* bytes stay in .* goes on"):
+            get(server, part)
+        have = part.stat().st_size
+        assert 0 < have < len(BODY)
+        monkeypatch.undo()
+        get(server, part)
+
+    assert ranges(server) == [None, f"bytes={have}-"]
+    assert part.read_bytes() == BODY
 
 
 @pytest.mark.parametrize(

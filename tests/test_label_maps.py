@@ -76,9 +76,10 @@ def test_zero_of_ade20k_is_ignored_and_classes_count_from_one(tmp_path):
 
 
 @pytest.mark.parametrize("suite", ["voc-c", "cityscapes-c", "ade20k-c"])
-def test_what_is_not_there_is_told_with_the_archive(suite, tmp_path):
-    with pytest.raises(BadFile, match=r"is neither in .* unpack .* there"):
-        index_of(find_suite(suite).source(("map",)), places_at(tmp_path), ())
+def test_what_is_not_there_is_told_with_who_says_where_it_is_got(suite, tmp_path):
+    source = find_suite(suite).source(("map",))
+    with pytest.raises(BadFile, match=rf"is neither in .*; rbms fetch {source.dataset} says where"):
+        index_of(source, places_at(tmp_path), ())
 
 
 def test_any_folder_of_pictures_and_masks(tmp_path, places):

@@ -50,7 +50,8 @@ def command(
     places = Places.find(data)
     if name is None:
         rows = {
-            o.name: {"licence": o.licence, "at": o.licence_at, "login": o.login} for o in offers().values()
+            o.name: {"licence": o.licence, "at": o.licence_at, "by_hand": o.by_hand}
+            for o in offers().values()
         }
         if as_json:
             print_json(rows)
@@ -77,7 +78,7 @@ def command(
         print_json({**told, "came": came})
         return
     print(f"{what.offer.name}: {', '.join(map(str, came))}")
-    if what.offer.login and not any(one.labels for one in what.files) and not _labelled(what):
+    if any(one.labels for one in what.offer.files) and not _labelled(what):
         print(
             "Its pictures need labels: fetch it again with --devkit ILSVRC2012_devkit_t12.tar.gz of the same page."
         )

@@ -57,8 +57,7 @@ class _Pair:
 def index_voc(source: Source, places: Places, condition: Condition) -> Index:
     """VOC 2012's pictures with SegmentationClass, those that ImageSets/Segmentation/<split>.txt names; 21 classes."""
     del condition
-    archive = "VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC"
-    root = _root(source, places, "SegmentationClass", archive)
+    root = _root(source, places, "SegmentationClass")
     listed = root / "ImageSets" / "Segmentation" / f"{source.split}.txt"
     try:
         names = listed.read_text(encoding="utf-8").split()
@@ -73,8 +72,7 @@ def index_voc(source: Source, places: Places, condition: Condition) -> Index:
 def index_cityscapes(source: Source, places: Places, condition: Condition) -> Index:
     """leftImg8bit/<split>/<city>/ with gtFine: *_gtFine_labelIds.png as it is unpacked, or *_labelTrainIds.png."""
     del condition
-    archive = "gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip of https://www.cityscapes-dataset.com"
-    root = _root(source, places, f"gtFine/{source.split}", archive)
+    root = _root(source, places, f"gtFine/{source.split}")
     kinds = {
         "labelIds": _rule(34, {i: place for place, i in enumerate(_CITYSCAPES_IDS)}),
         "labelTrainIds": _rule(len(CITYSCAPES_NAMES)),
@@ -94,8 +92,7 @@ def index_cityscapes(source: Source, places: Places, condition: Condition) -> In
 def index_ade20k(source: Source, places: Places, condition: Condition) -> Index:
     """ADEChallengeData2016's images and annotations: 0 is ignored and 1 to 150 are the classes (reduce_zero_label)."""
     del condition
-    archive = "ADEChallengeData2016.zip of http://sceneparsing.csail.mit.edu"
-    root = _root(source, places, f"annotations/{source.split}", archive)
+    root = _root(source, places, f"annotations/{source.split}")
     pairs = _paired(root / "images" / source.split, root / "annotations" / source.split)
     rule = _rule(151, {i: i - 1 for i in range(1, 151)})
     return _index(source, places, root, pairs, (), rule, ADE20K.get(source.split), classes=150)
@@ -187,12 +184,13 @@ def _names(source: Source, root: Path) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _root(source: Source, places: Places, needs: str, archive: str) -> Path:
+def _root(source: Source, places: Places, needs: str) -> Path:
     roots = looked_in(source.dataset, places)
     found = next((root for root in roots if (root / needs).is_dir()), None)
     if found is None:
         raise BadFile(
-            f"{source.dataset}: {needs} is neither in {' nor in '.join(map(str, roots))}; unpack {archive} there"
+            f"{source.dataset}: {needs} is neither in {' nor in '.join(map(str, roots))}; rbms fetch {source.dataset} "
+            "says where its archives are got, and unpacks them"
         )
     return found
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.datasets.located import found_in, looked_in
-from robustbench_ms.fetching.offers import offers
+from robustbench_ms.fetching.offers import Offer, by_dataset
 from robustbench_ms.files import probe
 from robustbench_ms.specs.places import Places
 
@@ -55,7 +55,7 @@ def examined(places: Places) -> Report:
     """Look at everything; writes nothing but an empty probe into folders that are there, and downloads nothing."""
     broken = tuple(f"{name}: {why}" for name in _NEEDED if (why := _import_fails(name)))
     wanted = _requirements()
-    names = [name for name, extra in wanted if extra is None]
+    names, offered = [name for name, extra in wanted if extra is None], by_dataset()
     versions = {"python": platform.python_version()}
     versions |= {name: _version(name) or "not installed" for name in ("robustbench-ms", "numba", *names)}
     return Report(
@@ -63,7 +63,7 @@ def examined(places: Places) -> Report:
         broken,
         _devices(),
         {what: _folder(getattr(places, what)) for what in ("data", "results", "cache")},
-        {name: _dataset(name, places) for name in DATASETS if looked_in(name, places)},
+        {name: _dataset(name, places, offered.get(name)) for name in DATASETS if looked_in(name, places)},
         {extra: _extra(extra, wanted) for extra in EXTRAS},
     )
 
@@ -118,12 +118,11 @@ def _folder(path: Path) -> dict[str, object]:
     return {"path": path, "there": at == path, "writable": writable, "free": shutil.disk_usage(at).free}
 
 
-def _dataset(name: str, places: Places) -> dict[str, object]:
-    fetched = "imagenet" if name == "imagenet-real" else name
+def _dataset(name: str, places: Places, offer: Offer | None) -> dict[str, object]:
     return {
         "found": found_in(name, places),
         "looked": looked_in(name, places),
-        "fetch": f"rbms fetch {fetched}" if fetched in offers() else None,
+        "fetch": None if offer is None else f"rbms fetch {offer.name}",
     }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.fetching.download import Tell, check_digest_of, download, size_at
@@ -20,7 +21,7 @@ from robustbench_ms.specs.places import Places
 __all__ = ["Wanted", "fetch", "wanted"]
 
 DOWNLOADS = "downloads"
-"""The folder in the data folder where archives lie until they are unpacked, and parts of them until they are whole."""
+"""The folder in the data folder that has one an offer, where what is downloaded lies until all of it has its place."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Wanted:
 def wanted(offer: Offer, places: Places, given: Sequence[Path] = ()) -> Wanted:
     """What is missing of an offer; sizes that the table does not say are asked of the servers.
 
-    UserError where a login stands before what was not given, or a given file is none of the offer's.
+    UserError where what is got by hand was not given, or a given file is none of the offer's.
     """
     folder = places.data / offer.into
     files = [known_of(one) for one in offer.files]
@@ -61,7 +62,7 @@ def wanted(offer: Offer, places: Places, given: Sequence[Path] = ()) -> Wanted:
     if [one for one in closed if not one.labels] or (closed and not hand):
         names = " and ".join(one.file for one in closed)
         raise UserError(
-            f"{offer.name} stands behind a login: get {names} at {offer.login} and give each with --from FILE"
+            f"{offer.name} {offer.why}: get {names} at {offer.by_hand} and give each with --from FILE"
         )
     asked = [
         replace(one, bytes=size_at(one.url)) if one.bytes is None and one.file not in hand else one
@@ -76,82 +77,91 @@ def _there(remote: Remote, folder: Path) -> bool:
 
 
 def fetch(what: Wanted, places: Places, tell: Tell) -> list[Path]:
-    """Bring what is wanted, and return what came; the archives are removed when all of it has its place.
+    """Bring what is wanted, and return what came; what was downloaded is removed when all of it has its place.
 
     Files that were given stay where they are. UserError and BadFile leave nothing but whole downloads and parts.
     """
     if not what.files:
         return []
     downloads = Places.writable(places.data, "data") / DOWNLOADS
-    downloads.mkdir(exist_ok=True)
     stage = places.data / f".{what.offer.name}.unpacking"
-    with _alone(downloads, what.offer.name):
-        _check_room(what, places)
-        paths = [_got(one, what, downloads, tell) for one in what.files]
+    with _alone(downloads, what.offer.name) as folder:
+        _check_room(what, places, folder)
+        paths = [_got(one, what, folder, tell) for one in what.files]
         shutil.rmtree(stage, ignore_errors=True)  # of one that was killed; the lock says that nobody is at it
         try:
-            return _placed(what, paths, stage, tell)
+            came = _placed(what, paths, stage, tell)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-            raise UserError(f"the disk of {places.data} is full: {what.offer.name} has no place") from error
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+            why = f"the disk of {places.data} is full" if full else str(error)
+            raise UserError(f"{what.offer.name} has no place: {why}") from error
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+        shutil.rmtree(folder)
+        return came
 
 
 @contextmanager
-def _alone(downloads: Path, name: str) -> Iterator[None]:
-    """Nobody else fetches `name` meanwhile; UserError where somebody does."""
-    path = downloads / f".{name}.lock"
+def _alone(downloads: Path, name: str) -> Iterator[Path]:
+    """The folder of `name`'s downloads, while nobody else fetches it; UserError where somebody does."""
+    folder, path = downloads / name, downloads / f".{name}.lock"
+    downloads.mkdir(exist_ok=True)
     held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         # One that was removed between the two is of somebody who has just ended, and excludes nobody.
         if lock(held) is False or not os.fstat(held).st_nlink:
             raise UserError(f"{name} is being fetched by another process")
         try:
-            yield
+            folder.mkdir(exist_ok=True)
+            yield folder
         finally:
+            with suppress(OSError):
+                folder.rmdir()  # where nothing is left in it
             path.unlink(missing_ok=True)
     finally:
         os.close(held)
         with suppress(OSError):
-            downloads.rmdir()  # where nothing is left in it
+            downloads.rmdir()
 
 
-def _check_room(what: Wanted, places: Places) -> None:
+def _part(one: Remote, folder: Path) -> Path:
+    """Where a download grows, and stays until it has its place; a card's file may lie in folders of its own."""
+    return folder / f"{quote(one.file, safe='')}.part"
+
+
+def _check_room(what: Wanted, places: Places, folder: Path) -> None:
     """UserError where the disk cannot hold what is downloaded alone; what it unpacks to, nobody says before."""
+    if what.bytes is None:
+        return
+    parts = [_part(one, folder) for one in what.files if one.file not in what.given]
+    more = what.bytes - sum(part.stat().st_size for part in parts if part.is_file())
     free = shutil.disk_usage(places.data).free
-    if what.bytes is not None and free < what.bytes:
+    if free < more:
         raise UserError(
-            f"{places.data} has {free / 1e9:.1f} GB free, and {what.offer.name} takes {what.bytes / 1e9:.1f} GB "
+            f"{places.data} has {free / 1e9:.1f} GB free, and {what.offer.name} takes {more / 1e9:.1f} GB more "
             "before it is unpacked"
         )
 
 
-def _got(one: Remote, what: Wanted, downloads: Path, tell: Tell) -> Path:
+def _got(one: Remote, what: Wanted, folder: Path, tell: Tell) -> Path:
     """A checked file on this machine."""
     if one.file in what.given:
         path = what.given[one.file]
         check_digest_of(path, one.digest, str(path))
         return path
-    whole = downloads / one.file
-    if whole.is_file():  # of a command that was stopped while it unpacked
-        with suppress(BadFile):
-            check_digest_of(whole, one.digest, one.url)
-            return whole
-    part = whole.with_name(whole.name + ".part")
+    part = _part(one, folder)
     download(one.url, part, tell, digest=one.digest, size=one.bytes)
-    part.replace(whole)
-    return whole
+    return part
 
 
 def _placed(what: Wanted, paths: Sequence[Path], stage: Path, tell: Tell) -> list[Path]:
     """Unpack beside the place, look whether all is there, and rename."""
     stage.mkdir()
     for one, path in zip(what.files, paths, strict=True):
-        if is_archive(one.file):
+        if is_archive(one.file) and one.file not in one.makes:  # ".pth.tar" is a common name of weights
             unpack(path, stage / one.under, tell, name=one.file)
         else:
+            (stage / one.file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, stage / one.file)
         if missing := [name for name in one.makes if not (stage / name).exists()]:
             raise BadFile(
@@ -164,8 +174,6 @@ def _placed(what: Wanted, paths: Sequence[Path], stage: Path, tell: Tell) -> lis
         stage.rename(what.folder)
     else:
         for name in names:
+            (what.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (stage / name).rename(what.folder / name)
-    for one, path in zip(what.files, paths, strict=True):
-        if one.file not in what.given:
-            path.unlink()
     return [what.folder / name for name in names]

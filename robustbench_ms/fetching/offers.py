@@ -10,10 +10,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from robustbench_ms.catalog.find import card_names, find_card, find_suite, suite_names
+from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.catalog.table import Table, inside, read_toml
 from robustbench_ms.errors import UnknownName, UserError, suggest
 
-__all__ = ["Offer", "Remote", "find_offer", "known_of", "offers"]
+__all__ = ["Offer", "Remote", "by_dataset", "find_offer", "known_of", "offers"]
 
 TABLE = Path(__file__).with_name("offers.toml")
 
@@ -23,7 +24,7 @@ class Remote:
     """A publisher's file."""
 
     url: str
-    """"" where a login stands before it."""
+    """"" where it is got by hand."""
     file: str
     """Its name, by which a file that was fetched by hand is told too."""
     bytes: int | None = None
@@ -51,9 +52,13 @@ class Offer:
     files: tuple[Remote, ...]
     into: str = ""
     """The folder in the data folder; "" is that itself."""
-    login: str = ""
-    """Where its files are got by hand."""
+    by_hand: str = ""
+    """The page where files without an address are got."""
+    why: str = ""
+    """Why no program gets them: "stands behind a login"."""
     note: str = ""
+    also: tuple[str, ...] = ()
+    """Further data sets that are read from the same files."""
 
 
 def offers(path: Path = TABLE) -> dict[str, Offer]:
@@ -66,28 +71,35 @@ def offers(path: Path = TABLE) -> dict[str, Offer]:
 
 def _offer(row: Table) -> Offer:
     name = row.take("name", str, required=True)
-    into = row.take("into", str, "")
+    into, by_hand = row.take("into", str, ""), row.take("by_hand", str, "")
     offer = Offer(
         name,
         row.take("licence", str, required=True),
         row.take("licence_at", str, required=True),
         tuple(_remote(one) for one in row.tables("files")),
         inside(into, f"{row.place}: into") if into else "",
-        row.take("login", str, ""),
+        by_hand,
+        row.take("why", str, "", required=bool(by_hand)),
+        also=row.strings("also"),
     )
     row.done()
     return offer
 
 
+def by_dataset() -> dict[str, Offer]:
+    """{data set: what it is read from}."""
+    return {name: offer for offer in offers().values() for name in (offer.name, *offer.also)}
+
+
 def _remote(row: Table) -> Remote:
     digests = [(kind, row.take(kind, str)) for kind in ("sha256", "md5")]
     digest = next(((kind, value) for kind, value in digests if value), None)
-    url, torchvision = row.take("url", str, ""), row.take("torchvision", str, "")
-    if bool(url) == bool(torchvision):
-        raise UserError(f"{row.place}: one of url and torchvision must be given")
+    url, torchvision, file = (row.take(key, str, "") for key in ("url", "torchvision", "file"))
+    if sum(map(bool, (url, torchvision, file))) != 1:
+        raise UserError(f"{row.place}: one of url, torchvision and file must be given")
     found = Remote(
         url,
-        _name_in(url),
+        file or _name_in(url),
         row.take("bytes", int),
         digest,
         row.take("said_by", str, "", required=digest is not None),
@@ -106,23 +118,26 @@ def _name_in(url: str) -> str:
 
 def find_offer(name: str) -> Offer:
     """The offer of a data set, of a suite's data set, or of a card's weights; UnknownName with the nearest."""
-    known = offers()
-    suites, cards = suite_names(), card_names()
+    known, suites, cards = by_dataset(), suite_names(), card_names()
+    asked = find_suite(name).dataset if name in suites else name
     if name in known:
         offer = known[name]
-        asked = find_suite(name).dataset if name in suites else name
         if asked != name:
             note = f"the suite {name} corrupts {asked} in memory and needs no {name}: rbms fetch {asked}"
             offer = replace(offer, note=note)
         return offer
-    if name in suites:
-        asked = {"imagenet-real": "imagenet"}.get(find_suite(name).dataset, find_suite(name).dataset)
-        if asked not in known:
-            raise UserError(f"the suite {name} shows {asked}, which needs no download")
+    if asked in known:
         return replace(known[asked], note=f"the suite {name} shows {asked}")
+    if asked in DATASETS:
+        what = asked if asked == name else f"the suite {name} shows {asked}, which"
+        if DATASETS[asked].embedded:
+            raise UserError(f"{what} is made or comes with a package, and needs no download")
+        raise UserError(f"{what} has no publisher that is known here: who names its files has to bring them")
     if name in cards:
         return _weights(name)
-    raise UnknownName(f"no data set, suite or card named {name!r}{suggest(name, [*known, *suites, *cards])}")
+    raise UnknownName(
+        f"no data set, suite or card named {name!r}{suggest(name, [*DATASETS, *suites, *cards])}"
+    )
 
 
 def _weights(name: str) -> Offer:
