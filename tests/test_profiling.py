@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -91,7 +92,7 @@ def test_a_turn_is_a_tenth_of_a_second_in_five_to_forty_calls(monkeypatch):
 def test_turns_are_interleaved_in_keyed_order_and_their_first_call_is_not_timed():
     called = []
     runs = {name: (lambda name=name: called.append(name)) for name in "abc"}
-    found = loop.in_turns(runs, {"a": 2, "b": 3, "c": 4}, 12, CPU)
+    found = loop.in_turns(runs, {"a": 2, "b": 3, "c": 4}, 12, CPU, nullcontext)
 
     assert {name: [len(block) for block in found[name].host] for name in runs} == {
         "a": [2] * 12,
@@ -107,6 +108,36 @@ def test_turns_are_interleaved_in_keyed_order_and_their_first_call_is_not_timed(
     assert called == wanted
     assert len({tuple(loop.order(list("abc"), block)) for block in range(12)}) > 3
     assert not found["a"].device
+
+
+class Later(Coarse):
+    """Raises at one of its calls, and changes how many threads there are at each."""
+
+    def __init__(self, call, error):
+        super().__init__()
+        self.left, self.error = call, error
+
+    def forward(self, images):
+        torch.set_num_threads(3)
+        self.left -= 1
+        if self.left == 0:
+            raise self.error
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("call", [1, 8, 16])  # it is called 19 times at least
+def test_a_model_that_ends_the_process_ends_its_own_row(places, call):
+    ends = card(lambda classes=10: Later(call, SystemExit(0)), "ends")
+    threads = torch.get_num_threads()
+
+    rows = {e.name: e.row for e in measured([card(), ends], [Setting(2)], places) if isinstance(e, Timed)}
+
+    assert rows["ends"].error == "SystemExit: 0"
+    assert not rows["ends"].times
+    assert rows["coarse"].error is None
+    assert {len(blocks) for blocks in rows["coarse"].times.values()} == {2}
+    assert rows["coarse"].threads == torch.get_num_threads() == threads
+    assert subject.load(card(lambda classes=10: Later(1, SystemExit(0))), CPU, places).costs == {}
 
 
 def test_a_profile_is_written_and_another_grid_adds_rows(places):

@@ -22,6 +22,8 @@ from robustbench_ms.profiling.subject import Setting, Subject
 from robustbench_ms.specs.card import Card
 from robustbench_ms.statistics.intervals import Interval
 from robustbench_ms.statistics.timings import BLOCKS, ratio
+from robustbench_ms.subjects.guard import Guard
+from robustbench_ms.subjects.loading import blame
 
 __all__ = ["Layer", "Layers", "layers", "over_plain", "plain_of"]
 
@@ -65,13 +67,36 @@ class Layers:
 def layers(subject: Subject, setting: Setting, trace: Path | None = None) -> Layers:
     """One network's passes under torch's profiler, each module named by record_function in forward hooks.
 
-    `trace` is where a trace for Chrome (chrome://tracing, Perfetto) goes. UserError for what is no torch module, and
-    where the trace cannot be written.
+    `trace` is where a trace for Chrome (chrome://tracing, Perfetto) goes. UserError for what is no torch module or
+    raises, and where the trace cannot be written.
     """
-    subject = subject.in_setting(setting)
+    with blame(subject.model.card), Guard(subject.name):
+        profiler, chosen, blocks = _profiled(subject.in_setting(setting), setting)
+    if trace is not None:
+        try:
+            trace.touch()
+            profiler.export_chrome_trace(str(trace))
+        except OSError as error:
+            raise UserError(f"--trace: {trace} cannot be written ({error.strerror})") from error
+    where = "device" if subject.model.device.type == "cuda" else "cpu"
+    took: dict[str, tuple[float, int]] = {}
+    for event in profiler.key_averages():
+        if event.key.startswith(_MARK):
+            spent = getattr(event, f"{where}_time_total") / 1e6 / _CALLS
+            took[event.key.removeprefix(_MARK)] = spent, getattr(event, f"{where}_memory_usage") // _CALLS
+    found = tuple(
+        Layer(name, type(part).__name__, *took[name], name in blocks)
+        for name, part in chosen.items()
+        if name in took
+    )
+    return Layers(subject.name, setting.batch, took[_WHOLE][0], found)
+
+
+def _profiled(subject: Subject, setting: Setting) -> tuple[Any, dict[str, nn.Module], dict[str, nn.Module]]:
+    """The profiler after its calls, the modules that they name, and the attention blocks among these."""
     module, device = subject.model.module, subject.model.device
     if not isinstance(module, nn.Module):
-        raise UserError(f"model {subject.name}: it is no torch module, so it has no layers")
+        raise UserError("it is no torch module, so it has no layers")
     blocks = attention_blocks(module)
     chosen = _parts(module, blocks)
     run = subject.call(setting)
@@ -86,24 +111,7 @@ def layers(subject: Subject, setting: Setting, trace: Path | None = None) -> Lay
         for _ in range(_CALLS):
             run()
         synchronize(device)
-    if trace is not None:
-        try:
-            trace.touch()
-            profiler.export_chrome_trace(str(trace))
-        except OSError as error:
-            raise UserError(f"--trace: {trace} cannot be written ({error.strerror})") from error
-    where = "device" if device.type == "cuda" else "cpu"
-    took: dict[str, tuple[float, int]] = {}
-    for event in profiler.key_averages():
-        if event.key.startswith(_MARK):
-            spent = getattr(event, f"{where}_time_total") / 1e6 / _CALLS
-            took[event.key.removeprefix(_MARK)] = spent, getattr(event, f"{where}_memory_usage") // _CALLS
-    found = tuple(
-        Layer(name, type(part).__name__, *took[name], name in blocks)
-        for name, part in chosen.items()
-        if name in took
-    )
-    return Layers(subject.name, setting.batch, took[_WHOLE][0], found)
+    return profiler, chosen, blocks
 
 
 def _parts(module: nn.Module, blocks: dict[str, nn.Module]) -> dict[str, nn.Module]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from robustbench_ms.errors import UserError
 from robustbench_ms.profiling.machine import synchronize
 
 __all__ = ["Stopwatch", "Times", "WarmUp", "calls_of", "in_turns", "order", "warm_up"]
@@ -86,22 +88,36 @@ class Times:
     host: list[list[float]] = field(default_factory=list)
     device: list[list[float]] = field(default_factory=list)
     """Empty on a CPU."""
+    error: UserError | None = None
+    """What ended its turns before the last block."""
 
 
 def in_turns(
-    runs: Mapping[str, Run], calls: Mapping[str, int], blocks: int, device: torch.device
+    runs: Mapping[str, Run],
+    calls: Mapping[str, int],
+    blocks: int,
+    device: torch.device,
+    within: Callable[[str], AbstractContextManager[None]],
 ) -> dict[str, Times]:
     """Time every name's calls in so many blocks, one turn a block, in keyed order.
 
-    A turn's first call is not timed: it finds the caches full of another's weights.
+    A turn's first call is not timed: it finds the caches full of another's weights. `within` is what a name's turn
+    stands in; a UserError that comes out of it ends the turns of that name alone.
     """
     watch = Stopwatch(device)
     found = {name: Times() for name in runs}
     for block in range(blocks):
         for name in order(list(runs), block):
-            runs[name]()
-            synchronize(device)
-            took = [watch(runs[name]) for _ in range(calls[name])]
+            if found[name].error is not None:
+                continue
+            try:
+                with within(name):
+                    runs[name]()
+                    synchronize(device)
+                    took = [watch(runs[name]) for _ in range(calls[name])]
+            except UserError as error:
+                found[name].error = error
+                continue
             found[name].host.append([round(host, 7) for host, _ in took])
             told = [round(seconds, 7) for _, seconds in took if seconds is not None]
             if told:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Self
 
 import torch
 
-from robustbench_ms.errors import UserError
+from robustbench_ms.errors import Misbehaved, UserError
 from robustbench_ms.evaluation.collect import described_card
 from robustbench_ms.evaluation.environment import describe_environment
 from robustbench_ms.evaluation.events import Event, Note
@@ -29,6 +30,7 @@ from robustbench_ms.specs.places import PROFILES_FOLDER, Places
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.statistics.timings import BLOCKS
 from robustbench_ms.subjects.devices import find_device, lost_devices, out_of_memory
+from robustbench_ms.subjects.guard import Guard
 from robustbench_ms.subjects.identity import exact_arithmetic
 
 __all__ = ["Bench", "ProfileDone", "Timed", "profile"]
@@ -174,8 +176,8 @@ class Bench:
         for subject in subjects:
             try:
                 ready[subject.name] = self._prepare(subject, setting)
-            except Exception as error:  # noqa: BLE001 - whatever a model does, the rest goes on
-                if out_of_memory(error) and setting.batch > 1:
+            except UserError as error:
+                if out_of_memory(error.__cause__) and setting.batch > 1:
                     halves.append(subject)
                     continue
                 yield Timed(subject.name, self._row(subject, setting, error=reason(error)))
@@ -212,18 +214,34 @@ class Bench:
             run = one.subject.end_to_end(setting.batch)
             if run is not None:
                 runs[f"to {name}"], calls[f"to {name}"] = run, calls[f"of {name}"]
+
+        def guarded(turns: str) -> AbstractContextManager[None]:
+            return contextlib.nullcontext() if turns == _MACHINE else Guard(turns.partition(" ")[2])
+
         with Others() as others:
-            found = in_turns(runs, calls, blocks, self.device)
+            found = in_turns(runs, calls, blocks, self.device, guarded)
         for name, one in ready.items():
+            errors = (found[turns].error for turns in (f"of {name}", f"to {name}") if turns in found)
+            if error := next(filter(None, errors), None):
+                yield Timed(name, self._row(one.subject, setting, error=reason(error)))
+                continue
             facts: dict[str, Any] = {"warm_up": {"calls": one.warm.calls, "steady": one.warm.steady}}
             if others.cores is not None:
                 facts["others"] = round(others.cores, 3)
             if one.compiling is not None:
                 facts["compiling"] = round(one.compiling, 3)
             if whole:
-                joules = joules_per_call(one.run, self.device)
+                try:
+                    with Guard(name):
+                        memory, joules = (
+                            peak_bytes(one.run, self.device),
+                            joules_per_call(one.run, self.device),
+                        )
+                except Misbehaved as error:
+                    yield Timed(name, self._row(one.subject, setting, error=reason(error)))
+                    continue
                 told = {
-                    "memory": peak_bytes(one.run, self.device),
+                    "memory": memory,
                     "energy": None if joules is None else round(joules / setting.batch, 6),
                 }
                 facts |= {key: value for key, value in told.items() if value is not None}
@@ -237,18 +255,19 @@ class Bench:
 
     def _prepare(self, subject: Subject, setting: Setting) -> _Ready:
         watch = Stopwatch(self.device)
-        chosen = subject.in_setting(setting)
-        run = chosen.call(setting)
-        compiling = watch(run)[0] if setting.compile else None
-        return _Ready(chosen, run, warm_up(run, watch), compiling)
+        with Guard(subject.name):
+            chosen = subject.in_setting(setting)
+            run = chosen.call(setting)
+            compiling = watch(run)[0] if setting.compile else None
+            return _Ready(chosen, run, warm_up(run, watch), compiling)
 
     def _machine(self, setting: Setting) -> _Ready:
         if self._yardstick is None:
             self._yardstick = yardstick(self.device, self.places)
         try:
             return self._prepare(self._yardstick, setting)
-        except Exception as error:
-            if not out_of_memory(error):
+        except Misbehaved as error:
+            if not out_of_memory(error.__cause__):
                 raise
             raise UserError(
                 f"memory is too small for the yardstick, resnet18 at a batch of {setting.batch}"

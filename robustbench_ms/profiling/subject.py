@@ -19,6 +19,7 @@ from robustbench_ms.specs.card import PRECISIONS, Card, Input
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.adapting import is_adapted
 from robustbench_ms.subjects.costs import input_of
+from robustbench_ms.subjects.guard import Guard
 from robustbench_ms.subjects.loading import Model, load_model
 from robustbench_ms.tasks.answers import Answers
 
@@ -66,7 +67,8 @@ class Subject:
         """As `models.costs` has them; {} of what is no torch module, or cannot be called there."""
         module = self.model.module
         try:
-            return costs(module, self.shape) if isinstance(module, nn.Module) else {}
+            with Guard(self.name):
+                return costs(module, self.shape) if isinstance(module, nn.Module) else {}
         except UserError:
             return {}
 
@@ -158,12 +160,13 @@ def yardstick(device: torch.device, places: Places) -> Subject:
     return load(YARDSTICK, device, places)
 
 
-def reason(error: Exception) -> str:
+def reason(error: UserError) -> str:
     """Why a network could not be called, in one line; that a compiler is missing in one sentence."""
-    told = f"{type(error).__name__}: {error}".splitlines()[0]
-    if _NO_COMPILER.search(f"{type(error).__name__}: {error}"):
-        return f"it cannot be compiled, as torch finds no compiler that works here ({told})"
-    return told if not isinstance(error, UserError) else str(error)
+    if error.__cause__ is not None and _NO_COMPILER.search(
+        f"{type(error.__cause__).__name__}: {error.__cause__}"
+    ):
+        return f"it cannot be compiled, as torch finds no compiler that works here ({error})"
+    return str(error)
 
 
 def _unopened(canvas: str) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def timms(run, device):
 def ours(run, device):
     """Seconds of a step as rbms profile takes them."""
     warm = warm_up(run, Stopwatch(device))
-    found = in_turns({"it": run}, {"it": calls_of(warm.seconds)}, 10, device)["it"].host
+    found = in_turns({"it": run}, {"it": calls_of(warm.seconds)}, 10, device, nullcontext)["it"].host
     return float(np.mean(np.concatenate(found)))
 
 
@@ -86,7 +87,7 @@ def bench_one_model_under_two_names(benchmark, name, batch, device):
     runs = {side: load(find_card(name), where, None).call(Setting(batch)) for side in ("one", "other")}
     calls = {side: calls_of(warm_up(run, Stopwatch(where)).seconds) for side, run in runs.items()}
     with Others() as others:
-        found = in_turns(runs, calls, 20, where)
+        found = in_turns(runs, calls, 20, where, nullcontext)
     apart = ratio(found["one"].host, found["other"].host)
     benchmark.pedantic(runs["one"], rounds=3, iterations=1)
     print(
