@@ -17,30 +17,17 @@ from pathlib import Path
 import numpy as np
 
 from robustbench_ms.reports.markdown import grid
-from robustbench_ms.statistics.differences import of_replicates
-from robustbench_ms.statistics.intervals import replicates_interval
 from robustbench_ms.tasks.detection.accumulate import curves
 from robustbench_ms.tasks.detection.matching import THRESHOLDS, Matched
 from robustbench_ms.tasks.measure import jackknife_weights
+from tests.set_simulation import WORST_HEAD, Setting, columns, head, numbers, row, worst, worst_row
 
 PAGE = Path(__file__).parent.parent / "results" / "ap-simulation.md"
-ALPHA, CHECKED = 0.05, 2
-CELLS = 6
-"""Clean, and five corrupted ones of falling quality."""
+CHECKED = 2
 SHIFT = 0.25
 """By how much every object is harder to the candidate that is worse."""
 LARGE = 20_000
 """Images of a set whose AP is taken for that of all images."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How many images and classes; how many sets."""
-
-    n: int
-    classes: int
-    sets: int
-    cells: int = CELLS
 
 
 SETTINGS = (
@@ -142,72 +129,8 @@ def large(classes):
 
 
 def results(setting):
-    """All sets: (sets, models, numbers, 1 + G), the numbers P and mPC."""
-    rows = []
-    for number in range(setting.sets):
-        one = drawn(setting, number)
-        rows.append(np.stack([one[:, 0], one[:, 1:].mean(axis=1)], axis=1))
-    return np.array(rows)
-
-
-def loss(one, model, number):
-    """Of a set's numbers (models, numbers, 1 + G): what a candidate loses against the reference, as a gate has it."""
-    return _of_losses(one[0, number] - one[model, number])
-
-
-def _of_losses(losses):
-    return of_replicates(float(losses[0]), losses[1:], losses.size - 1, jackknife=True)
-
-
-def upper(one, model, number):
-    """The one-sided bound below which a tolerance does not pass."""
-    return loss(one, model, number).upper(ALPHA)
-
-
-def worst(setting, number):
-    """The largest upper bound of a set's cells: what any:AP must tolerate for the candidate of a tenth to pass."""
-    reference, candidate = drawn(setting, number, models=2)
-    return max(_of_losses(losses).upper(ALPHA) for losses in reference - candidate)
-
-
-def worst_row(setting, bounds):
-    """One line of the table of worst cells."""
-    shares = (_points(np.quantile(bounds, share)) for share in (0.5, 0.9, 0.95))
-    return [f"{setting.n:,}", str(setting.classes), f"{setting.sets:,}", *shares]
-
-
-def row(setting, rows):
-    """One line of the table: P, then mPC, in each column."""
-    parts = [f"{setting.n:,}", str(setting.classes), f"{setting.sets:,}"]
-    whole = large(setting.classes)
-    whole = np.stack([whole[:, 0], whole[:, 1:].mean(axis=1)], axis=1)
-    expected = rows[..., 0].mean(axis=0)
-    columns = []
-    for i in range(2):
-        ends = [replicates_interval(one[0, i, 0], one[0, i, 1:], jackknife=True) for one in rows]
-        true = expected[0, i] - expected[2, i]
-        same = [upper(one, 1, i) for one in rows]
-        columns.append(
-            [
-                _points(expected[0, i] - whole[0, i]),
-                _points(np.median([end.half_width for end in ends])),
-                _share(end.low <= expected[0, i] <= end.high for end in ends),
-                _share(end.low <= whole[0, i] <= end.high for end in ends),
-                _share(upper(one, 2, i) <= true for one in rows),
-                _points(np.quantile(same, 0.9)),
-                _share(loss(one, 2, i).lower(ALPHA) > 0 for one in rows),
-                _points(true),
-            ]
-        )
-    return parts + [f"{p} / {mpc}" for p, mpc in zip(*columns, strict=True)]
-
-
-def _points(value):
-    return f"{100 * value:.1f}"
-
-
-def _share(yes):
-    return f"{100 * np.mean(list(yes)):.0f}"
+    """All sets: (sets, models, 2, 1 + G), the numbers P and mPC."""
+    return np.array([numbers(drawn(setting, number)) for number in range(setting.sets)])
 
 
 def checks(setting):
@@ -217,48 +140,19 @@ def checks(setting):
     return f"<!-- {setting.n} {setting.classes}: {told} -->"
 
 
-HEAD = (
-    "images", "classes", "sets", "AP too high by", "half width", "holds E AP of n", "holds AP of all", "false pass",
-    "tolerance", "noticed", "true loss",
-)  # fmt: skip
-
-
-WORST_HEAD = ("images", "classes", "sets", "in half", "in 90 %", "in 95 %")
-
-
 def page():
     """The whole page."""
     lines, cells = [], []
     for setting in SETTINGS:
-        lines.append(row(setting, results(setting)))
+        whole = numbers(large(setting.classes)[..., None])[..., 0]
+        lines.append(row(setting, results(setting), whole))
         print(*lines[-1], sep=" | ", file=sys.stderr, flush=True)
     for setting in WORST:
-        cells.append(worst_row(setting, [worst(setting, number) for number in range(setting.sets)]))
+        cells.append(
+            worst_row(setting, [worst(drawn(setting, number, models=2)) for number in range(setting.sets)])
+        )
         print(*cells[-1], sep=" | ", file=sys.stderr, flush=True)
     return written(lines, cells)
-
-
-def rows_of_page(text=None):
-    """What a gate must tolerate in points, {(images, classes): {"P": points, "mPC": points}}, as the page has it."""
-    at = HEAD.index("tolerance")
-    return {key: dict(zip(("P", "mPC"), map(float, cells[at].split(" / ")), strict=True))
-            for key, cells in _rows(text, len(HEAD))}  # fmt: skip
-
-
-def worst_of_page(text=None):
-    """The same of any:AP in 95 %, {(images, classes): {"AP": points}}."""
-    return {key: {"AP": float(cells[-1])} for key, cells in _rows(text, len(WORST_HEAD))}
-
-
-def _rows(text, columns):
-    text = PAGE.read_text(encoding="utf-8") if text is None else text
-    rows = [
-        [cell.strip() for cell in line.strip("| ").split("|")]
-        for line in text.splitlines()
-        if line[:1] == "|"
-    ]
-    numbers = [cells for cells in rows if len(cells) == columns and cells[0].replace(",", "").isdigit()]
-    return [((int(cells[0].replace(",", "")), int(cells[1])), cells) for cells in numbers]
 
 
 def written(lines, cells):
@@ -273,15 +167,8 @@ def written(lines, cells):
                 "gates are those of the package: a delete-a-group jackknife of min(n, 200) groups of images, Student's "
                 "t. Each column has P / mPC, in points or per cent."
             ),
-            "\n".join(grid([list(HEAD), *lines])),
-            (
-                "AP too high by: what sets of n show on average beyond the AP of very many images. Half width: of the "
-                "95 % interval, in the middle of the sets. Holds: how often the interval holds the mean of sets of n, "
-                "which is what it is of, and the AP of very many images, of which it says nothing. False pass: how "
-                f"often a gate of level {ALPHA:g} passes the worse candidate where exactly its true loss is tolerated. "
-                "Tolerance: that at which the candidate of a tenth changed passes in 90 % of the sets. Noticed: how "
-                "often the worse one's loss (the last column) is found to be above 0."
-            ),
+            "\n".join(grid([head("AP"), *lines])),
+            columns("AP"),
             (
                 "At five images the intervals hold more seldom than they say; from ten on they hold, and a gate passes "
                 "no oftener than its level. It takes three times as many, because a real set can be less even than "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from robustbench_ms.tasks.detection.measures import FEWEST
-from tests.ap_simulation import PAGE, SETTINGS, checks, loss, results
-from tests.ap_simulation import Setting as Sets
+from tests.ap_simulation import PAGE, SETTINGS, checks, results
+from tests.set_simulation import Setting as Sets
+from tests.set_simulation import loss
 
 SMALL = [setting for setting in SETTINGS if setting.n <= 79]
 

@@ -14,12 +14,16 @@ from robustbench_ms.statistics.bounded import of_counts
 from robustbench_ms.tasks.classification.rows import ROWS as CLASSIFICATION
 from robustbench_ms.tasks.detection.measures import FEWEST
 from robustbench_ms.tasks.detection.rows import VISDRONE_ROWS as ROWS
-from tests import ap_simulation
+from robustbench_ms.tasks.segmentation import measures as labelling
+from robustbench_ms.tasks.segmentation.rows import ROWS as LABELLING
+from tests import ap_simulation, labelling_simulation
+from tests.set_simulation import tolerances, tolerances_of_any
 
 
 def test_the_tables_of_ap_are_those_of_the_simulation_rounded_up():
     tables = {"P": ROWS["P"].noticed, "mPC": ROWS["mPC"].noticed, "AP": ROWS["AP"].any_cell}
-    for rows in (ap_simulation.rows_of_page(), ap_simulation.worst_of_page()):
+    text = ap_simulation.PAGE.read_text(encoding="utf-8")
+    for rows in (tolerances(text, ("P", "mPC")), tolerances_of_any(text, "AP")):
         known = {n: found for (n, classes), found in rows.items() if classes == 80}
         for name in next(iter(known.values())):
             assert tables[name][0][0] == FEWEST
@@ -42,6 +46,57 @@ def test_ap_on_fewer_images_has_a_table_of_its_own(limit, told):
 
     assert str(rule) == told
     assert bool(rule.note) == (told != "any:AP=6pp")
+
+
+def test_the_tables_of_labelling_are_those_of_the_simulation_rounded_up():
+    text = labelling_simulation.PAGE.read_text(encoding="utf-8")
+    names = {"clean_mIoU_truth": LABELLING["clean_mIoU_truth"].noticed}
+    names |= {"mean_mIoU_truth": LABELLING["mean_mIoU_truth"].noticed}
+    for found, tables in (
+        (tolerances(text, tuple(names)), names),
+        (tolerances_of_any(text, "any"), {"any": LABELLING["mIoU_truth"].any_cell}),
+    ):
+        for name, table in tables.items():
+            assert table[0][0] == labelling.FEWEST
+            for n, loss in table:
+                known = max(row[name] for (images, _), row in found.items() if images == n)
+                assert known - 0.05 <= 100 * loss < known + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("quick-segmentation", 11),
+        ("coco-mini-segmentation", 81),
+        ("voc-c", 21),
+        ("cityscapes-c", 19),
+        ("ade20k-c", 150),
+    ],
+)
+def test_rules_of_labelling_tolerate_what_their_images_cannot_tell(name, classes):
+    text = labelling_simulation.PAGE.read_text(encoding="utf-8")
+    n = {"quick-segmentation": 300, "coco-mini-segmentation": 79, "voc-c": 1449, "cityscapes-c": 500}.get(
+        name, 2000
+    )
+    mean, clean, any_cell = rules_of(find_suite(name))
+    wanted = tolerances(text, ("clean", "mean"))[n, classes]
+
+    assert 100 * clean.tolerance >= wanted["clean"] - 0.05
+    assert 100 * mean.tolerance >= wanted["mean"] - 0.05
+    assert 100 * any_cell.tolerance >= tolerances_of_any(text, "any")[n, classes]["any"] - 0.05
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (None, "any:mIoU_truth=3pp"),
+        (299, "any:mIoU_truth=5pp"),
+        (30, "any:mIoU_truth=10pp"),
+        (29, "warn:any:mIoU_truth=3pp"),
+    ],
+)
+def test_labelling_on_fewer_images_has_a_table_of_its_own(limit, told):
+    assert str(rules_of(find_suite("quick-segmentation").limited(limit))[-1]) == told
 
 
 def test_what_no_simulation_knows_is_a_warning():

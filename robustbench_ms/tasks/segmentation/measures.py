@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from robustbench_ms.tasks.measure import Measured, Rule, Scorer, jackknife_weights, of_replicates
 from robustbench_ms.tasks.outcomes import Absent, Outcomes
 
-__all__ = ["SCORERS", "ClassesCounted", "Overlaps"]
+__all__ = ["FEWEST", "SCORERS", "ClassesCounted", "Overlaps"]
 
+FEWEST = 30
+"""Images below which no gate tests an mIoU: three times those from which on results/labelling-simulation.md has
+intervals that hold, because a real set can be less even than its world."""
 Counts = NDArray[np.float64]
 
 
@@ -31,6 +34,7 @@ class Overlaps:
 
     names: tuple[str, ...] = ("mIoU_truth", "mIoU", "mAcc", "pixel_accuracy")
     number: int = 1
+    fewest: int = FEWEST
     rule: Rule = field(default="jackknife", init=False)
     kind: Literal["set"] = field(default="set", init=False)
     kept: Literal["replicates"] = field(default="replicates", init=False)
