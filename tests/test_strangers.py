@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from robustbench_ms.adapters.programs import Program
 from robustbench_ms.evaluation.events import CellStarted, Note, RecordDone, Trouble
 from robustbench_ms.records.record import read_record
 from robustbench_ms.subjects.programs import as_module
+from robustbench_ms.subjects.seals import Seals
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.outcomes import Items, Outcomes, unsound
 from tests import fakes
@@ -166,6 +168,56 @@ def test_a_static_buffer_answers_as_a_model_without_one(tiny, places, tmp_path):
     mine, theirs = (only(events, RecordDone)[0].record for events in (static, plain))
     assert mine.subject == theirs.subject
     assert [m.values for m in mine.measurements] == [m.values for m in theirs.measurements]
+
+
+class Vandal(fakes.Coarse):
+    """Finds what its neighbours are shown by the garbage collector; counts its calls, of which four are the probe."""
+
+    def __init__(self, zeroes, raises):
+        super().__init__(5)
+        self.zeroes, self.raises, self.calls = zeroes, raises, 0
+
+    def forward(self, images):
+        self.calls += 1
+        for one in gc.get_objects() if self.calls == self.zeroes else ():
+            # By its very type: what is asked otherwise may be a module that warns.
+            if type(one) is torch.Tensor and one.dtype == torch.uint8 and one.shape == (16, 3, 32, 32):
+                one.zero_()
+        if self.calls == self.raises:
+            raise ValueError("caught")
+        return super().forward(images)
+
+
+def beside(bad, suite, places):
+    """The records of a run of two, and of what was told of trouble."""
+    events = measure(suite, [card_of(bad, "bad"), card_of(fakes.build(), "good")], places, batch_size=16)
+    return {e.record.name: e.record for e in only(events, RecordDone)}, only(events, Trouble)
+
+
+def test_a_model_that_raises_after_it_changed_the_batch_costs_no_other_its_numbers(tiny, places, tmp_path):
+    records, told = beside(Vandal(zeroes=5, raises=5), tiny, places)
+    alone, _ = beside(
+        Vandal(zeroes=0, raises=5), tiny, type(places)(places.data, tmp_path / "r", tmp_path / "c")
+    )
+
+    assert [(one.card, one.message) for one in told] == [("bad", "clean: ValueError: caught")]
+    assert records["good"].answers() == alone["good"].answers()
+
+
+def test_where_no_batch_is_waited_for_one_that_raises_later_has_changed_it_all_the_same(
+    tiny, places, monkeypatch
+):
+    """As on CUDA, where a change is known at the end of a condition."""
+    monkeypatch.setattr("robustbench_ms.evaluation.answer.Seals", lambda _: Seals(torch.device("cuda")))
+
+    records, told = beside(Vandal(zeroes=5, raises=6), tiny, places)
+
+    spoilt = "it was shown images that model bad had changed"
+    assert [(one.card, one.message) for one in told] == [
+        ("bad", "clean: ValueError: caught"),
+        ("good", f"clean: {spoilt}"),
+    ]
+    assert [m.error for m in records["good"].measurements] == [spoilt, None, None, None, None]
 
 
 def test_a_model_that_cannot_be_loaded_is_named_once_and_the_rest_runs(tiny, places, rbms):

@@ -31,7 +31,7 @@ from robustbench_ms.subjects.devices import lost_devices, out_of_memory
 from robustbench_ms.subjects.guard import first_line
 from robustbench_ms.subjects.identity import Subject
 from robustbench_ms.subjects.loading import Model
-from robustbench_ms.subjects.seals import CHANGES, DataChanged, Seals
+from robustbench_ms.subjects.seals import CHANGES, Seals
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.measure import Mean, Scorer, cell_values, numbers_of
 from robustbench_ms.tasks.outcomes import Outcomes, merged, unsound
@@ -91,8 +91,9 @@ def measure(
 ) -> Generator[Event, None, list[tuple[Runner, FinishedCell]]]:
     """Answer one condition; yields events and returns [(runner, finished cell)]."""
     task, data = shows.task, shows.data
-    active = list(runners)
-    for runner in active:
+    everyone = list(runners)
+    active = list(everyone)
+    for runner in everyone:
         runner.spoilt = None
     outcomes: dict[str, list[tuple[Outcomes, NDArray[np.int64]]]] = {r.name: [] for r in active}
     split = Split([r.name for r in active], shows.device)
@@ -122,18 +123,18 @@ def measure(
         seals.begin(batch.samples)
         for runner in list(active):
             begin = split.mark()
-            halved = runner.batch
+            halved, changed = runner.batch, False
             try:
                 with lost_devices():
-                    answers = _answer(runner, task, batch)
-                    if seals.broken(runner.name, batch.samples):
-                        # Made again for those that come after.
-                        batch = show(batch.rows).batch
-                        seals.whole(runner.name, batch.samples)
+                    try:
+                        answers = _answer(runner, task, batch)
+                    finally:  # one that fails may have changed it before
+                        changed = seals.broken(runner.name, batch.samples)
+                    if changed:
                         raise Misbehaved(CHANGES)  # noqa: TRY301
                     answered = split.mark()
                     outcomes[runner.name].append((task.outcomes(answers, batch), batch.rows))
-            except (DeviceLost, DataChanged):
+            except DeviceLost:
                 raise
             except Exception as error:  # noqa: BLE001 - any failure of a stranger's model stops that model alone
                 runner.error = (
@@ -142,6 +143,9 @@ def measure(
                     else f"{type(error).__name__}: {first_line(error)}"
                 )
                 active.remove(runner)
+                if changed:  # made again for those that come after
+                    batch = show(batch.rows).batch
+                    seals.whole(runner.name, batch.samples)
                 yield Trouble(runner.name, f"{key(asked.condition)}: {runner.error}")
                 continue
             if runner.batch < halved:
@@ -158,10 +162,12 @@ def measure(
         keep_truth(shows.truths, data.facts.digest, data.facts.n, truth)
     finished: list[tuple[Runner, FinishedCell]] = []
     changing = seals.late()
-    for place, runner in enumerate(active):
+    for place, runner in enumerate(everyone):
+        if runner.error is not None:
+            continue
         if runner.name in changing:
             runner.error = CHANGES
-        elif before := next((one.name for one in active[:place] if one.name in changing), None):
+        elif before := next((one.name for one in everyone[:place] if one.name in changing), None):
             runner.spoilt = f"it was shown images that model {before} had changed"
         if told := runner.error or runner.spoilt:
             yield Trouble(runner.name, f"{key(asked.condition)}: {told}", stopped=runner.error is not None)
