@@ -34,6 +34,22 @@ CHANGES = {
         lambda: torch.set_float32_matmul_precision("medium"),
         torch.get_float32_matmul_precision,
     ),
+    "precision by torch's newer names": (
+        lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+        lambda: (torch.backends.cuda.matmul.fp32_precision, torch.backends.cuda.matmul.allow_tf32),
+    ),
+    "precision on a CPU": (
+        lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
+        lambda: torch.backends.mkldnn.matmul.fp32_precision,
+    ),
+    "autocast": (
+        lambda: torch.set_autocast_enabled("cpu", True),
+        lambda: torch.is_autocast_enabled("cpu"),
+    ),
+    "deterministic convolutions": (
+        lambda: setattr(torch.backends.cudnn, "deterministic", True),
+        lambda: torch.backends.cudnn.deterministic,
+    ),
     "denormals": (lambda: torch.set_flush_denormal(True), lambda: torch.tensor([1e-40]) * 0.5),
     "working folder": (lambda: os.chdir("/"), os.getcwd),
     "a new variable": (lambda: os.environ.update(A_STRANGER="1"), lambda: os.environ.get("A_STRANGER")),

@@ -30,6 +30,13 @@ _handler: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal
 """Without the search for an enumeration's member, which takes 2 microseconds a signal."""
 _SMALL = 1e-310
 """Half of it is 0 where denormals are."""
+_CAST = ("cpu", "cuda")
+_BACKENDS: Any = torch.backends
+_PRECISE = (
+    _BACKENDS, _BACKENDS.cuda.matmul, _BACKENDS.cudnn, _BACKENDS.cudnn.conv,
+    _BACKENDS.mkldnn.matmul, _BACKENDS.mkldnn.conv, _BACKENDS.mkldnn.rnn,
+)  # fmt: skip
+"""What each has an `fp32_precision` of."""
 
 
 class Guard:
@@ -79,7 +86,11 @@ def first_line(error: BaseException) -> str:
 
 def _put_back(before: list[Any]) -> None:
     for (read, write), value in zip(_KEPT, before, strict=True):
-        if read() != value:
+        try:
+            changed = read() != value
+        except RuntimeError:  # torch's, where precisions were set by its older names and by its newer ones
+            changed = True
+        if changed:
             write(value)
 
 
@@ -146,9 +157,24 @@ def _set_filters(value: list[Any]) -> None:
         pass
 
 
-def _set_tf32(value: tuple[bool, bool, bool]) -> None:
+def _precisions() -> list[str]:
+    return [one.fp32_precision for one in _PRECISE]
+
+
+def _set_precisions(value: list[str]) -> None:
+    for one, precision in zip(_PRECISE, value, strict=True):
+        one.fp32_precision = precision
+
+
+def _set_autocast(value: tuple[bool, bool]) -> None:
+    for kind, on in zip(_CAST, value, strict=True):
+        torch.set_autocast_enabled(kind, on)
+
+
+def _set_backends(value: tuple[bool, bool, bool, bool]) -> None:
     torch.backends.cuda.matmul.allow_tf32 = value[0]
-    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = value[1:]
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = value[1:3]
+    torch.backends.cudnn.deterministic = value[3]
 
 
 _KEPT: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
@@ -156,14 +182,17 @@ _KEPT: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (torch.get_default_device, _set_default_device),
     (torch.get_num_threads, torch.set_num_threads),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (_precisions, _set_precisions),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    (lambda: tuple(map(torch.is_autocast_enabled, _CAST)), _set_autocast),
     (
         lambda: (
             torch.backends.cuda.matmul.allow_tf32,
             torch.backends.cudnn.allow_tf32,
             torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic,
         ),
-        _set_tf32,
+        _set_backends,
     ),
     (torch.is_grad_enabled, torch.set_grad_enabled),
     (_flushes, torch.set_flush_denormal),
