@@ -206,6 +206,8 @@ def test_a_seal_finds_one_changed_byte_and_two_samples_that_changed_places(shape
     assert seals.broken("net", edited)
     assert (checksums(edited) != checksums(samples)).tolist() == [False, False, True, False]
     assert seals.broken("net", samples[[0, 2, 1, 3]])
+    assert seals.broken("net", samples[:, [2, 1, 0]])
+    assert seals.broken("net", samples.flip(2))
     with pytest.raises(DataChanged, match="model net changes the data"):
         seals.whole("net", edited)
 
