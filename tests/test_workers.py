@@ -20,6 +20,7 @@ from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.evaluation.events import CellDone, CellStarted, Note, RecordDone, Trouble
 from robustbench_ms.evaluation.executors import EXECUTORS
+from robustbench_ms.evaluation.executors.several import Merged
 from robustbench_ms.evaluation.jobs import Conditions, Job
 from robustbench_ms.evaluation.run import run, task_of
 from robustbench_ms.evaluation.store import DIED, CacheStore
@@ -134,6 +135,17 @@ def test_a_model_that_kills_its_process_is_stopped_by_name_and_costs_no_other_it
     assert {name: found[name] for name in alone} == alone
     (broken,) = [m for m in found["bad"][0]["measurements"] if m["error"]]
     assert broken["error"] == DIED
+
+
+def test_what_several_workers_cannot_load_is_told_once():
+    merged, trouble = Merged(), Trouble("bad", "no module named 'nowhere'")
+    told = [
+        Trouble("bad", "no module named 'nowhere'"),
+        Trouble("bad", "clean: NaN"),
+        Trouble("worse", "clean: NaN"),
+    ]
+
+    assert [new for event in (trouble, *told) for new in merged.new(event)] == [trouble, *told[1:]]
 
 
 def test_what_cannot_be_sent_is_refused_with_what_to_do(tiny, places):

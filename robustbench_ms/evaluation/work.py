@@ -108,7 +108,7 @@ class _Worker:
         if self.refused and all(card.name in self.refused or self.store.failed(card.name) for card in cards):
             name, error = next(iter(self.refused.items()))
             raise type(error)(f"model {name}: {error}") from error
-        for name in self.refused.keys() - self.told:
+        for name in [name for name in self.refused if name not in self.told]:
             self.told.add(name)
             yield Trouble(name, str(self.refused[name]))
 

@@ -55,13 +55,18 @@ class Merged:
 
     def __init__(self) -> None:
         self._planned = False
+        self._troubles: set[Trouble] = set()
         self._done: set[tuple[str, str]] = set()
 
     def new(self, event: Event) -> Iterator[Event]:
-        """What an event adds: each worker plans, and finds finished what another has just finished."""
+        """What an event adds: each worker plans, finds finished what another has just finished, and fails alike."""
         if isinstance(event, Planned):
             if not self._planned:
                 self._planned = True
+                yield event
+        elif isinstance(event, Trouble):
+            if event not in self._troubles:
+                self._troubles.add(event)
                 yield event
         elif isinstance(event, CellsFound):
             cards = tuple(card for card in event.cards if (event.key, card) not in self._done)
