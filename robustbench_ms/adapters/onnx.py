@@ -19,7 +19,7 @@ from robustbench_ms.specs.card import Card
 if TYPE_CHECKING:
     from robustbench_ms.datasets.protocol import Index
 
-__all__ = ["OnnxModel", "load"]
+__all__ = ["OnnxModel", "external", "load"]
 
 KINDS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _CHANNELS = {1, 3}
@@ -35,7 +35,7 @@ def load(path: Path, card: Card, index: Index) -> Adapted:
     del index
     for word in card.args:
         choose(word, ("output",), "argument", f"{path.name}: [args]")
-    files = [path, *_external(path)]
+    files = [path, *external(path)]
     module = OnnxModel(path, card.args.get("output"))
     height, width = module.size
     if card.input.assumed and card.input.size is None and height is not None and height == width:
@@ -43,8 +43,11 @@ def load(path: Path, card: Card, index: Index) -> Adapted:
     return Adapted(module, card, digest_of(files, path.parent))
 
 
-def _external(path: Path) -> list[Path]:
-    """The files beside it in which its larger tensors lie."""
+def external(path: Path) -> list[Path]:
+    """The files beside it in which its larger tensors lie.
+
+    UserError where onnx is not installed; BadFile where one is not there, and for what is no ONNX file.
+    """
     try:
         import onnx
         from onnx.external_data_helper import ExternalDataInfo, uses_external_data

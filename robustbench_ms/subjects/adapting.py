@@ -15,7 +15,7 @@ from robustbench_ms.subjects import LOADERS
 from robustbench_ms.subjects.network import fetching
 from robustbench_ms.subjects.weights import file_digest, find_weights, refuse_other
 
-__all__ = ["adapted", "is_adapted"]
+__all__ = ["adapted", "files_of", "is_adapted"]
 
 
 _FOLDERS = {"hf", "results"}
@@ -52,6 +52,22 @@ def adapted(card: Card, index: Index, places: Places) -> Adapted:
     made: Adapted = load(LOADERS[adapter])(path, replace(card, weights=(weights,)), index)
     refuse_other(made.sha256, weights, path)
     return made
+
+
+def files_of(card: Card, weights: Weights, places: Places) -> tuple[Path, list[Path]]:
+    """Where a card's weights lie, a file or a folder, and every file that is read there: of ONNX its external data too.
+
+    BadFile as in `find_weights`, and where a file of those is not there.
+    """
+    adapter = str(card.build).partition(":")[0] if is_adapted(card) else ""
+    path = find_weights(weights, card, places, folder=adapter in _FOLDERS)
+    if path.is_dir():
+        return path, sorted(file for file in path.rglob("*") if file.is_file())
+    if adapter == "onnx":
+        from robustbench_ms.adapters.onnx import external
+
+        return path, [path, *external(path)]
+    return path, [path]
 
 
 def _from_hub(name: str) -> Path:

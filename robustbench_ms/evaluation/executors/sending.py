@@ -32,10 +32,10 @@ from robustbench_ms.specs.card import Card, Weights
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
 from robustbench_ms.specs.suite import Suite
-from robustbench_ms.subjects.adapting import is_adapted
+from robustbench_ms.subjects.adapting import files_of, is_adapted
 from robustbench_ms.subjects.devices import find_device
 from robustbench_ms.subjects.loading import blame
-from robustbench_ms.subjects.weights import file_digest, find_weights
+from robustbench_ms.subjects.weights import file_digest
 
 __all__ = ["Order", "SentFile", "here", "opened", "packed", "placed", "places_here", "travelling", "unpacked"]
 
@@ -186,10 +186,7 @@ def travelling(card: Card, places: Places) -> tuple[Card, tuple[SentFile, ...]]:
     if weights is None:
         return card, ()
     with blame(card):
-        path = find_weights(
-            weights, card, places, folder=is_adapted(card) and not str(card.build).startswith("onnx:")
-        )
-    inside = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        path, inside = files_of(card, weights, places)
     files = tuple(SentFile(str(file.relative_to(path.parent)), file_digest(file), file) for file in inside)
     return replace(card, folder=None, weights=(replace(weights, file=path.name, package=None),)), files
 
