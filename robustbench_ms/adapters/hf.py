@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,8 +57,9 @@ def load(folder: Path, card: Card, index: Index) -> Adapted:
         ) from None
     try:
         module = getattr(transformers, f"AutoModel{kind}").from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        )
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+            dtype="float32",  # whatever they were saved in: the card says the precision
+        )  # fmt: skip
     except Exception as error:  # a folder of another task, a cut file and a config of nothing raise all kinds
         raise BadFile(f"{folder} is no model that transformers reads ({error})".splitlines()[0]) from error
     output = card.output
@@ -119,17 +121,32 @@ def _completed(known: Input, path: Path) -> Input:
     said = told.get("do_normalize", True) and "image_mean" in told and "image_std" in told
     if said and not known.normalised:
         known = replace(known, mean=tuple(told["image_mean"]), std=tuple(told["image_std"]))
-    if not told.get("do_rescale", True):
-        known = replace(known, range=(0.0, 255.0))
+    known = replace(known, range=_range(told))
     if told.get("resample") in _RESAMPLE:
         known = replace(known, interpolation=_RESAMPLE[told["resample"]])
     if not told.get("do_resize", True):
         return replace(known, assumed=False)
     size, crop = _sides(told.get("size")), _sides(told.get("crop_size"))
+    kind = f"{told.get('image_processor_type')} {told.get('feature_extractor_type')}"
+    if size is not None and "ConvNext" in kind:
+        # From 384 pixels on all of a picture is resized.
+        share = (told.get("crop_pct") or 0.875) if size < 384 else 1.0
+        fit = "crop" if share < 1 else "resize"
+        return replace(known, size=known.size or size, fit=fit, crop=share, assumed=False)
     if told.get("do_center_crop") and crop is not None and size is not None:
         return replace(known, size=known.size or crop, fit="crop", crop=min(1.0, crop / size), assumed=False)
     side = size if not isinstance(told.get("size"), dict) or "height" in told["size"] else None
     return known if side is None else replace(known, size=known.size or side, fit="resize", assumed=False)
+
+
+def _range(told: Mapping[str, Any]) -> tuple[float, float]:
+    """What the bytes 0 and 255 become before mean and std."""
+    if not told.get("do_rescale", True):
+        return 0.0, 255.0
+    factor = told.get("rescale_factor")
+    high = round(255 * factor, 6) if isinstance(factor, (int, float)) else 1.0
+    low = -1.0 if told.get("rescale_offset") else 0.0
+    return low, high + low
 
 
 def _sides(told: Any) -> int | None:
