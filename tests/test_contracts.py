@@ -288,6 +288,22 @@ def test_what_a_card_does_not_say_is_told_and_a_well_one_is_well(rbms, tmp_path)
         assert (found.code, told in found.err) == (2, True), found.err
 
 
+@pytest.mark.parametrize("name", ["prints", "f64default"])
+def test_of_no_suite_a_card_is_asked_how_many_classes_it_has_and_keeps_to_itself(name, rbms, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        f'about = "mine"\nsource = "here"\nbuild = "tests.strangers.models:{name}"\n[input]\nrange = [0, 1]\n'
+    )
+
+    (told,) = rbms("check", path, "--json").json()["checked"]
+
+    assert told["faults"] == []
+    assert told["notes"] == [
+        "card mine: answers for 10 classes; --suite SUITE holds it to those of a suite's data"
+    ]
+    assert torch.get_default_dtype() == torch.float32
+
+
 # the template
 
 

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from robustbench_ms.catalog.registry import DATASETS, answers_of, index_of, task_of
 from robustbench_ms.contracts.findings import Findings
 from robustbench_ms.datasets.protocol import Data, DataFacts, Images, Index, Layout, RaggedImages
-from robustbench_ms.errors import UserError
+from robustbench_ms.errors import Misbehaved, UserError
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.adapting import is_adapted
+from robustbench_ms.subjects.asking import ask
 from robustbench_ms.subjects.costs import card_costs
 from robustbench_ms.subjects.devices import find_device
 from robustbench_ms.subjects.fitting import misfit
+from robustbench_ms.subjects.guard import Guard
 from robustbench_ms.subjects.identity import Unwell, identify
 from robustbench_ms.subjects.loading import Model, load_model
 from robustbench_ms.tasks.protocol import Task
@@ -63,7 +64,10 @@ def hold_card(
     if built and not is_adapted(card):
         with find.holding(f"{place}: costs"):
             try:
-                card_costs(card, classes)
+                with Guard(card.name):
+                    card_costs(card, classes)
+            except Misbehaved as error:
+                raise (error.__cause__ or error) from None  # with its line of code
             except UserError as error:
                 find.note(place, f"its costs are not counted: {error}")
 
@@ -149,6 +153,7 @@ def _answers(
         find.note(place, "is loaded and not asked: --suite SUITE says whose classes it labels")
         return
     facts = _own(model, asked)
+    model = replace(model, classes=facts.classes)
     if facts.classes != asked.facts.classes:
         find.note(
             place,
@@ -176,11 +181,9 @@ def _own(model: Model, asked: _Asked) -> DataFacts:
     if not asked.made_up or not model.asked or Images not in asked.task.layouts:
         return asked.facts
     probe = asked.task.probe(asked.facts.layout)
-    with torch.no_grad():
-        try:
-            shape: Sequence[int] = asked.task.ask(
-                model, replace(probe, samples=probe.samples.to(model.device))
-            ).tensor.shape
-        except Exception:  # noqa: BLE001 - it is told when it is asked the probe
-            return asked.facts
+    try:
+        shown = replace(probe, samples=probe.samples.to(model.device))
+        shape: Sequence[int] = ask(asked.task, replace(model, classes=0), shown).tensor.shape
+    except UserError:  # it is told when it is asked the probe
+        return asked.facts
     return replace(asked.facts, classes=shape[1]) if len(shape) == 2 else asked.facts
