@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,6 +127,26 @@ def test_code_is_refused_by_its_name_and_is_not_run(zipped, tmp_path, monkeypatc
     assert not (tmp_path / "made-by-a-pickle").exists()
     path.write_bytes(pickle.dumps(RAW))
     with pytest.raises(BadFile, match="was not written by torch"):
+        read_checkpoint(path)
+
+
+def test_a_damaged_archive_is_one_sentence(tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save(RAW, path)
+    content = bytearray(path.read_bytes())
+    at = content.rfind(b"PK\x01\x02")  # of its last entry in the table at its end
+    content[at : at + 2] = b"XX"
+    path.write_bytes(content)
+
+    with pytest.raises(BadFile, match=r"w\.pt is damaged or no file of weights \("):
+        read_checkpoint(path)
+
+
+def test_floats_that_are_too_long_for_a_tensor_are_no_weights(tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save({"a": np.array([1.0, 2.5], np.longdouble)}, path)
+
+    with pytest.raises(BadFile, match=r"holds no weights: .* a \(ndarray\)"):
         read_checkpoint(path)
 
 

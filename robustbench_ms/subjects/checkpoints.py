@@ -85,7 +85,7 @@ def _tensors(found: Any) -> dict[str, Tensor] | None:
         return None
     made = {}
     for name, value in found.items():
-        array = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+        array = isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.dtype.itemsize <= 8
         tensor = torch.from_numpy(value.copy()) if array else value
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             return None
@@ -167,8 +167,11 @@ def _refuse_known(path: Path) -> None:
     elif text.startswith((b"<!doctype", b"<html")):
         why = "is a web page that was saved in place of the file: it is no file of weights"
     elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile as error:
+            raise BadFile(f"{path} is damaged or no file of weights ({error})") from error
         inner = {name.partition("/")[2] for name in names}
         if "constants.pkl" in inner or "archive_format" in inner or "models/model.json" in inner:
             why = (
