@@ -89,6 +89,16 @@ def test_what_the_cache_holds_is_taken(silent, monkeypatch):
     assert asked == [("resnet18", {"pretrained": True}, True)]
 
 
+def test_what_is_wrong_with_a_card_is_not_taken_for_the_network(silent, monkeypatch):
+    def create(name, **options):
+        raise TypeError("no argument 'depht'")
+
+    monkeypatch.setattr(timm, "create_model", create)
+
+    with pytest.raises(UserError, match=r"could not be made \(TypeError: no argument 'depht'\)"):
+        build_module(card("timm:resnet18"), 10)
+
+
 def test_a_file_at_an_address(silent, tmp_path):
     """As torchvision's: nothing is asked where it lies in torch's cache."""
     url = f"http://{silent}/weights/net-1234.pth"

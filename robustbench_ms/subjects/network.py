@@ -66,7 +66,7 @@ def fetching(url: str | None, *, hub: bool) -> Iterator[None]:
     constants.HF_HUB_OFFLINE = True
     try:
         yield
-    except Exception as error:
+    except OSError as error:  # the hub's library is told to stay offline, and its cache has no such file
         raise UserError(told) from error
     finally:
         constants.HF_HUB_OFFLINE = offline
