@@ -138,6 +138,11 @@ def test_what_cannot_be_taken_is_told(rows, words):
         suite_of(of(*rows))
 
 
+def test_augmentations_that_cannot_be_told_apart_are_refused():
+    with pytest.raises(UserError, match="two augmentations have the id 'fog-3'"):
+        suite_of(of(GOOD), [Corruption("fog", 3), Corruption("fog", 3, seed=1)])
+
+
 def test_wrong_words_are_told_when_it_is_made(quick):
     with pytest.raises(UserError, match=r"is 3 models, digits-resnet8@0, .*: name one"):
         CardModel("digits-resnet8", quick)

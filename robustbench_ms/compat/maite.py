@@ -141,8 +141,8 @@ def model_of(model: Any, *, scores: Literal["logits", "probabilities"]) -> Calla
 def suite_of(dataset: Any, augmentations: Sequence[Any] = (), *, name: str | None = None) -> Suite:
     """A suite of a MAITE data set, clean and under each augmentation, in this process.
 
-    Every picture is read now and kept in memory. UserError where pictures are no uint8 (C, H, W) of one size, or labels
-    have not one length.
+    Every picture is read now and kept in memory. UserError where pictures are no uint8 (C, H, W) of one size, labels
+    have not one length, or two augmentations one id.
     """
     called = name or str(dataset.metadata["id"])
     rows = [dataset[i] for i in range(len(dataset))]
@@ -168,9 +168,10 @@ def suite_of(dataset: Any, augmentations: Sequence[Any] = (), *, name: str | Non
     row = f"maite-{hashlib.sha256(called.encode()).hexdigest()[:12]}"
     _stacks[row] = stack
     DATASETS.register(row, DatasetInfo(f"{__name__}:_index", called, classes=classes, splits=("test",)))
-    for one in augmentations:
-        _augmentations[str(one.metadata["id"])] = one
     values = tuple(str(one.metadata["id"]) for one in augmentations)
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise UserError(f"two augmentations have the id {twice[0]!r}, by which they are told apart")
+    _augmentations.update(zip(values, augmentations, strict=True))
     if values:
         known = tuple(_augmentations)
         axes = (Axis(_AXIS, known, "augmentations", {"common": known}),)
