@@ -120,6 +120,15 @@ def test_what_is_printed_goes_to_standard_error_and_nobody_closes_it(capsys):
     assert capsys.readouterr() == ("ours\n", "hello\nagain\n")
 
 
+def test_what_a_model_asks_of_standard_output_is_answered(capfd):
+    with Guard("net"):
+        assert sys.stdout.encoding == sys.stderr.encoding
+        os.write(sys.stdout.fileno(), b"hello")
+        sys.stdout.writelines(["a", "gain"])
+
+    assert capfd.readouterr() == ("", "helloagain")
+
+
 def test_threads_that_are_left_are_counted_but_for_daemons(monkeypatch):
     monkeypatch.setattr(Guard, "left", {})
     end = threading.Event()

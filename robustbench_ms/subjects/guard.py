@@ -6,7 +6,6 @@ error; a call that does not come back is named, see `watching`.
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -206,8 +205,8 @@ _KEPT: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
 """What a model's call may change of the process, how to read it, and how to write it back."""
 
 
-class _Aside(io.TextIOBase):
-    """Standard output while a model runs: its text goes to standard error, and nobody closes it."""
+class _Aside:
+    """Standard output while a model runs: in all that is asked of it standard error, but that nobody closes it."""
 
     def write(self, text: str) -> int:
         """To standard error, as it is at that time."""
