@@ -255,7 +255,7 @@ def test_a_card_that_breaks_it_is_told(name, rbms, tmp_path):
     assert fault.startswith(f"card mine: {CARDS[name]}")
 
 
-def test_what_a_card_does_not_say_is_told_and_a_well_one_is_well(rbms, tmp_path):
+def test_what_a_card_does_not_say_is_told_and_a_well_one_is_well(rbms, tmp_path, monkeypatch):
     path = tmp_path / "mine.toml"
     path.write_text('build = "tests.fakes:build"\n[[weights]]\nfile = "w.safetensors"\n')
 
@@ -274,6 +274,9 @@ def test_what_a_card_does_not_say_is_told_and_a_well_one_is_well(rbms, tmp_path)
         assert any(words in line for line in told["faults"]), words
     path.write_text('about = "mine"\nsource = "here"\nbuild = "tests.fakes:build"\n[input]\nrange = [0, 1]\n')
     assert rbms("check", path, "--suite", "quick").out.splitlines()[-1] == f"card {path}: all well"
+    (tmp_path / "mynets.py").write_text("from tests.fakes import build")
+    monkeypatch.chdir(tmp_path)
+    assert f"runs mynets:build ({tmp_path / 'mynets.py'})" in rbms("check", "mynets:build").out
     assert "runs nopkg.nets:build (cannot be found: " in rbms("check", "nopkg.nets:build").out
     for words, told in {
         ("check", "quikc"): "no file, suite, model or package named 'quikc'; did you mean 'quick'?",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from robustbench_ms.catalog.packages import said
+from robustbench_ms.catalog.registry import adapter_names, working_folder
 from robustbench_ms.specs.card import Card
 
 __all__ = ["code_of"]
@@ -20,10 +21,11 @@ def code_of(card: Card) -> str:
     """
     build = card.build if isinstance(card.build, str) else f"{card.build!r} of this process"
     module, colon, _ = build.partition(":")
-    if not colon or "." not in module:  # timm:, torchvision:, a file's adapter
+    if not colon or module in {"timm", "torchvision", *adapter_names()}:
         return build
     try:
-        spec = find_spec(module)
+        with working_folder():  # where it will be looked for too
+            spec = find_spec(module)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told, and told again where it is built
         return f"{build} (cannot be found: {said(error)})"
     return f"{build} ({spec.origin})" if spec is not None and spec.origin else f"{build} (no such module)"
