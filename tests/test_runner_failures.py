@@ -10,7 +10,8 @@ import torch
 
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import DeviceLost, UserError
-from robustbench_ms.evaluation.events import CellDone, CellStarted, Note, Planned, RecordDone
+from robustbench_ms.evaluation.events import CellDone, CellStarted, Note, Planned, RecordDone, Trouble
+from robustbench_ms.evaluation.jobs import Conditions
 from robustbench_ms.records.record import read_record
 from robustbench_ms.reports.pages import to_markdown
 from robustbench_ms.reports.tables import tables
@@ -66,6 +67,15 @@ def test_a_model_that_fails_the_probe_is_stopped_and_the_rest_runs(tiny, places,
         "tests.fakes-build.json",
     ]
     assert rbms("run", tiny, "-m", f"tests.fakes:{bad}").code == 1
+
+
+def test_where_no_model_can_be_loaded_no_data_are_digested(tiny, places, monkeypatch):
+    monkeypatch.setattr(Conditions, "known", lambda *_: False)  # as of photographs
+    monkeypatch.setattr(Conditions, "question", lambda *_: pytest.fail("digested"))
+
+    events = measure(tiny, [find_card("tests.strangers.models:exit0build")], places)
+
+    assert [event.message for event in only(events, Trouble)] == ["SystemExit: 0"]
 
 
 def test_memory_that_runs_out_halves_the_batch_and_changes_no_answer(tiny, places, tmp_path):

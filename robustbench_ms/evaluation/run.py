@@ -73,11 +73,10 @@ def run(
 
     store = yield from noting(execute(Run(shown, subjects, jobs, settings, folder, claims)), otherwise)
 
-    questions = [shown.question(condition) for condition in shown.conditions]
-    for card in subjects:
-        report = store.pinned(card.name)
-        if report is None:
-            continue
+    reports = [(card, report) for card in subjects if (report := store.pinned(card.name)) is not None]
+    # Of data that nobody was asked about the digests are not worth their time.
+    questions = [shown.question(condition) for condition in shown.conditions] if reports else []
+    for card, report in reports:
         rows = [
             (asked.condition, asked.fields, load_cell(folder, asked.protocol, report.subject)[0])
             for asked in questions
