@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from robustbench_ms.catalog.trust import refuse_code, strangers_code
 from robustbench_ms.errors import UserError
 from robustbench_ms.gating import speed
 from robustbench_ms.specs.card import Card
+from tests.sources import FILES, module_of, room_of, tree_of
 
 MODULE = """\
 from pathlib import Path
@@ -46,6 +48,10 @@ def theirs(tmp_path, monkeypatch):
         ("theirs:build", True),
         ("robustbench_ms_theirs:build", True),
         ("os:system", True),
+        ("robustbench_ms.models.segmenters.tiny_fcn:tiny_fcn", False),
+        ("robustbench_ms.models.cifar:nn.Linear", True),
+        ("robustbench_ms.files:os.system", True),
+        ("robustbench_ms.catalog.registry:load", True),
         (lambda: None, False),
     ],
 )
@@ -60,10 +66,27 @@ def test_whose_code_a_card_is(build, code):
     refuse_code(card, "the record x", trust=True)
 
 
+def test_no_name_in_a_module_of_networks_runs_whatever_it_is_told():
+    """A record may name any of them, and its arguments."""
+    trees = [tree_of(path) for path in FILES if room_of(module_of(path)) == "models"]
+    nodes = [
+        node
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and not node.level
+    ]
+
+    assert {str(node.module).partition(".")[0] for node in nodes} <= {
+        "__future__", "collections", "dataclasses", "fnmatch", "functools", "mmengine", "robustbench_ms", "timm",
+        "torch", "torchvision", "typing",
+    }  # fmt: skip
+
+
 def test_an_installed_plugin_is_trusted(monkeypatch):
     assert strangers_code(Card("m", "theirs.nets:build"))
     monkeypatch.setattr(trust, "_plugins", lambda: frozenset({"theirs"}))
     assert strangers_code(Card("m", "theirs.nets:build")) is None
+    assert strangers_code(Card("m", "theirs.nets:os.system"))
 
 
 def test_shipped_cards_are_no_strangers():

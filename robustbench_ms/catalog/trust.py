@@ -1,7 +1,7 @@
 """What of a card is code, and whose.
 
 Who names a card on the command line trusts it. A card that a record names, or another's file, was named by somebody
-else: of such only what this package, timm, torchvision and installed plugins bring is run, and what is data.
+else: of such only the networks of this package, timm, torchvision and installed plugins are run, and what is data.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from robustbench_ms.specs.card import Card
 
 __all__ = ["refuse_code", "strangers_code"]
 
-_OURS = "robustbench_ms"
+_OURS = ["robustbench_ms", "models"]
+"""Where our networks stand: with arguments of a stranger's choice, what else is in the package may do anything."""
 _DATA = {"timm", "torchvision", "onnx", "hf", "results"}
 """First words of build targets that name a library's own networks, or files that are read as data."""
 _CODE = {
@@ -39,8 +40,9 @@ def strangers_code(card: Card) -> str | None:
         return None
     if first in _CODE:
         return f"{rest}, {_CODE[first]}"
-    top = first.partition(".")[0]
-    return None if top == _OURS or top in _plugins() else f"{card.build}, the code of a module of that name"
+    known = first.split(".")[:2] == _OURS or first.partition(".")[0] in _plugins()
+    # "files:os.system" would be what a module has only imported.
+    return None if known and "." not in rest else f"{card.build}, the code of a module of that name"
 
 
 def refuse_code(card: Card, whence: str, *, trust: bool) -> None:

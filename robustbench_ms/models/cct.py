@@ -5,8 +5,8 @@ CCT-L/KxN is L layers behind N convolutions of K x K, each followed by a pooling
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
-from importlib import import_module
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ def _cct(
         raise UserError(f"kernel_size must be at least 3, not {kernel_size}")
     choose(embedding, ("learnable", "sine", "none"), "embedding", "embedding")
     try:
-        library = import_module("vit_pytorch.cct")
+        library = importlib.import_module("vit_pytorch.cct")
     except ModuleNotFoundError as error:
         raise UserError(
             "CCT needs the package vit-pytorch, which the extra `cct` brings: pip install 'robustbench-ms[cct]'"
