@@ -13,6 +13,7 @@ from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.evaluation.events import CellDone, CellStarted, Note, Planned, RecordDone, Trouble
 from robustbench_ms.evaluation.jobs import Conditions
 from robustbench_ms.records.record import read_record
+from robustbench_ms.records.samples import read_samples, samples_path
 from robustbench_ms.reports.pages import to_markdown
 from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.card import Input
@@ -48,6 +49,26 @@ def test_a_model_that_fails_on_the_way_is_stopped_and_the_rest_runs(tiny, places
     # Cells that ended in an error are never reused.
     again = measure(tiny, [find_card(f"tests.fakes:{bad}")], places)
     assert [e.key for e in only(again, CellStarted)] == KEYS[kept : kept + 2 - (bad == "no_room")]
+
+
+def test_a_model_that_wants_gradients_of_its_own_has_them(tiny, places):
+    cards = [card_of(fakes.Coarse()), card_of(fakes.Purifies())]
+    plain, purified = (done.record for done in only(measure(tiny, cards, places), RecordDone))
+
+    assert len(plain.measurements) == len(KEYS)
+    assert [m.values for m in purified.measurements] == [m.values for m in plain.measurements]
+
+
+def test_scores_beyond_float16_are_kept_as_they_are(tiny, places):
+    (done,) = only(measure(tiny, [card_of(fakes.Huge())], places), RecordDone)
+    samples = read_samples(samples_path(done.path))
+
+    scores = samples.scores["nll_corrupted"]
+    assert scores.max() > 1e20
+    assert np.isfinite(scores).all()
+    means = [m.values["nll"]["mean"] for m in done.record.measurements if m.key != "clean"]
+    assert scores.mean() == pytest.approx(np.mean(means))
+    assert samples.scores["brier_corrupted"].dtype == np.float16
 
 
 @pytest.mark.parametrize(

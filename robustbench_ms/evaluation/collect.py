@@ -201,7 +201,7 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
         return Samples((), np.zeros((0, 0), dtype=bool), {})
     scorers = measures_of(shown.suite.task)
     correct = np.zeros((len(done), 0), dtype=bool)
-    scores: dict[str, NDArray[np.float16]] = {}
+    scores: dict[str, NDArray[np.floating[Any]]] = {}
     tables: dict[str, NDArray[Any]] = {}
     for scorer in scorers:
         # A cell of before a measure's number was raised may lack what the measure is of now.
@@ -227,11 +227,16 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
                 total = np.zeros(cells[0].n)
                 for cell in cells:
                     total += cell.outcomes.samples[scorer.column]
-                scores[scorer.array(group)] = (total / len(cells)).astype(np.float16)
+                scores[scorer.array(group)] = _short(total / len(cells))
     return Samples(
         tuple(key(condition) for condition, _ in done), correct, scores, tables | _of_cells(shown, done),
         shown.data(shown.conditions[0]).facts.groups,
     )  # fmt: skip
+
+
+def _short(scores: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    """In float16; as they are where one is too large for it: logits of 1e30 give such scores."""
+    return scores if (np.abs(scores) > np.finfo(np.float16).max).any() else scores.astype(np.float16)
 
 
 def _asked(shown: Conditions, measure: str, group: str) -> bool:

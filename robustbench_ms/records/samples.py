@@ -23,7 +23,7 @@ class Samples:
     keys: tuple[str, ...]
     correct: NDArray[np.bool_]
     """Classification's bits (cells, n); (cells, 0) of another task."""
-    scores: Mapping[str, NDArray[np.float16]]
+    scores: Mapping[str, NDArray[np.floating[Any]]]
     """Per-sample scores (n,), of the clean cell and averaged over the cells of a group: nll_clean, nll_corrupted,
     brier_clean, brier_corrupted; of other tasks "<measure>/clean" and "<measure>/<group>"."""
     tables: Mapping[str, NDArray[Any]] = field(default_factory=dict)

@@ -73,12 +73,12 @@ class Answers:
         )
 
     def copied(self) -> Answers:
-        """The same in memory of their own."""
+        """The same in memory of their own, and without the way by which gradients would come back."""
         if isinstance(self.raw, Tensor):
-            return Answers(self.raw.clone(), self.note)
+            return Answers(self.raw.detach().clone(), self.note)
         if isinstance(self.raw, dict):
-            return Answers({name: t.clone() for name, t in self.raw.items()}, self.note)
-        return Answers([{name: t.clone() for name, t in row.items()} for row in self.raw], self.note)
+            return Answers({name: t.detach().clone() for name, t in self.raw.items()}, self.note)
+        return Answers([{name: t.detach().clone() for name, t in row.items()} for row in self.raw], self.note)
 
     def _tensors(self) -> list[tuple[str, Tensor]]:
         if isinstance(self.raw, Tensor):

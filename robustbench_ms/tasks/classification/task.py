@@ -46,7 +46,7 @@ class Classification:
     def ask(self, model: Asked, batch: Batch) -> Answers:
         """Logits (k, classes), float32; UserError for what is none of that."""
         shown, _ = model.prepare(batch.samples)
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: a model may switch gradients on for itself
             answered = Answers(model.forward(shown))
             _refuse(answered, len(batch), model.classes, model.names)
             return Answers(answered.tensor.float(), answered.note)

@@ -70,7 +70,7 @@ class Detection:
     def _answered(self, model: Asked, batch: Batch) -> list[decoding.Row]:
         shown, geometry = model.prepare(batch.samples)
         wanted, size = model.card.output, (int(shown.shape[-2]), int(shown.shape[-1]))
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: a model may switch gradients on for itself
             raw = model.forward(shown)
             if wanted.decode == "yolox":
                 known = class_map_of(wanted.labels, model.names, model.classes)

@@ -53,7 +53,7 @@ class Segmentation:
                 "its [input] crops the picture, so that no answer reaches its border; fit = 'resize' or 'letterbox' "
                 "shows all of it"
             )
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: a model may switch gradients on for itself
             raw = _tensor(model.forward(shown))
             known = torch.tensor(class_map_of(model.card.output.labels, model.names, model.classes))
             known = known.where(known >= 0, model.classes).to(torch.int16)
