@@ -38,6 +38,16 @@ def refused(rbms):
     return rbms("list", "--json").json()["refused"]
 
 
+def test_a_packages_suite_has_what_others_published_of_it(installed, rbms, tmp_path):
+    files = {"theirs_d/__init__.py": "", "theirs_d/suites/their-suite.toml": SUITE.format("digits")}
+    installed.add("their-plugin", {"folders": {"f": "theirs_d"}}, files)
+    (tmp_path / "mine.csv").write_text("model,clean_accuracy\nNet,0.95\n")
+
+    told = rbms("leaderboard", "their-suite", "--published", tmp_path / "mine.csv", "--results", tmp_path)
+    assert told.code == 0, told.err
+    assert "| Net   |      95.00 |" in told.out
+
+
 def test_nothing_is_imported_before_it_is_named(installed, rbms):
     installed.add(
         "their-plugin",

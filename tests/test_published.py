@@ -11,7 +11,7 @@ import pytest
 from robustbench_ms.catalog import published
 from robustbench_ms.catalog.find import suite_names
 from robustbench_ms.catalog.published import published_names, published_table
-from robustbench_ms.errors import UnknownName, UserError
+from robustbench_ms.errors import BadFile, UnknownName, UserError
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.reports.pages import published_markdown, suites_markdown
 from robustbench_ms.reports.published_files import read_published
@@ -165,6 +165,21 @@ def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path, rbms, text, words):
         read_published(path, "cifar10-c", CIFAR)
     assert str(path) in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("matrix", [{}, {"corruption": ["speckle_noise"], "severity": [1]}])
+def test_cells_of_a_suite_without_a_mean_over_them_are_refused(tmp_path, matrix):
+    terms = Terms.given("classification", {"dataset": "cifar10"}, matrix)
+    path = by_cell(tmp_path / "f.csv", {"a": dict.fromkeys(CORRUPTED, 0.5)})
+    with pytest.raises(BadFile, match=r"f\.csv: accuracies by .*, of which the suite has no mean"):
+        read_published(path, "cifar10", terms)
+
+
+def test_a_suite_without_records_is_asked_for_its_own_cells(rbms, tmp_path):
+    path = by_cell(tmp_path / "f.csv", {"a": dict.fromkeys(CORRUPTED, 0.5)})
+    told = rbms("leaderboard", "cifar10", "--published", path, "--results", tmp_path)
+    assert told.code == 2
+    assert "of which the suite has no mean" in " ".join(told.err.split())
 
 
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path, rbms):

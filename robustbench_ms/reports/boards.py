@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from robustbench_ms.catalog.find import shipped, suite_names
+from robustbench_ms.catalog.find import find_suite, suite_names
 from robustbench_ms.catalog.published import published_names
-from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.errors import UserError, suggest
 from robustbench_ms.records.kept import Kept, entries_in
 from robustbench_ms.records.ranking import Progress, silent
@@ -63,7 +62,7 @@ def _tables(
     if entries:
         terms = Terms.of(entries[0].record())
     else:
-        asked = read_suite(shipped("suites") / f"{suite}.toml")
-        terms = Terms.given(asked.task, {"dataset": asked.dataset})
+        asked = find_suite(suite)
+        terms = Terms.given(asked.task, {"dataset": asked.dataset}, asked.matrix)
     first, *others = found or [Table(suite, (), (), "", ())]
     return [replace(first, published=(read_published(published, suite, terms),)), *others]

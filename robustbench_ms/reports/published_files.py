@@ -88,7 +88,9 @@ def _by_cell(path: Path, lines: Lines, terms: Terms) -> Found:
         raise BadFile(
             f"{path}: {len(corruptions)} fields in its first line and {len(severities)} in its second"
         )
-    axes = terms.axes[:2]
+    axes, quantities = terms.axes[:2], list(_of_cells(terms))
+    if len(axes) < 2 or not quantities:
+        raise BadFile(f"{path}: accuracies by corruption and severity, of which the suite has no mean")
     keys = []
     for at, told in enumerate(zip(corruptions[1:], severities[1:], strict=True), 2):
         parts = [
@@ -97,7 +99,6 @@ def _by_cell(path: Path, lines: Lines, terms: Terms) -> Found:
         ]
         keys.append(",".join(parts))
     _refuse_twice(f"{path}, line {line}", keys)
-    quantities = list(_of_cells(terms))
     missing = [key for key in quantities[0].keys if key not in set(keys)]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -121,9 +122,11 @@ def _of_cells(terms: Terms) -> Iterator[Quantity]:
     for name, row in terms.rows.summaries.items():
         if row.of == terms.rows.first.name and row.how in {"mean", "normalised"} and row.over != ("clean",):
             try:
-                yield terms.quantity(name)
+                found = terms.quantity(name)
             except Incomparable:
                 continue
+            if found.keys:
+                yield found
 
 
 def _models(path: Path, body: Lines, fields: int) -> Iterator[tuple[str, str, list[str]]]:
