@@ -83,6 +83,27 @@ def test_arrays_that_are_exchanged_are_found(results, tmp_path):
         shown(results, tmp_path / "cache")
 
 
+def test_a_record_that_a_run_exchanges_meanwhile_leaves_nothing_under_the_old_digest(
+    results, tmp_path, monkeypatch
+):
+    """What was read is neither kept nor tested as what was digested: the old record may come back."""
+    path, real = results / "small" / "m0.json", kept.read_record
+    old = {p: p.read_bytes() for p in path.parent.glob("m0.*")}
+    plain = page(boards(results))
+
+    def exchanged(at):
+        if at == path:
+            put(results, "m0", 0.95, seed=9)
+        return real(at)
+
+    monkeypatch.setattr(kept, "read_record", exchanged)
+    assert shown(results, tmp_path / "cache") != plain
+    monkeypatch.undo()
+    for at, content in old.items():
+        at.write_bytes(content)
+    assert shown(results, tmp_path / "cache") == plain
+
+
 def test_a_damaged_file_is_only_slower(results, tmp_path, read):
     plain = shown(results, tmp_path / "cache")
     (file,) = (tmp_path / "cache" / "leaderboards").iterdir()

@@ -129,8 +129,10 @@ def entries_in(folder: Path, kept: Kept, progress: Progress = silent) -> tuple[l
             record = read_record(path)
             try:
                 entry = replace(entry_of(record, digest), source=path)
-                if bytes_digest(path) == digest:  # a run may have put another there meanwhile
+                if bytes_digest(path) == digest:
                     kept.add(entry)
+                else:  # a run has put another there meanwhile: neither it nor its tests are those of this digest
+                    entry = replace(entry, digest="")
             except BadFile:
                 raise
             except UserError as error:
