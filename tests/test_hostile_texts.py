@@ -118,6 +118,12 @@ def test_each_sign_of_a_formula_is_quoted(sign):
     assert unformulated("resnet20-ema@0") == "resnet20-ema@0"
 
 
+def test_half_a_surrogate_pair_ends_no_writing():
+    """JSON may hold one ("\\ud800"), and UTF-8 has no bytes for it."""
+    assert printable("a\ud800b") == escape("a\ud800b") == "ab"
+    assert unformulated("\udfff=1") == "'=1"
+
+
 def test_names_of_the_field_stay_as_they_are():
     for name in ("resnet20-ema@0", "timm:resnet18", "digits-resnet8", "Größe ± 1"):
         assert escape(name) == printable(name) == name

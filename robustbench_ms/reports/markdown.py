@@ -10,8 +10,13 @@ __all__ = ["code", "escape", "grid", "printable"]
 
 
 def printable(text: str) -> str:
-    """Text without what a terminal obeys or what turns its order: control and format characters, but for line ends."""
-    return "".join(one for one in text if one in "\n\t" or unicodedata.category(one) not in {"Cc", "Cf"})
+    """Text without what a terminal obeys, what turns its order, or what UTF-8 cannot say: halves of surrogate pairs.
+
+    Of control and format characters line ends and tabs stay.
+    """
+    return "".join(
+        one for one in text if one in "\n\t" or unicodedata.category(one) not in {"Cc", "Cf", "Cs"}
+    )
 
 
 def escape(text: str) -> str:
