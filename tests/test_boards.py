@@ -10,12 +10,15 @@ from dataclasses import replace
 import pytest
 
 from robustbench_ms.records.profile import slug, write_profile
-from robustbench_ms.records.record import write_record
+from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.reports.boards import boards
+from robustbench_ms.reports.costs import Cost, Speed
 from robustbench_ms.reports.exports import suites_csv, suites_json
 from robustbench_ms.reports.latex import latex, suites_latex
 from robustbench_ms.reports.pages import suites_markdown
 from robustbench_ms.reports.tables import tables
+from robustbench_ms.specs.card import Card
+from robustbench_ms.statistics.intervals import Interval
 from tests.records import keys
 from tests.simulated import answers, record
 from tests.test_profile_records import DEVICE, QUIET, profile, row
@@ -95,6 +98,19 @@ def test_parts_alone_share_a_table_where_they_ask_alike(tmp_path):
     assert [[row.card for row in table.rows] for table in boards(tmp_path)["small"]] == [["a", "b"], ["c"]]
 
 
+def test_two_parts_that_a_third_fits_and_that_ask_otherwise_are_two_tables(tmp_path):
+    for name, picked, seed in (("a", slice(0, 1), 0), ("b", slice(0, 30), 0), ("c", slice(0, 30), 7)):
+        one = record(answers(80, 0.7)[picked], keys()[picked], name=name, suite="small", seed=seed)
+        if name == "c":  # of the clean images it asks as the others do
+            first, *rest = one.measurements
+            shared = record(answers(80, 0.7)[:1], keys()[:1], name="x", suite="small", seed=0)
+            one = replace(one, measurements=(replace(first, protocol=shared.measurements[0].protocol), *rest))
+        one = replace(one, suite={**one.suite, "summary": SUMMARY})
+        write_record(one, one.samples(), tmp_path / "small" / f"{name}.json")
+
+    assert [[row.card for row in table.rows] for table in boards(tmp_path)["small"]] == [["a", "b"], ["c"]]
+
+
 def test_what_cards_cite_of_the_data_has_a_column_that_says_so(results):
     text = suites_markdown(boards(results))
     _, rows = head(text)
@@ -161,6 +177,32 @@ def test_a_profile_of_another_network_or_a_busy_machine_is_no_plain_cost(results
     assert "(!) a_1: other processes used 1.00 cores meanwhile" in text
 
 
+@pytest.mark.parametrize("name", ["timm:resnet18", "mine[2]"])
+def test_a_profile_is_found_by_the_file_that_it_is_written_to(tmp_path, name):
+    put(tmp_path, "r", 0.7)
+    record_file = next((tmp_path / "small").glob("*.json"))
+    one = read_record(record_file)
+    write_record(replace(one, card={**one.card, "name": name}), one.samples(), record_file)
+    made = replace(profile(row(), name=name, input={}), device=DEVICE)
+    file = Card(name, "tests.fakes:build").file_name
+    write_profile(made, tmp_path / "profiles" / slug(DEVICE) / f"{file}.json")
+
+    ((table,),) = boards(tmp_path).values()
+    assert [one.cost.parameters for one in table.rows] == [1_500_000]
+
+
+def test_what_a_profile_says_is_no_markup(results):
+    ((table,),) = boards(results).values()
+    speeds = {DEVICE: Speed(Interval(9.0, 8.0, 10.0), "<b>", ("<i>",))}
+    (hostile,) = [replace(one, cost=Cost(speeds=speeds)) for one in table.rows if one.card == "a_1"]
+
+    text = suites_markdown({"small": [replace(table, rows=(hostile,))]})
+    assert "<b>" not in text
+    assert "<i>" not in text
+    assert "&lt;b&gt;, ±" in text
+    assert "(!) a_1: &lt;i&gt;." in text
+
+
 def test_a_profile_of_the_card_is_that_of_its_seeds(results):
     for seed in (0, 1):
         put(results, f"c@{seed}", 0.7, seed=seed + 5)
@@ -203,7 +245,20 @@ def test_latex_is_escaped():
         r"a\_b \& 5 \% of \#1 \{x\} \$y\$ \textasciitilde{}z\textasciicircum{} \textbackslash{}q r"
     )
     assert latex("± ↑ ↓ <p>") == r"$\pm$ $\uparrow$ $\downarrow$ \textless{}p\textgreater{}"
-    assert latex('|t| "s"\x00') == r"\textbar{}t\textbar{} \textquotedbl{}s\textquotedbl{}"
+    assert latex('|t| "s"\x00') == r"\textbar{}t\textbar{} {\char34}s{\char34}", (
+        "\\textquotedbl needs fontenc"
+    )
+
+
+@pytest.mark.parametrize("name", ["[1] Theirs", "*Theirs"])
+def test_no_name_is_an_argument_of_the_line_above(tmp_path, name):
+    """LaTeX reads on after a rule and after the end of a line: [ opens a height there, and * a form of it."""
+    path = tmp_path / "mine.csv"
+    path.write_text(f"model,clean_accuracy\nNet,0.95\n{name},0.9\n")
+    text = suites_latex(boards(tmp_path, "cifar10-c-disk", published=path))
+
+    assert f"\n{{}}{name} & 90.00 \\\\\n" in text
+    assert "\nNet & 95.00 " in text
 
 
 def test_ranges_of_ranks_have_a_wide_dash(tmp_path):

@@ -154,9 +154,9 @@ def _costs(table: Table, safe: Callable[[str], str]) -> Iterator[str]:
     """Where the costs are from."""
     for device, mark in _marks(table).items():
         found = [(row.card, row.cost.speeds[device]) for row in table.rows if device in row.cost.speeds]
-        precisions = " or ".join(sorted({speed.precision for _, speed in found}))
+        precisions = safe(" or ".join(sorted({speed.precision for _, speed in found})))
         yield (
             f"images/s{mark}: on {safe(device)}, of profiles in batches of 1 and {precisions}, ± over blocks of calls; "
             "nothing of it holds on another device."
         )
-        yield from (f"(!) {safe(card)}: {'; '.join(one.doubts)}." for card, one in found if one.doubts)
+        yield from (f"(!) {safe(card)}: {safe('; '.join(one.doubts))}." for card, one in found if one.doubts)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robustbench_ms.records.profile import Profile, Row, profiles_of
+from robustbench_ms.specs.card import Card
 from robustbench_ms.statistics.intervals import Interval, mean_interval
 from robustbench_ms.statistics.timings import BLOCKS
 
@@ -42,7 +43,7 @@ class Cost:
 
 def profiles_by_name(results: Path, names: Iterable[str]) -> dict[str, list[Profile]]:
     """The profiles of cards, on all devices; BadFile where one is damaged, newer or another device's."""
-    found = {name: list(profiles_of(results, name)) for name in dict.fromkeys(names)}
+    found = {name: list(profiles_of(results, Card(name, "").file_name)) for name in dict.fromkeys(names)}
     return {name: profiles for name, profiles in found.items() if profiles}
 
 

@@ -15,7 +15,7 @@ __all__ = ["latex", "suites_latex"]
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+    "|": r"\textbar{}", '"': r"{\char34}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
 }  # fmt: skip
 _RANGE = re.compile(r"(?<=\d)-(?=\d)")
 
@@ -73,5 +73,6 @@ def _environment(made: Sequence[Sequence[str]], left: int, notes: str, label: st
 
 
 def _cell(text: str) -> str:
-    """A dash between two numbers is as wide as one."""
-    return _RANGE.sub("--", latex(text)) if re.fullmatch(r"[\d.\s()-]+", text) else latex(text)
+    """A dash between two numbers is as wide as one, and no first letter is an argument of the rule or line above."""
+    made = _RANGE.sub("--", latex(text)) if re.fullmatch(r"[\d.\s()-]+", text) else latex(text)
+    return f"{{}}{made}" if made.lstrip().startswith(("[", "*")) else made

@@ -151,12 +151,14 @@ def tables_of(
 
 def _asks(entry: Entry, whole: Sequence[Entry], partial: Sequence[Entry]) -> bool:
     """Whether a record that lacks cells asks in those that it has what the rows of a table ask."""
-    first = (*whole, *partial)[0]
+    if entry.columns != (*whole, *partial)[0].columns:
+        return False
     if whole:
-        asked = entry.protocols.items() <= first.protocols.items()
-    else:
-        asked = all(first.protocols.get(key, digest) == digest for key, digest in entry.protocols.items())
-    return asked and entry.columns == first.columns
+        return entry.protocols.items() <= whole[0].protocols.items()
+    # Of two parts that a third fits each may have a cell that the third lacks, and ask otherwise in it.
+    return all(
+        one.protocols.get(key, digest) == digest for one in partial for key, digest in entry.protocols.items()
+    )
 
 
 def published_of(suite: str, found: Iterable[Table]) -> list[PublishedTable]:
