@@ -111,6 +111,9 @@ def wrong(root, kind):
         labelled.save(mask, np.zeros((24, 32, 3), np.uint8))
     elif kind == "deep":
         Image.fromarray(np.full((24, 32), 1000, np.uint16)).save(mask)
+    elif kind == "fractions":
+        Image.fromarray(np.full((24, 32), 0.7, np.float32)).save(mask.with_suffix(".tif"))
+        mask.unlink()
     elif kind == "missing":
         mask.unlink()
     elif kind == "alone":
@@ -135,6 +138,7 @@ def wrong(root, kind):
         ("size", r"masks/p1.png has 30 x 24 pixels, and its picture p1.png 32 x 24"),
         ("colours", r"masks/p1.png has colours \(mode RGB\); a mask holds class numbers"),
         ("deep", r"masks/p1.png holds the class number 1000"),
+        ("fractions", r"masks/p1.tif has fractions \(mode F\); a mask holds class numbers, which are whole"),
         ("missing", r"masks has no mask p1.png, which .*images/p1.png needs"),
         ("alone", r"images has no picture p1.jpg, of which .*masks/p1.png is the mask"),
         ("twice", r"p1.bmp and p1.png: which one is meant is a guess"),

@@ -136,6 +136,8 @@ def read_mask(path: Path, rule: Rule, classes: int) -> NDArray[np.uint8]:
         raise BadFile(
             f"{path} has colours (mode {mode}); a mask holds class numbers, in one channel or by a palette"
         )
+    if values.dtype.kind == "f":
+        raise BadFile(f"{path} has fractions (mode {mode}); a mask holds class numbers, which are whole")
     values = values.astype(np.int64)
     beyond = (values < 0) | (values > IGNORED)
     known = rule[np.where(beyond, IGNORED, values)]
