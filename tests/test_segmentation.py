@@ -282,6 +282,14 @@ def test_maps_of_classes_are_apart_by_pixels():
     assert Answers(one).differ(Answers(far))
 
 
+def test_what_is_no_number_is_apart_from_every_number():
+    nan, inf = float("nan"), float("inf")
+    one = Answers(torch.tensor([[nan, -inf, 1.0, 2.0]]))
+    assert not one.differ(Answers(torch.tensor([[nan, -inf, 1.0, 2.0]])))
+    assert one.differ(Answers(torch.tensor([[0.0, -inf, 1.0, 2.0]])))
+    assert one.differ(Answers(torch.tensor([[nan, torch.finfo().min, 1.0, 2.0]])))
+
+
 @pytest.mark.parametrize("name", NAMES_OF_CORRUPTIONS)
 def test_labels_stay_under_every_corruption(name):
     from robustbench_ms.tasks.corrupting import Corruptions
