@@ -8,6 +8,7 @@ import pytest
 
 from robustbench_ms.catalog import packages
 from robustbench_ms.catalog.find import find_card, find_suite, suite_names
+from robustbench_ms.catalog.given import given_card
 from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.executors import EXECUTORS
@@ -220,6 +221,7 @@ def test_formats_executors_and_adapters_are_announced_too(installed, tmp_path):
 
     assert (card.build, card.tasks) == ("tflite:net.tflite", ("classification",))
     assert is_adapted(card)
+    assert given_card("tflite:folder/net.tflite", "net", None, {}).build == "tflite:folder/net.tflite"
     assert "theirs_ways" not in sys.modules
     assert write_tables({"a": (), "b": ()}, "names") == "a,b"
     assert EXECUTORS["swarm"] == "theirs_ways:start"

@@ -9,9 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from robustbench_ms.catalog.registry import TASKS
+from robustbench_ms.catalog.registry import TASKS, adapter_names
 from robustbench_ms.errors import UserError, choose
-from robustbench_ms.specs.card import ADAPTERS, PRECISIONS, Card, Input, Weights
+from robustbench_ms.specs.card import PRECISIONS, Card, Input, Weights
 
 __all__ = ["given_card"]
 
@@ -24,8 +24,8 @@ def given_card(
     """A card by its fields; UserError for a field that no card has, and for a value that it cannot have."""
     for fact in facts:
         choose(fact, FACTS, "field of a card", "register")
-    library = build.partition(":")[0] if isinstance(build, str) else ""
-    spelled = rf"(timm|torchvision|{'|'.join(ADAPTERS)}):.+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
+    libraries = "|".join(map(re.escape, ("timm", "torchvision", *adapter_names())))
+    spelled = rf"({libraries}):.+|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
     if not callable(build) and not (isinstance(build, str) and re.fullmatch(spelled, build)):
         raise UserError(
             "register: build is a model, a function that returns one, or 'package.module:function', "
@@ -38,12 +38,7 @@ def given_card(
         made["weights"] = _weights(made["weights"])
         if made["weights"] and made.get("untrained"):
             raise UserError("register: untrained=True and weights exclude each other")
-        if (
-            made["weights"]
-            and library not in ADAPTERS
-            and not isinstance(build, str)
-            and not _can_load(build)
-        ):
+        if made["weights"] and not isinstance(build, str) and not _can_load(build):
             raise UserError(
                 "register: weights are loaded into what a function builds, or into a torch module"
             )
