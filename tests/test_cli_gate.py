@@ -306,6 +306,8 @@ def test_a_commit_needs_a_repository(rbms, tmp_path, same):
         (("--against", "{before}", "--rule", "clean_accuracy=1"), "the unit is missing"),
         (("--against", "{before}", "--alpha", "5"), "alpha must be at least 1e-9 and below 0.5, not 5"),
         (("--against", "{before}", "-m", "resnet20"), "--model speak of what is measured"),
+        (("--against", "{before}", "--precision", "bf16"), "--precision speak of what is measured"),
+        (("--against", "{before}", "--weights-key", "ema"), "--weights-key speak of what is measured"),
         (("--against", "{before}", "--limit", "50"), "--limit speak of what is measured"),
     ],
 )

@@ -110,9 +110,9 @@ def command(
     shared: dict[str, Any] = {"rules": tuple(rule or ()), "alpha": alpha}
     of_suite = {
         "--model": model, "--weights": weights, "--name": name, "--mean": mean, "--std": std, "--size": size,
-        "--fit": fit, "--crop": crop, "--device": device, "--batch-size": batch_size, "--limit": limit, "--seed": seed,
-        "--workers": workers, "--threads": threads, "--timeout": timeout, "--annotations": annotations,
-        "--corruptions": corruptions, "--labels": labels,
+        "--fit": fit, "--crop": crop, "--weights-key": weights_key, "--precision": precision, "--device": device,
+        "--batch-size": batch_size, "--limit": limit, "--seed": seed, "--workers": workers, "--threads": threads,
+        "--timeout": timeout, "--annotations": annotations, "--corruptions": corruptions, "--labels": labels,
     }  # fmt: skip
     if target.endswith(".json"):
         given = [option for option, value in of_suite.items() if value not in (None, [])]
