@@ -16,10 +16,10 @@ from robustbench_ms.reports.costs import Cost, Speed
 from robustbench_ms.reports.exports import suites_csv, suites_json
 from robustbench_ms.reports.latex import latex, suites_latex
 from robustbench_ms.reports.pages import suites_markdown
-from robustbench_ms.reports.tables import tables
+from robustbench_ms.reports.tables import Table, tables
 from robustbench_ms.specs.card import Card
 from robustbench_ms.statistics.intervals import Interval
-from tests.records import keys
+from tests.records import keys, record_of
 from tests.simulated import answers, record
 from tests.test_profile_records import DEVICE, QUIET, profile, row
 
@@ -312,3 +312,15 @@ def test_how_far_it_is_is_told_on_stderr(rbms, results, monkeypatch):
     assert quiet.err == ""
     assert "records: 1 of 3" in found.err
     assert found.out == quiet.out
+
+
+def test_a_record_of_which_nothing_is_finished_says_so():
+    one = record_of(dict.fromkeys(keys(), 0.5))
+    failed = [replace(m, error="it raised", values={}) for m in one.measurements]
+    (table,) = tables([replace(one, measurements=tuple(failed))])
+
+    assert "Suite made; no cell is finished; measured on " in suites_markdown({"made": [table]})
+
+
+def test_what_is_left_out_is_one_line_without_orders_to_a_terminal():
+    assert "% Left out: a b[31m\n" in suites_latex({"small": [Table("small", (), (), "", ("a\nb\x1b[31m",))]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 from dataclasses import replace
@@ -15,7 +14,6 @@ from robustbench_ms.catalog.trust import refuse_code, strangers_code
 from robustbench_ms.errors import UserError
 from robustbench_ms.gating import speed
 from robustbench_ms.specs.card import Card
-from tests.sources import FILES, module_of, room_of, tree_of
 
 MODULE = """\
 from pathlib import Path
@@ -52,6 +50,10 @@ def theirs(tmp_path, monkeypatch):
         ("robustbench_ms.models.cifar:nn.Linear", True),
         ("robustbench_ms.files:os.system", True),
         ("robustbench_ms.catalog.registry:load", True),
+        ("robustbench_ms.models.attention:importlib.import_module", True),
+        ("robustbench_ms.models:AMSRANet.load_state_dict", True),
+        ("robustbench_ms.models.segmenters.tiny_fcn:Any", True),
+        ("robustbench_ms.models_of_mine:build", True),
         (lambda: None, False),
     ],
 )
@@ -66,27 +68,32 @@ def test_whose_code_a_card_is(build, code):
     refuse_code(card, "the record x", trust=True)
 
 
-def test_no_name_in_a_module_of_networks_runs_whatever_it_is_told():
-    """A record may name any of them, and its arguments."""
-    trees = [tree_of(path) for path in FILES if room_of(module_of(path)) == "models"]
-    nodes = [
-        node
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and not node.level
-    ]
-
-    assert {str(node.module).partition(".")[0] for node in nodes} <= {
-        "__future__", "collections", "dataclasses", "fnmatch", "functools", "mmengine", "robustbench_ms", "timm",
-        "torch", "torchvision", "typing",
-    }  # fmt: skip
-
-
 def test_an_installed_plugin_is_trusted(monkeypatch):
     assert strangers_code(Card("m", "theirs.nets:build"))
     monkeypatch.setattr(trust, "_plugins", lambda: frozenset({"theirs"}))
     assert strangers_code(Card("m", "theirs.nets:build")) is None
     assert strangers_code(Card("m", "theirs.nets:os.system"))
+
+
+def test_what_a_plugin_imports_is_not_the_plugins(monkeypatch, tmp_path):
+    (tmp_path / "theirs.py").write_text(
+        "import os\nfrom functools import partial\nfrom shutil import rmtree\nfrom subprocess import run\n"
+        "def build(): ...\nsmall, shell = partial(build), partial(run)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+    monkeypatch.setattr(trust, "_plugins", lambda: frozenset({"theirs"}))
+    names = ("build", "small", "run", "shell", "rmtree", "os.system", "os")
+
+    refused = [name for name in names if strangers_code(Card("m", f"theirs:{name}"))]
+
+    assert refused == ["run", "shell", "rmtree", "os.system", "os"]
+
+
+def test_a_plugins_adapter_takes_no_word_of_ours(monkeypatch):
+    """An adapter "script" of a package is never asked: ours is, and it runs what is in the file."""
+    monkeypatch.setattr(trust, "announced", lambda _: {"script": ()})
+    assert strangers_code(Card("m", "script:m.pt"))
 
 
 def test_shipped_cards_are_no_strangers():

@@ -6,15 +6,16 @@ else: of such only the networks of this package, timm, torchvision and installed
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 from robustbench_ms.catalog.packages import announced
+from robustbench_ms.catalog.registry import load
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card
 
 __all__ = ["refuse_code", "strangers_code"]
 
-_OURS = ["robustbench_ms", "models"]
+_OURS = f"{__name__.partition('.')[0]}.models"
 """Where our networks stand: with arguments of a stranger's choice, what else is in the package may do anything."""
 _DATA = {"timm", "torchvision", "onnx", "hf", "results"}
 """First words of build targets that name a library's own networks, or files that are read as data."""
@@ -36,13 +37,15 @@ def strangers_code(card: Card) -> str | None:
     if not isinstance(card.build, str):
         return None
     first, _, rest = card.build.partition(":")
-    if first in _DATA or first in announced("adapters"):
-        return None
     if first in _CODE:
         return f"{rest}, {_CODE[first]}"
-    known = first.split(".")[:2] == _OURS or first.partition(".")[0] in _plugins()
-    # "files:os.system" would be what a module has only imported.
-    return None if known and "." not in rest else f"{card.build}, the code of a module of that name"
+    if first in _DATA or first in announced("adapters"):
+        return None
+    top = first.partition(".")[0]
+    home = _OURS if _lies_in(first, _OURS) else top if top in _plugins() else None
+    if home is not None and "." not in rest and _lies_in(_defined_in(card.build), home):
+        return None
+    return f"{card.build}, the code of a module of that name"
 
 
 def refuse_code(card: Card, whence: str, *, trust: bool) -> None:
@@ -52,6 +55,21 @@ def refuse_code(card: Card, whence: str, *, trust: bool) -> None:
         raise UserError(
             f"{whence} would have {code} run; name the model with -m if it is yours, or say --trust"
         )
+
+
+def _lies_in(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
+
+
+def _defined_in(target: str) -> str:
+    """The module that made what a target names: "nets:run" may be what nets has only imported. Imports the module."""
+    try:
+        found = load(target)
+    except (Exception, SystemExit):  # noqa: BLE001 - nothing is there to run, and whoever builds it says why
+        return target.partition(":")[0]
+    while isinstance(found, partial):
+        found = found.func
+    return str(getattr(found, "__module__", ""))
 
 
 @cache

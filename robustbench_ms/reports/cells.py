@@ -70,8 +70,9 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
     """What is said below a table; `safe` is given the names, warnings and sources that others wrote."""
     ns, devices = sorted({row.n for row in table.rows if row.n}), sorted({row.device for row in table.rows})
     counts = ", ".join(f"{n:,}" for n in ns)
+    told = f"n = {counts}{table.shown}" if ns else "no cell is finished"
     notes = [
-        f"Suite {safe(table.suite)}; n = {counts}{table.shown}; measured on {safe(', '.join(devices))}.",
+        f"Suite {safe(table.suite)}; {told}; measured on {safe(', '.join(devices))}.",
     ]
     notes += [*table.means, *([table.normalised] if table.normalised else [])]
     if any(row.seeds == 1 for row in table.rows):
@@ -82,8 +83,8 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
         )
     if table.of_sets:
         counts = " or ".join(f"{n:,}" for n in ns)
-        # That a simulation has shown of average precision, whose rows say what it lets one notice.
-        few = "of few images AP is too high on average, and " if any(m.noticed for m in table.metrics) else ""
+        high = " and ".join(dict.fromkeys(m.too_high for m in table.metrics if m.too_high))
+        few = f"of few images {high} is too high on average, and " if high else ""
         notes.append(
             f"{', '.join(table.of_sets)}: of sets of {counts} such images, intervals too (a jackknife of groups of "
             f"images); {few}nothing is said here of larger sets."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from robustbench_ms.catalog.published import PublishedTable
 from robustbench_ms.reports.cells import cells, footnotes
+from robustbench_ms.reports.markdown import printable
 from robustbench_ms.reports.numbers import heading, plain
 from robustbench_ms.reports.tables import Table, published_of
 
@@ -33,7 +34,7 @@ def suites_latex(suites: Mapping[str, Sequence[Table]]) -> str:
         for i, table in enumerate(found):
             if table.rows:
                 parts.append(_ours(name, table, i))
-            parts += [f"% Left out: {' '.join(line.split())}" for line in table.left_out]
+            parts += [f"% Left out: {printable(' '.join(line.split()))}" for line in table.left_out]
         parts += [_published(name, one, i) for i, one in enumerate(published_of(name, found))]
     return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts) + "\n"
 

@@ -39,6 +39,8 @@ class Metric:
     noticed: ByImages = ()
     """By how much more than is tolerated a model with a tenth of its answers changed must lose for a gate to fail it
     mostly: in 80 % of sets or oftener."""
+    too_high: str = ""
+    """What, by a simulation, is too high on average of few samples and makes this number so; "" where nothing is."""
 
     @property
     def scale(self) -> float:

@@ -39,7 +39,7 @@ def _sized(kind: str, what: str) -> tuple[Metric, ...]:
 def _over(name: str, label: str, of: str, group: str, about: str) -> Summary:
     return Summary(
         name, label, "%", "higher", 1, about, share=True, of=of, over=(group,), whole=group != "clean",
-        noticed=_NOTICED.get((of, group), ()),
+        noticed=_NOTICED.get((of, group), ()), too_high="AP" if (of, group) in _NOTICED else "",
     )  # fmt: skip
 
 
