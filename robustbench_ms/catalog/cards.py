@@ -123,6 +123,7 @@ def _output(table: Table, tasks: tuple[str, ...]) -> Output:
         decode=table.word("decode", DECODES, "way to decode", default="boxes"),
         nms=nms,
         labels=labels,
+        layer=table.take("layer", str),
     )
     table.done()
     return made

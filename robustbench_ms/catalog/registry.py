@@ -185,6 +185,14 @@ TASKS = Registry(
             rows="robustbench_ms.tasks.segmentation.rows:ROWS",
             measures="robustbench_ms.tasks.segmentation.measures:SCORERS",
         ),
+        "localisation": TaskInfo(
+            task="robustbench_ms.tasks.localisation.task:Localisation",
+            rows="robustbench_ms.tasks.localisation.rows:ROWS",
+            measures="robustbench_ms.tasks.localisation.measures:SCORERS",
+            options=("cam", "pairs"),
+            answers="classification",
+            drawing="robustbench_ms.tasks.localisation.drawing:DRAWING",
+        ),
     },
 )
 DATASETS = Registry("data set", "datasets", DatasetInfo, OUR_DATASETS)

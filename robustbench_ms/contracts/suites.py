@@ -40,7 +40,9 @@ def hold_suite(find: Findings, suite: Suite, places: Places) -> None:
         wants = task_of(suite).wants
     # A task's own words are those of data that are made for it.
     lacking = [
-        want for want in wants if want in {"label", "boxes", "masks", "map"} and want not in info.gives
+        want
+        for want in wants
+        if want in {"label", "boxes", "masks", "shapes", "map"} and want not in info.gives
     ]
     if lacking:
         gives = ", ".join(info.gives)

@@ -25,7 +25,8 @@ class DatasetInfo:
     normaliser: str | None = None
     """Whose errors on it normalise mCE: "alexnet" of alexnet.toml; None where nobody's are known."""
     gives: tuple[str, ...] = ("label",)
-    """What it can say of a sample, and first what a training of it learns: "label", "boxes", "masks", "map"."""
+    """What it can say of a sample, and first what a training of it learns: "label", "boxes", "masks" (as
+    COCO's run lengths), "shapes" (as they are, or as run lengths), "map"."""
     options: tuple[str, ...] = ()
     """Further keys that a suite may give it."""
     counts_classes: bool = False
@@ -78,7 +79,16 @@ DATASETS: dict[str, DatasetInfo] = {
         "one to five digits on photographs of scikit-image, 128 x 128 RGB, made here",
         classes=10,
         sizes=(300, 1000),
-        gives=("boxes", "masks", "map"),
+        gives=("boxes", "masks", "shapes", "map"),
+        parts=("ground",),
+        embedded=True,
+    ),
+    "quick-scenes-one": DatasetInfo(
+        f"{_HERE}.scenes:index_scenes",
+        "one digit on a photograph of scikit-image and its label, 128 x 128 RGB, made here",
+        classes=10,
+        sizes=(300, 3000),
+        gives=("label", "boxes", "masks", "shapes", "map"),
         parts=("ground",),
         embedded=True,
     ),
@@ -106,7 +116,7 @@ DATASETS: dict[str, DatasetInfo] = {
         classes=80,
         splits=tuple(COCO),
         sizes=tuple(COCO.values()),
-        gives=("boxes", "masks", "map"),
+        gives=("boxes", "masks", "shapes", "map"),
         options=("folders", "ids"),
         counter=f"{_HERE}.coco:count_chosen",
     ),
@@ -114,7 +124,7 @@ DATASETS: dict[str, DatasetInfo] = {
         f"{_HERE}.coco:index_coco_folder",
         "any folder of pictures with an annotation file in COCO's format",
         splits=("test",),
-        gives=("boxes", "masks", "map"),
+        gives=("boxes", "masks", "shapes", "map"),
         options=("annotations", "pictures", "ids", "white"),
         counts_classes=True,
         counter=f"{_HERE}.coco:count_chosen",

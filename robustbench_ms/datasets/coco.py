@@ -105,7 +105,7 @@ def _pictures_of(file: Path, folders: Sequence[Path]) -> list[Path]:
 def _index(
     source: Source, places: Places, file: Path, folders: Sequence[Path], white: float | None = None
 ) -> Index:
-    check_wants(source, "boxes", "masks", "map")
+    check_wants(source, "boxes", "masks", "shapes", "map")
     stat = file.stat()
     read = _read(file, stat.st_size, stat.st_mtime_ns)
     if source.classes is not None and source.classes != len(read.names):
@@ -120,7 +120,7 @@ def _index(
     if folder is None:
         raise BadFile(f"{file}: {first} is missing; it is neither in {' nor in '.join(map(str, folders))}")
     mapped = "map" in source.wants
-    masks, number = mapped or "masks" in source.wants, 1
+    masks, number = mapped or bool({"masks", "shapes"} & {*source.wants}), 1
     orders = []
     pictures, every = [], []
     classes = {category: place for place, category in enumerate(read.category_ids)}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from robustbench_ms.datasets.protocol import IGNORED
 from robustbench_ms.errors import BadFile, UserError
 
-__all__ = ["counts_of", "painted", "painting_order"]
+__all__ = ["counts_of", "mask_of", "painted", "painting_order"]
 
 
 def counts_of(segmentation: Any, height: int, width: int, place: str) -> bytes:
@@ -72,12 +72,15 @@ def painted(truths: Mapping[str, Any], order: Sequence[int], height: int, width:
     """
     found = np.zeros((height, width), np.uint8)
     for place in order:
-        runs = (
-            _runs(truths["rles"][place].decode()) or []
-        )  # of nothing and something in turns, column by column
-        seen = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+        seen = mask_of(truths["rles"][place], height, width)
         found[seen] = IGNORED if truths["crowd"][place] else truths["labels"][place] + 1
     return found
+
+
+def mask_of(counts: bytes, height: int, width: int) -> NDArray[np.bool_]:
+    """The mask (height, width) of sound compressed counts."""
+    runs = _runs(counts.decode()) or []  # of nothing and something in turns, column by column
+    return np.asarray(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T)
 
 
 def _runs(counts: str) -> list[int] | None:

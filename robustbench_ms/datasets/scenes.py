@@ -5,6 +5,8 @@ A scene is 128 x 128 RGB: a crop of a ground in its own pixels, and on it one to
 covers what is at least half ink; the later ones lie on top, and of each at least 60 % is seen. A colour's grey level is
 60 or more away from the mean one of the ground under what is seen of the digit. A box is the tight one of what is seen.
 
+`quick-scenes-one` is drawn alike under a key of its own, with one digit a scene, which is its label too.
+
 The grounds are pictures that scikit-image's wheel holds: five to train on, three others to test on. What is drawn
 comes from raw words of numpy's PCG64, whose streams never change, keyed by the scene's id alone; all else is whole
 numbers, so a scene has the same bytes on every machine, in whatever order scenes are made.
@@ -13,7 +15,7 @@ numbers, so a scene has the same bytes on every machine, in whatever order scene
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -24,7 +26,16 @@ from numpy.typing import NDArray
 
 from robustbench_ms.datasets.digits import digit_pictures, digit_rows
 from robustbench_ms.datasets.images import array_digest, check_digest
-from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
+from robustbench_ms.datasets.protocol import (
+    MAP,
+    Batch,
+    DataFacts,
+    Images,
+    Index,
+    Layout,
+    RaggedImages,
+    rows_of_one_shape,
+)
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
@@ -33,17 +44,16 @@ from robustbench_ms.specs.source import Source
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["GROUND", "GROUNDS", "NAMES", "Scene", "index_scenes", "scene"]
+__all__ = ["GROUND", "GROUNDS", "MANY", "NAMES", "ONE", "Kind", "Scene", "index_scenes", "scene"]
 
 SIDE = 128
 NAMES = tuple(map(str, range(10)))
 GROUND = len(NAMES)
 """What the class map says where no digit is seen."""
 
-_DIGITS, _SMALLEST, _LARGEST = 5, 14, 56
+_SMALLEST, _LARGEST = 14, 56
 _SEEN = 60  # per cent
 _AWAY = 60  # grey levels
-_KEY = 15  # of the words of all scenes
 
 GROUNDS: dict[str, tuple[str, ...]] = {
     "train": ("astronaut.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg", "ihc.png"),
@@ -60,10 +70,37 @@ _PIXELS = {
     "rocket.jpg": "3d4435cc745752b7f9724df88c6e18817de3ce7e3d2d71c55f85f7831e68f197",
 }
 
-_IDS = {"train": (0, 1000), "test": (1000, 1300), "further": (2000, 2200)}
-"""First and last of each split's ids. "further" is of the training's grounds and digits, for choosing by; no suite
-can name it, so that it is never reported."""
-_GIVES = ("boxes", "masks", "map")
+
+@dataclass(frozen=True)
+class Kind:
+    """A data set of scenes."""
+
+    name: str
+    key: int
+    """Of the words of all its scenes."""
+    digits: int
+    """At most so many a scene, and at least one."""
+    ids: Mapping[str, tuple[int, int]]
+    """First and last of each split's ids. "further" is of the training's grounds and digits, for choosing by; no suite
+    can name it, so that it is never reported."""
+    gives: tuple[str, ...]
+
+
+MANY = Kind(
+    "quick-scenes",
+    15,
+    5,
+    {"train": (0, 1000), "test": (1000, 1300), "further": (2000, 2200)},
+    ("boxes", "masks", "shapes", "map"),
+)
+ONE = Kind(
+    "quick-scenes-one",
+    16,
+    1,
+    {"train": (0, 3000), "test": (3000, 3300), "further": (4000, 4400)},
+    ("label", "boxes", "masks", "shapes", "map"),
+)
+_KINDS = {kind.name: kind for kind in (MANY, ONE)}
 
 
 @dataclass(frozen=True)
@@ -91,14 +128,14 @@ class _Words:
         return int(self._bits.random_raw()) * n >> 64
 
 
-def scene(split: str, i: int) -> Scene:
+def scene(split: str, i: int, of: Kind = MANY) -> Scene:
     """The scene of an id of a split: "train", "test" or "further"."""
-    words, kind = _Words(_KEY, i), "test" if split == "test" else "train"
+    words, kind = _Words(of.key, i), "test" if split == "test" else "train"
     name = GROUNDS[kind][words.below(len(GROUNDS[kind]))]
     ground = _ground(name)
     top, left = (words.below(length - SIDE + 1) for length in ground.shape[:2])
     image = ground[top : top + SIDE, left : left + SIDE].copy()
-    owner, labels = _laid(words, kind, 1 + words.below(_DIGITS))
+    owner, labels = _laid(words, kind, 1 + words.below(of.digits))
     grey = _grey(image.astype(np.int64))
     for number in range(1, len(labels) + 1):
         seen = owner == number
@@ -174,16 +211,17 @@ def _ground(name: str) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=2)
-def _scenes(split: str) -> tuple[Scene, ...]:
-    return tuple(scene(split, i) for i in range(*_IDS[split]))
+def _scenes(kind: str, split: str) -> tuple[Scene, ...]:
+    of = _KINDS[kind]
+    return tuple(scene(split, i, of) for i in range(*of.ids[split]))
 
 
 class Scenes:
     """A split of the scenes, with what is wanted of each."""
 
-    def __init__(self, split: str, wants: tuple[str, ...]) -> None:
-        self._scenes, self._wants = _scenes(split), wants
-        ids, n = np.arange(*_IDS[split]), len(self._scenes)
+    def __init__(self, of: Kind, split: str, wants: tuple[str, ...]) -> None:
+        self._scenes, self._wants = _scenes(of.name, split), wants
+        ids, n = np.arange(*of.ids[split]), len(self._scenes)
         self.grounds = np.array([one.ground.partition(".")[0] for one in self._scenes])
         counts = [len(one.labels) for one in self._scenes]
         self._first = np.cumsum([1, *counts])  # of each scene's annotation ids
@@ -194,7 +232,9 @@ class Scenes:
         if "map" in wants:  # what is true of them is kept once a digest, and the ground is a class
             told, names = f"{told} map", (*NAMES, "ground")
         digest = hashlib.sha256(told.encode()).hexdigest()
-        layout = RaggedImages(3, np.full((n, 2), SIDE))
+        layout: Layout = RaggedImages(3, np.full((n, 2), SIDE))
+        if "label" in wants:
+            layout = Images(3, SIDE, SIDE)
         maps = (MAP,) if "map" in wants else ()
         self.facts = DataFacts(
             n, digest, ids, None, len(names), corrupted=False, layout=layout, names=names, maps=maps
@@ -205,15 +245,20 @@ class Scenes:
         return rows_of_one_shape(self.facts, size)
 
     def load(self, rows: NDArray[np.int64], device: torch.device) -> Batch:
-        """Samples uint8 (k, 3, 128, 128) on the device, targets as arrays, and the class map where it is wanted.
+        """Samples uint8 (k, 3, 128, 128) on the device, targets, and the class map where it is wanted.
 
-        The map is int64 (k, 128, 128): the class of the digit that is seen, GROUND elsewhere.
+        Targets are the scenes' labels, int64 (k,), where these are wanted, else a table of arrays a scene. The map is
+        int64 (k, 128, 128): the class of the digit that is seen, GROUND elsewhere.
         """
         import torch
 
         chosen = [self._scenes[row] for row in rows]
         samples = torch.from_numpy(np.stack([one.image.transpose(2, 0, 1) for one in chosen])).to(device)
-        targets = [self._target(one, int(self._first[row])) for one, row in zip(chosen, rows, strict=True)]
+        targets: Any = torch.tensor([int(one.labels[0]) for one in chosen], device=device)
+        if "label" not in self._wants:
+            targets = [
+                self._target(one, int(self._first[row])) for one, row in zip(chosen, rows, strict=True)
+            ]
         maps = {}
         if "map" in self._wants:
             found = np.stack([np.array([GROUND, *one.labels])[one.owner] for one in chosen])
@@ -233,6 +278,8 @@ class Scenes:
         }
         if "map" in self._wants:
             found["classes"] = self.facts.classes
+        if "shapes" in self._wants:
+            found["shapes"] = masks
         if "masks" in self._wants:
             from pycocotools import mask as rle
 
@@ -250,11 +297,12 @@ def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 def index_scenes(source: Source, places: Places, condition: Condition) -> Index:
     """A split of the scenes; UserError where something is wanted that scenes do not have."""
     del places, condition
-    if lacking := [want for want in source.wants if want not in _GIVES]:
-        raise UserError(f"quick-scenes has {', '.join(_GIVES)} and no {lacking[0]} of a sample")
-    data = Scenes(source.split, source.wants)
-    check_digest(data.images, source.sha256.get("images"), "quick-scenes: images")
-    check_digest(data.asked, source.sha256.get("labels"), "quick-scenes: labels")
+    of = _KINDS[source.dataset]
+    if lacking := [want for want in source.wants if want not in of.gives]:
+        raise UserError(f"{of.name} has {', '.join(of.gives)} and no {lacking[0]} of a sample")
+    data = Scenes(of, source.split, source.wants)
+    check_digest(data.images, source.sha256.get("images"), f"{of.name}: images")
+    check_digest(data.asked, source.sha256.get("labels"), f"{of.name}: labels")
     facts = data.facts
     return Index(
         facts.ids, facts.layout, facts.classes, data.asked, lambda _: data, names=facts.names,

@@ -168,7 +168,7 @@ def described_card(model: Model) -> dict[str, Any]:
         "licence": card.licence,
     }
     if card.output != Output():
-        told["output"] = asdict(card.output)
+        told["output"] = card.output.described
     plain: dict[str, Any] = _plain(told)
     return plain
 

@@ -22,12 +22,13 @@ from robustbench_ms.datasets.protocol import (
     RaggedImages,
     exhausted,
 )
-from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import CLEAN, Condition, conditions, key
 from robustbench_ms.specs.places import Places
+from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.identity import digest, question
 from robustbench_ms.tasks.protocol import Perturbation, Task
@@ -132,6 +133,11 @@ class Conditions:
         if at not in self._indices:
             self._indices[at] = index_of(self.source, self.places, at)
         return self._indices[at]
+
+    def other(self, source: Source) -> Index:
+        """The index of other clean data than what is shown; UnknownName where the data set has no such split."""
+        choose(source.split, DATASETS[source.dataset].splits, f"split of {source.dataset}")
+        return index_of(source, self.places, CLEAN)
 
     def opening(
         self, condition: Condition, canvas: str | Canvas | None = None, *, shown: bool = False

@@ -171,7 +171,7 @@ class _Worker:
         batch, _ = self._batch(data)
         environment = self.environment
         with Guard(card.name):
-            found = self.shown.task.calibrate(model, self.shown.source, self.shown.places)
+            found = self.shown.task.calibrate(model, self.shown.source, self.shown.other)
             model = replace(model, calibration=found)
             described = identify(model, self.shown.task, data.facts, batch)
             clean = not (condition and data.facts.corrupted)

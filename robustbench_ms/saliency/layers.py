@@ -30,7 +30,8 @@ def named_layer(module: nn.Module, name: str) -> nn.Module:
     """The layer of a name as `named_modules` has it; UnknownName with the nearest."""
     layers = dict(module.named_modules())
     del layers[""]
-    return layers[choose(name, layers, "layer", "its [output] layer")]
+    found: nn.Module = layers[choose(name, layers, "layer", "its [output] layer")]
+    return found
 
 
 def last_map(module: nn.Module, forward: Forward, shown: Tensor) -> str:

@@ -102,9 +102,9 @@ def _frozen(module: nn.Module) -> Iterator[None]:
     """Its parameters ask for no gradients in the block."""
     asking = [p for p in module.parameters() if p.requires_grad]
     for parameter in asking:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
         for parameter in asking:
-            parameter.requires_grad_(requires_grad=True)
+            parameter.requires_grad_(True)

@@ -69,7 +69,7 @@ _LATER = {"normalised": False, "crop_mode": "center", "recrop": None}
 
 @dataclass(frozen=True)
 class Output:
-    """How the answers of a detector are read, in the samples' own pixels."""
+    """How a model's answers are read: a detector's, in the samples' own pixels; and where its heat maps are taken."""
 
     score: float | None = None
     """What does not score above it is no detection; a card of a detector says it."""
@@ -82,6 +82,14 @@ class Output:
     """The IoU above which the lesser of two boxes of one class is dropped; None where the model does it itself."""
     labels: str | tuple[str, ...] = "data"
     """What it calls its classes, the first one 0: names, "" for what is none; or a word of `tasks.detection.labels`."""
+    layer: str | None = None
+    """Where its heat maps are taken, a name of its module's layers; None is its last feature map."""
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Its fields as a record has them: those that came later only where they say something."""
+        told = asdict(self)
+        return {key: value for key, value in told.items() if key != "layer" or value is not None}
 
 
 @dataclass(frozen=True)

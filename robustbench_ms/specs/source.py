@@ -26,7 +26,7 @@ class Source:
     folder: Path | None = None
     """Where the one who names the files lies."""
     wants: tuple[str, ...] = ("label",)
-    """What the task needs of each sample: "label", "boxes", "masks", "map"."""
+    """What the task needs of each sample: "label", "boxes", "masks", "shapes", "map"."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further keys, those that the data set's row lists."""
     skip: tuple[int, ...] = ()

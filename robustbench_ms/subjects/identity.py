@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -90,7 +90,7 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
     """
     told: dict[str, Any] = {}
     if model.card.output != Output():
-        told["output"] = asdict(model.card.output)
+        told["output"] = model.card.output.described
     if model.canvas is not None:
         # The way of a picture to what it is shown: no part of the probe, and none of the question.
         shown = model.card.input

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robustbench_ms.datasets.protocol import Batch, DataFacts, Layout
+    from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, Layout
     from robustbench_ms.specs.card import Card
     from robustbench_ms.specs.conditions import Condition
-    from robustbench_ms.specs.places import Places
     from robustbench_ms.specs.source import Source
     from robustbench_ms.tasks.answers import Answers
     from robustbench_ms.tasks.outcomes import Outcomes
 
-__all__ = ["Asked", "Drawing", "Geometry", "Perturbation", "Shown", "Task"]
+__all__ = ["Asked", "Drawing", "Geometry", "IndexOf", "Perturbation", "Shown", "Task"]
+
+IndexOf = Callable[["Source"], "Index"]
+"""The index of other clean data of a source: of another split, or fewer. UnknownName where it has no such split."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ class Asked(Protocol):
         """What answers: mostly a torch module."""
 
     @property
+    def device(self) -> Any:
+        """Torch's, on which it wants samples."""
+
+    @property
     def classes(self) -> int:
         """Of the data that it is asked about."""
 
@@ -121,7 +127,7 @@ class Task(Protocol):
     layouts: tuple[type[Any], ...]
     """The layouts of data that it can ask about."""
     wants: tuple[str, ...]
-    """What it needs of each sample: "label", "boxes", "masks", "map"."""
+    """What it needs of each sample: "label", "boxes", "masks", "shapes", "map"."""
 
     def ask(self, model: Asked, batch: Batch) -> Answers:
         """Answers to a batch, in the samples' own pixels: the only caller of a model."""
@@ -132,8 +138,11 @@ class Task(Protocol):
     def truth(self, batch: Batch) -> Outcomes | None:
         """What is true of a batch, where measures need it beside the outcomes; kept once a data digest."""
 
-    def calibrate(self, model: Asked, source: Source, places: Places) -> dict[str, Any]:
-        """What is found once a card before its probe, and is part of who answers (thresholds); {} for most."""
+    def calibrate(self, model: Asked, source: Source, index_of: IndexOf) -> dict[str, Any]:
+        """What is found once a card before its probe, and is part of who answers (thresholds); {} for most.
+
+        `source` is what the suite shows.
+        """
 
     def question(self, facts: DataFacts) -> dict[str, Any]:
         """The readable fields of the protocol that are the task's: {"data": digest, "n": n} and its options."""

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from robustbench_ms.catalog.registry import index_of
 from robustbench_ms.datasets.protocol import Batch, RaggedImages
 from robustbench_ms.errors import UserError
 from robustbench_ms.tasks.answers import Answers
@@ -103,9 +102,9 @@ class Spots:
         number = np.concatenate([np.arange(len(spots)) for spots in batch.targets])
         return Outcomes({}, {"spots": Items(owner, {"small": small, "number": number})})
 
-    def calibrate(self, model, source, places):
+    def calibrate(self, model, source, index_of):
         """A tenth of the largest value that its maps have on the training split."""
-        index = index_of(replace(source, split="train", limit=None), places, ())
+        index = index_of(replace(source, split="train", limit=None))
         data, most = index.open("stored"), 0.0
         for rows in data.batches(4096):
             samples = data.load(rows, torch.device("cpu")).samples.to(model.device)

@@ -12,12 +12,11 @@ import torch
 from robustbench_ms.datasets.orders import subset_ids
 from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Layout, RaggedImages
 from robustbench_ms.errors import UserError
-from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks.answers import WRAP, Answers
 from robustbench_ms.tasks.outcomes import Outcomes
-from robustbench_ms.tasks.protocol import Asked
+from robustbench_ms.tasks.protocol import Asked, IndexOf
 
 __all__ = ["Classification"]
 
@@ -90,9 +89,9 @@ class Classification:
         del batch
         return None
 
-    def calibrate(self, model: Asked, source: Source, places: Places) -> dict[str, Any]:
+    def calibrate(self, model: Asked, source: Source, index_of: IndexOf) -> dict[str, Any]:
         """Nothing."""
-        del model, source, places
+        del model, source, index_of
         return {}
 
     def question(self, facts: DataFacts) -> dict[str, Any]:

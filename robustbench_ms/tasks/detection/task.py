@@ -13,14 +13,13 @@ from torch import Tensor
 
 from robustbench_ms.datasets.protocol import Batch, DataFacts, Layout, RaggedImages
 from robustbench_ms.errors import UserError, choose
-from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.detection import decoding
 from robustbench_ms.tasks.detection.labels import class_map
 from robustbench_ms.tasks.outcomes import Items, Outcomes
-from robustbench_ms.tasks.protocol import Asked, Geometry
+from robustbench_ms.tasks.protocol import Asked, Geometry, IndexOf
 
 __all__ = ["Detection"]
 
@@ -139,9 +138,9 @@ class Detection:
         owner = np.repeat(np.arange(len(batch)), [len(one["labels"]) for one in batch.targets])
         return Outcomes(_sizes(batch), {"truths": Items(owner, columns)})
 
-    def calibrate(self, model: Asked, source: Source, places: Places) -> dict[str, Any]:
+    def calibrate(self, model: Asked, source: Source, index_of: IndexOf) -> dict[str, Any]:
         """Nothing is found; but labels that do not fit the data are a UserError before anything is asked."""
-        del source, places
+        del source, index_of
         class_map_of(model.card.output.labels, model.names, model.classes)
         return {}
 

@@ -15,13 +15,12 @@ from torch.nn import functional as F
 from robustbench_ms.datasets.protocol import IGNORED, MAP, Batch, DataFacts, Images, Layout
 from robustbench_ms.datasets.protocol import RaggedImages as Ragged
 from robustbench_ms.errors import UserError
-from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.detection.labels import class_map
 from robustbench_ms.tasks.outcomes import Outcomes
-from robustbench_ms.tasks.protocol import Asked, Geometry
+from robustbench_ms.tasks.protocol import Asked, Geometry, IndexOf
 
 __all__ = ["Segmentation"]
 
@@ -99,9 +98,9 @@ class Segmentation:
         true = batch.maps[MAP].long()
         return Outcomes({"true": _counts(true, true != IGNORED, _classes(batch))})
 
-    def calibrate(self, model: Asked, source: Source, places: Places) -> dict[str, Any]:
+    def calibrate(self, model: Asked, source: Source, index_of: IndexOf) -> dict[str, Any]:
         """Nothing is found; but labels that do not fit the data are a UserError before anything is asked."""
-        del source, places
+        del source, index_of
         class_map_of(model.card.output.labels, model.names, model.classes)
         return {}
 

@@ -1,0 +1,1 @@
+"""Heat maps against objects: where a classifier looks, under corruption too."""

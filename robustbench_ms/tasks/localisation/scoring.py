@@ -1,0 +1,136 @@
+"""Heat maps held against objects, in the picture's own pixels: what is kept of each pair of image and class.
+
+Maps are (m, H, W), 0 or more; `shapes` bool (m, H, W) are the pixels of the class, `left_out` those that nobody is
+asked about (crowds), where maps are taken for 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["IOUS", "LEVELS", "SEEN", "TOLERANCE", "levels_of", "met", "scored", "thresholds_of"]
+
+Maps = NDArray[np.float32]
+Masks = NDArray[np.bool_]
+Levels = NDArray[np.uint8]
+Boxes = NDArray[np.float64]
+
+TOLERANCE = 0.03
+"""Of the picture's longer side: how near the largest value must come (15 px at 500, as Zhang et al., ECCV 2016)."""
+IOUS = (0.3, 0.5, 0.7)
+"""Of box_acc_v2 (Choe et al., CVPR 2020, section 3.2)."""
+LEVELS = 256
+CANDIDATES = tuple(range(2, LEVELS - 1, 4))
+"""The levels among which a threshold is chosen."""
+SEEN = 32
+"""Side of the small map that is kept for people to look at."""
+
+
+def levels_of(maps: Maps, left_out: Masks | None = None) -> tuple[Maps, Levels]:
+    """Maps without what counts as nothing (NaN, infinity, what is left out), and their levels 0..255 from min to max.
+
+    A map that is the same everywhere has level 0 everywhere.
+    """
+    maps = np.array(maps, dtype=np.float32)
+    broken = ~np.isfinite(maps).all(axis=(1, 2))
+    maps[broken] = 0.0
+    if left_out is not None:
+        maps[left_out] = 0.0
+    low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
+    spread = np.where(high > low, high - low, np.float32(1.0))
+    scale = np.where(high > low, np.float32(LEVELS - 1) / spread, np.float32(0.0))
+    levels = (maps - low[:, None, None]) * scale[:, None, None]
+    return maps, np.minimum(levels, LEVELS - 1).astype(np.uint8)
+
+
+def scored(
+    maps: Maps,
+    shapes: Masks,
+    boxes: Sequence[Boxes],
+    left_out: Masks | None = None,
+    thresholds: Sequence[int] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """What is kept of each map: hit, energy, share, inside, outside, seen, and box where thresholds are given.
+
+    `boxes` (k, 4) xyxy are those of each pair's objects. A map that is NaN somewhere, the same everywhere or empty is a
+    miss.
+    """
+    count, height, width = maps.shape
+    maps, levels = levels_of(maps, left_out)
+    flat = levels.max(axis=(1, 2), initial=0) == 0
+    asked = np.full(count, float(height * width))
+    if left_out is not None:
+        asked -= left_out.sum(axis=(1, 2))
+    total = maps.sum(axis=(1, 2), dtype=np.float64)
+    within = (maps * shapes).sum(axis=(1, 2), dtype=np.float64)
+    kind = np.uint16 if height * width < 2**16 else np.uint32
+    inside, outside = np.zeros((2, count, LEVELS), dtype=kind)
+    seen = np.zeros((count, SEEN, SEEN), dtype=np.uint8)
+    hit = np.zeros(count, dtype=bool)
+    for i in range(count):
+        hit[i] = not flat[i] and _hits(maps[i], shapes[i])
+        others = ~shapes[i] if left_out is None else ~(shapes[i] | left_out[i])
+        for column, mask in ((inside, shapes[i]), (outside, others)):
+            counts = cv2.calcHist([levels[i]], [0], mask.view(np.uint8), [LEVELS], [0, LEVELS])
+            column[i] = counts.ravel().astype(kind)
+        seen[i] = cv2.resize(levels[i], (SEEN, SEEN), interpolation=cv2.INTER_AREA)
+    found: dict[str, NDArray[Any]] = {
+        "hit": hit,
+        "energy": np.where(total > 0, within / np.where(total > 0, total, 1.0), 0.0).astype(np.float32),
+        "share": (shapes.sum(axis=(1, 2)) / np.maximum(asked, 1.0)).astype(np.float32),
+        "inside": inside,
+        "outside": outside,
+        "seen": seen,
+    }
+    if thresholds is not None:
+        best = [[met(levels[i], t, boxes[i]) for t in thresholds] for i in range(count)]
+        right = np.array(best).reshape(count, len(IOUS)) >= np.array(IOUS)
+        found["box"] = right.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return found
+
+
+def _hits(heat: Maps, shape: Masks) -> bool:
+    """Whether the object has a pixel in the open disc around the map's first largest value."""
+    height, width = heat.shape
+    y, x = divmod(int(heat.argmax()), width)
+    disc = _disc(TOLERANCE * max(height, width))
+    reach = len(disc) // 2
+    top, left = max(0, y - reach), max(0, x - reach)
+    near = shape[top : y + reach + 1, left : x + reach + 1]
+    part = disc[top - y + reach :, left - x + reach :][: near.shape[0], : near.shape[1]]
+    return bool((near & part).any())
+
+
+@lru_cache(maxsize=256)
+def _disc(radius: float) -> Masks:
+    """The pixels nearer than a radius to the middle one, which is among them."""
+    reach = int(np.ceil(radius)) - 1
+    steps = np.arange(-reach, reach + 1) ** 2
+    return np.asarray(steps[:, None] + steps[None, :] < radius**2)
+
+
+def met(levels: Levels, threshold: int, boxes: Boxes) -> float:
+    """The best IoU of the boxes (k, 4) with one around what hangs together (by sides or corners) above a threshold."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats((levels > threshold).view(np.uint8), connectivity=8)
+    if count < 2 or not len(boxes):
+        return 0.0
+    x, y, w, h = stats[1:, :4].T.astype(np.float64)
+    low_x, low_y = np.maximum(x, boxes[:, :1]), np.maximum(y, boxes[:, 1:2])
+    high_x, high_y = np.minimum(x + w, boxes[:, 2:3]), np.minimum(y + h, boxes[:, 3:4])
+    shared = (high_x - low_x).clip(0) * (high_y - low_y).clip(0)
+    areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))[:, None]
+    return float((shared / (areas + w * h - shared)).max())
+
+
+def thresholds_of(levels: Sequence[Levels], boxes: Sequence[Boxes]) -> list[int]:
+    """For each IoU the level above which most maps (H, W) have a box that meets an object's; the lowest of equals."""
+    found = np.array(
+        [[met(one, t, some) for t in CANDIDATES] for one, some in zip(levels, boxes, strict=True)]
+    )
+    return [CANDIDATES[int((found >= iou).sum(axis=0).argmax())] for iou in IOUS]
