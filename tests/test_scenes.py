@@ -9,7 +9,7 @@ from PIL import Image
 
 from robustbench_ms.datasets import DATASETS, scenes
 from robustbench_ms.datasets.digits import digit_rows
-from robustbench_ms.datasets.protocol import RaggedImages
+from robustbench_ms.datasets.protocol import Images, RaggedImages
 from robustbench_ms.datasets.scenes import GROUND, GROUNDS, NAMES, index_scenes, scene
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.source import Source
@@ -159,6 +159,46 @@ def test_masks_and_the_class_map_are_of_the_same_pixels(test):
     assert not plain.maps
 
 
+ONE_DIGESTS = {
+    "test": (
+        "169f432ee813f653ba9463f23c11223fb4366bd6af53cdb87e66068b28ab8f86",
+        "6032dc8efbf45ee3d3a5c73dbc26e7053716e30857131b38fb08bf364e33c24d",
+    ),
+    "further": (
+        "1c78481f9d39ba11459cf53e98ccec5e238ffb50208eae0683f08bb4dc0c5772",
+        "bb815982d5944e21f050a14100fc072e6ad169e0f294f6ec84c56b818a9ab826",
+    ),
+}
+
+
+@pytest.mark.parametrize("split", ONE_DIGESTS)
+def test_scenes_of_one_digit_never_change_and_have_its_label(split):
+    def read(*wants):
+        index = index_scenes(Source("quick-scenes-one", split, wants=wants), None, ())
+        return index, index.open("stored")
+
+    index, labelled = read("label")
+    _, shaped = read("shapes")
+    assert (labelled.images, index.asked) == ONE_DIGESTS[split]
+    assert index.layout == Images(3, 128, 128)
+    assert len(index.ids) == {"test": 300, "further": 400}[split]
+    labels = every(labelled).targets
+    assert labels.dtype == torch.int64
+    some = every(shaped, range(40))
+    for row, target in enumerate(some.targets):
+        assert target["labels"].tolist() == [int(labels[row])]
+        assert target["shapes"].shape == (1, 128, 128)
+        (x0, y0, x1, y1), (shape,) = target["boxes"][0].astype(int), target["shapes"]
+        assert shape[y0:y1, x0:x1].sum() == shape.sum() == target["area"][0]
+        one = scene(split, int(index.ids[row]), scenes.ONE)
+        assert np.array_equal(one.owner == 1, shape)
+        assert np.array_equal(one.image, some.samples[row].numpy().transpose(1, 2, 0))
+    assert np.bincount(labels, minlength=10).min() > 0.4 * len(labels) / 10
+    first, last = scenes.ONE.ids["train"]
+    assert last - first == DATASETS["quick-scenes-one"].size("train")
+    assert not set(range(first, last)) & set(index.ids.tolist())
+
+
 def test_an_enlarged_digit_is_the_bilinear_one():
     from torch.nn.functional import interpolate
 
@@ -184,7 +224,9 @@ def test_all_classes_and_grounds_are_met():
 
 def test_other_pixels_of_a_ground_and_what_scenes_do_not_have_are_told(monkeypatch, places):
     source = Source("quick-scenes", wants=("label",))
-    with pytest.raises(UserError, match="quick-scenes has boxes, masks, map and no label of a sample"):
+    with pytest.raises(
+        UserError, match="quick-scenes has boxes, masks, shapes, map and no label of a sample"
+    ):
         index_scenes(source, places, ())
     with pytest.raises(BadFile, match=r"quick-scenes: images: its SHA-256 is 2972547c8574"):
         index_scenes(Source("quick-scenes", wants=ALL, sha256={"images": "0" * 64}), places, ())

@@ -39,9 +39,16 @@ def command(
         Path | None,
         typer.Option(help="Of a record: draw pictures and answers into this file.", show_default=False),
     ] = None,
+    maps: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a record of localisation: draw heat maps over pictures into this file, the worst first.",
+            show_default=False,
+        ),
+    ] = None,
     ids: Annotated[
         str | None,
-        typer.Option(metavar="ID,...", help="Which pictures; the first three.", show_default=False),
+        typer.Option(metavar="ID,...", help="Which pictures; three, the first or worst.", show_default=False),
     ] = None,
     cells: Annotated[
         str | None,
@@ -71,21 +78,26 @@ def command(
     places = Places.find(data, results, cache)
     path = _record_path(name, places.results)
     if path is None:
-        given = {"images": images, "ids": ids, "cells": cells, "detections": detections, "suite": suite}
+        given = {
+            "images": images, "maps": maps, "ids": ids, "cells": cells, "detections": detections, "suite": suite,
+        }  # fmt: skip
         if named := [option for option, value in given.items() if value is not None]:
             raise UserError(f"--{named[0]} is of a record, and {name} is none: give its file, or SUITE/MODEL")
         _show(name, measure, as_json=as_json)
         return
     if measure:
         raise UserError("--measure counts what a model costs, and a record is not built")
-    if images is None and (ids is not None or cells is not None):
-        raise UserError("--ids and --cells say what is drawn: give --images, the file to draw into")
+    if images is not None and maps is not None:
+        raise UserError("--images and --maps draw one sheet: give one of them")
+    if images is None and maps is None and (ids is not None or cells is not None):
+        raise UserError("--ids and --cells say what is drawn: give --images or --maps, the file to draw into")
     if not 0 <= score <= 1:
         raise UserError(f"--score is from 0 to 1, not {score:g}")
     from robustbench_ms.records.record import read_record
 
     record = read_record(path)
-    if images is None and detections is None:
+    drawn = images or maps
+    if drawn is None and detections is None:
         _record(record, places, suite, as_json=as_json)
         return
     from robustbench_ms.evaluation.finished import Finished
@@ -93,8 +105,8 @@ def command(
 
     finished = Finished(record, places, suite_of(record, suite, places=places))
     told: dict[str, Any] = {}
-    if images is not None:
-        told |= _draw(finished, images, ids, cells, score)
+    if drawn is not None:
+        told |= _draw(finished, drawn, ids, cells, score, worst=maps is not None)
     if detections is not None:
         told["detections"] = []
         for written, count in finished.write_detections(detections):
@@ -105,8 +117,8 @@ def command(
             print(f"rbms: {lost}", file=sys.stderr)
     if as_json:
         print_json(told)
-    elif images is not None:
-        print(images)
+    elif drawn is not None:
+        print(drawn)
 
 
 def _record_path(name: str, results: Path) -> Path | None:
@@ -155,25 +167,29 @@ def _record(record: Record, places: Places, suite: str | None, *, as_json: bool)
         print(lacking)
 
 
-def _draw(finished: Finished, path: Path, ids: str | None, cells: str | None, score: float) -> dict[str, Any]:
-    """Draw a sheet; what is on it."""
+def _draw(
+    finished: Finished, path: Path, ids: str | None, cells: str | None, score: float, *, worst: bool
+) -> dict[str, Any]:
+    """Draw a sheet; what is on it. Of heat maps those that lose most come first."""
     from PIL import Image
 
-    from robustbench_ms.evaluation.panels import drawing_of, panels
+    from robustbench_ms.evaluation.panels import drawing_of, panels, worst_maps
     from robustbench_ms.files import replacing
     from robustbench_ms.reports.sheets import sheet
     from robustbench_ms.reports.shown import cell_title
     from robustbench_ms.specs.conditions import file_name, key
 
+    option = "--maps" if worst else "--images"
     kind = {k: v for k, v in Image.registered_extensions().items() if v in Image.SAVE}.get(
         path.suffix.lower()
     )
     if kind is None:
-        raise UserError(f"--images: Pillow writes no picture with the ending {path.suffix!r}; .png is usual")
+        raise UserError(f"{option}: Pillow writes no picture with the ending {path.suffix!r}; .png is usual")
     record, drawing = finished.record, drawing_of(finished.record.task)
     names = finished.few() if cells is None else [one.strip() for one in cells.split(",")]
     wanted = [finished.named(one) for one in names]
-    chosen = finished.index.ids[:3].tolist() if ids is None else _numbers(ids)
+    first = worst_maps(finished, wanted) if worst else finished.index.ids.tolist()
+    chosen = first[:3] if ids is None else _numbers(ids)
     rows = finished.rows(chosen)
     made = sheet(
         panels(finished, wanted, rows, score),
@@ -185,9 +201,9 @@ def _draw(finished: Finished, path: Path, ids: str | None, cells: str | None, sc
         with replacing(path) as part:
             made.save(part, format=kind)
     except (OSError, ValueError) as error:
-        raise UserError(f"--images: {path} cannot be written ({error})") from error
+        raise UserError(f"{option}: {path} cannot be written ({error})") from error
     return {
-        "images": str(path),
+        option.removeprefix("--"): str(path),
         "size": list(made.size),
         "ids": chosen,
         "cells": [file_name(one) for one in wanted],

@@ -19,7 +19,7 @@ from robustbench_ms.subjects.inputs import way_of
 from robustbench_ms.tasks.outcomes import taken
 from robustbench_ms.tasks.protocol import Drawing, Shown
 
-__all__ = ["drawing_of", "panels"]
+__all__ = ["drawing_of", "panels", "worst_maps"]
 
 SMALLEST, LARGEST = 360, 640
 """Pixels of a panel's longer side: smaller samples are enlarged by whole numbers, larger ones made smaller."""
@@ -63,6 +63,23 @@ def panels(
             names = data.facts.names
             made[i].append(drawing.draw(Shown(pixels, zoom, batch.targets[0], answer, names, score)))
     return made
+
+
+def worst_maps(finished: Finished, wanted: Sequence[Condition]) -> list[int]:
+    """Ids of the samples whose heat maps lose most from the first condition to the mean of the others, the worst first.
+
+    Where there is but one condition those whose map is worth least come first. UserError where the task has no maps.
+    """
+    worth = drawing_of(finished.record.task).worth
+    if worth is None:
+        raise UserError(
+            f"{finished.record.name} is a record of {finished.record.task}, which has no heat maps; --images draws it"
+        )
+    first, *others = (worth(finished.cell(condition).outcomes) for condition in wanted)
+    fall = first - np.mean(others, axis=0) if others else -first
+    order = np.argsort(-fall, kind="stable")  # nan, of samples without a map, comes last
+    ids: list[int] = finished.index.ids[order[np.isfinite(fall[order])]].tolist()
+    return ids
 
 
 def _zoomed(sample: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:

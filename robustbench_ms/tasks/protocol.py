@@ -64,6 +64,8 @@ class Drawing:
     """A picture of Pillow's, as wide as the sample is shown; it may be higher."""
     legend: Callable[[float], str]
     """What is to be seen, of answers with that score or more: a sentence or two for a caption."""
+    worth: Callable[[Outcomes], NDArray[np.float64]] | None = None
+    """How good each sample's heat map is, (n,), nan where it has none; None of tasks without maps."""
 
 
 class Asked(Protocol):

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from robustbench_ms.tasks.lettering import letters, line_width, text_size
 from robustbench_ms.tasks.localisation.objects import objects_of
+from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Drawing, Shown
 
 __all__ = ["DRAWING"]
@@ -64,4 +65,13 @@ def _legend(score: float) -> str:
     )
 
 
-DRAWING = Drawing(_draw, _legend)
+def _worth(outcomes: Outcomes) -> NDArray[np.float64]:
+    """The mean energy of a picture's maps."""
+    pairs, n = outcomes.items["pairs"], len(outcomes.samples["sure"])
+    energy = np.bincount(pairs.owner, weights=pairs.columns["energy"], minlength=n)
+    count = np.bincount(pairs.owner, minlength=n)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(count > 0, energy / count, np.nan))
+
+
+DRAWING = Drawing(_draw, _legend, _worth)
