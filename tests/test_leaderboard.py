@@ -109,6 +109,18 @@ def test_replicates_are_one_row_and_an_untrained_card_is_not_ranked():
     assert "it does not cover training seeds" in text
 
 
+def test_models_that_are_no_better_than_an_untrained_one_are_told():
+    """By the mean alone, in the column's direction."""
+    records = [
+        flat(a, name, summary=COLUMNS, untrained=name == "random")
+        for a, name in ((0.7, "good"), (0.2, "poor"), (0.3, "random"))
+    ]
+
+    assert "No better by " in to_markdown(tables(records))
+    assert "than random (untrained): poor." in to_markdown(tables(records))
+    assert "No better" not in to_markdown(tables([records[0], records[2]]))
+
+
 def test_what_the_first_column_cannot_judge_is_not_ranked():
     nothing = record_of(
         {**dict.fromkeys(keys(), 0.0)}, "nothing", summary=("relative_drop", "clean_accuracy")

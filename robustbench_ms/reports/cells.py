@@ -98,7 +98,7 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
             "over all pairs."
         )
         notes += _few_seeds(table)
-    notes += [*_of_others(table, safe), *_costs(table, safe)]
+    notes += [*_no_better(table, safe), *_of_others(table, safe), *_costs(table, safe)]
     for row in table.rows:
         if row.lacks:
             more = f" and {len(row.lacks) - _SHOWN:,} more" if len(row.lacks) > _SHOWN else ""
@@ -108,6 +108,22 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
             )
     notes += [safe(line) for line in table.apart]
     return notes + [f"* {safe(row.card)}: {safe(w)}" for row in table.rows for w in row.warnings]
+
+
+def _no_better(table: Table, safe: Callable[[str], str]) -> Iterator[str]:
+    """Which ranked models the first column has below one that is not trained, or level with it."""
+    for one in table.rows if table.metrics else ():
+        metric = table.metrics[0]
+        floor = metric.sign * one.values[metric.name].mean
+        if not one.untrained or math.isnan(floor):
+            continue
+        below = [
+            safe(row.card)
+            for row in table.rows
+            if row.rank is not None and metric.sign * row.values[metric.name].mean <= floor
+        ]
+        if below:
+            yield f"No better by {metric.label} than {safe(one.card)}: {', '.join(below)}."
 
 
 def _about(table: Table, metric: Metric) -> Iterator[str]:

@@ -52,6 +52,7 @@ class Row:
     published: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     """{metric: its value and source}, as its card cites them of this suite or of its data set."""
     cost: Cost = field(default_factory=Cost)
+    untrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -324,4 +325,5 @@ def _row(
             if one["on"] in about and one["metric"] in terms.rows
         },
         cost=cost_of(names, first.card, profiles),
+        untrained=group.untrained,
     )
