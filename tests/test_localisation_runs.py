@@ -68,8 +68,9 @@ def test_a_run_its_record_and_its_pictures(few, tmp_path, rbms):
     assert rbms("check", path).code == 0
     random = path.with_name("scenes-one-random.json")
     assert rbms("compare", random, path).code == 0
-    gated = rbms("gate", few, "-m", "scenes-one-centre", "--rule", "clean_energy=1pp", "--device", "cpu")
-    assert "pass" in gated.out, gated.err
+    for one, other, state in ((path, random, "pass"), (random, path, "fail")):
+        gated = rbms("gate", one, "--against", other, "--rule", "clean_energy=1pp")
+        assert f"**{state}**" in gated.out, gated.out + gated.err
 
     sheet = tmp_path / "maps.png"
     shown = rbms("show", path, "--suite", few, "--maps", sheet, "--json")
