@@ -68,7 +68,8 @@ def test_a_run_its_record_and_its_pictures(few, tmp_path, rbms):
     assert rbms("check", path).code == 0
     random = path.with_name("scenes-one-random.json")
     assert rbms("compare", random, path).code == 0
-    for one, other, state in ((path, random, "pass"), (random, path, "fail")):
+    # The middle has more energy than random weights; the other way round twelve scenes cannot tell.
+    for one, other, state in ((path, random, "pass"), (random, path, "unsure")):
         gated = rbms("gate", one, "--against", other, "--rule", "clean_energy=1pp")
         assert f"**{state}**" in gated.out, gated.out + gated.err
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from robustbench_ms.datasets.orders import imagenet_ids
 from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Index, Layout, RaggedImages
 from robustbench_ms.errors import UnknownName, UserError, choose
 from robustbench_ms.saliency.layers import last_map, module_of, named_layer
@@ -85,7 +86,11 @@ class Localisation:
             classes,
         )
         maps = _native(METHODS[self.cam](taken.activations, taken.gradients), shown.shape[-2:], geometry)
-        sure, said = taken.logits.float().softmax(dim=1).max(dim=1)
+        logits = taken.logits.float()
+        every = torch.arange(logits.shape[1], device=logits.device)
+        # Of equal logits the lower class is the answer, on every device, as in classification.
+        said = every.where(logits == logits.amax(dim=1, keepdim=True), len(every)).amin(dim=1)
+        sure = logits.softmax(dim=1).amax(dim=1)
         rows, at = [], 0
         for i, some in enumerate(labels):
             own = torch.tensor(classes[i], dtype=torch.int64, device=said.device)
@@ -104,9 +109,10 @@ class Localisation:
     def _logits(self, model: Asked, shown: Tensor) -> Tensor:
         """Logits (n, classes) with the gradients that they have; UserError for what is none of that."""
         logits = Answers(model.forward(shown)).tensor
-        wanted = 1000 if self._pairs is not None else len(
-            class_map(model.card.output.labels, model.names, model.classes)
-        )  # fmt: skip
+        if self._pairs is not None:
+            wanted = len(imagenet_ids())
+        else:
+            wanted = len(class_map(model.card.output.labels, model.names, model.classes))
         if logits.ndim != 2 or logits.shape != (len(shown), wanted):
             why = "; the suite's pairs are of ImageNet's 1,000" if self._pairs is not None else ""
             raise UserError(
@@ -235,9 +241,8 @@ class _At:
 def _native(maps: Tensor, shown: Sequence[int], geometry: Geometry) -> Tensor:
     """Maps (m, h, w) of what was shown, on the picture's own grid (m, H, W); 0 where nothing was shown of it."""
     canvas, (tall, wide), (top, left) = geometry.canvas, geometry.resized, geometry.offset
-    if (tall, wide) != tuple(
-        shown
-    ):  # a crop or a letterbox: first what was shown, then its place in the picture
+    if (tall, wide) != tuple(shown):
+        # A crop or a letterbox: first what was shown, then its place in the picture.
         maps = _enlarged(maps, shown)
         whole = maps.new_zeros((len(maps), tall, wide))
         y, x = max(0, -top), max(0, -left)
