@@ -21,7 +21,7 @@ from robustbench_ms.statistics.differences import Difference, Student, of_replic
 from robustbench_ms.statistics.ranks import Bounds, apart, gaffke_bounds, rank_ranges
 from robustbench_ms.statistics.seeds import SeedsAndImages, over_seeds
 
-__all__ = ["KeptTests", "Progress", "ranges", "silent"]
+__all__ = ["KeptTests", "Progress", "gain", "ranges", "silent"]
 
 Progress = Callable[[str, int, int], None]
 """Told what is counted, how many of it are done, and of how many."""
@@ -87,6 +87,11 @@ def ranges(
         kept.keep(digests, square)
     i, j, won = i[distinct], j[distinct], gain[distinct] > 0
     return rank_ranges(np.where(won, i, j), np.where(won, j, i), len(models))
+
+
+def gain(mine: Sequence[Entry], other: Sequence[Entry]) -> Difference:
+    """By how much the seeds of one model are better than another's by the first column of their entries."""
+    return _Pairs([mine, other]).gain(0, 1)
 
 
 class _Pairs:
