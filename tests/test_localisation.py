@@ -227,12 +227,12 @@ def test_the_pointing_game_forgives_what_quantus_does_not():
 
 
 def test_the_disc_is_open_and_three_per_cent_of_the_longer_side():
-    """Of 500 pixels 15: one 14 away is a hit, one 15 away is none."""
+    """Of 500 pixels 15: a pixel 14 away is a hit, one 15 away, straight or askew (9 and 12), is none."""
     heat = np.zeros((1, 300, 500), np.float32)
     heat[0, 100, 200] = 1
-    for away, hit in ((14, True), (15, False)):
+    for down, right, hit in ((0, 14, True), (0, 15, False), (9, 11, True), (9, 12, False)):
         shape = np.zeros((1, 300, 500), bool)
-        shape[0, 100, 200 + away] = True
+        shape[0, 100 + down, 200 + right] = True
         assert scored(heat, shape, [np.zeros((0, 4))])["hit"][0] == hit
     corner = np.zeros((1, 300, 500), np.float32)
     corner[0, 299, 499] = 1
