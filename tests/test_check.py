@@ -48,6 +48,14 @@ def reseal(path, change):
     path.write_text(json.dumps(told))
 
 
+def test_a_folder_with_a_colon_is_one_of_records(rbms, record):
+    folder = record.parent.rename(record.parent.with_name("12:30"))
+
+    for path in (folder, folder / "net.json"):
+        found = rbms("check", path)
+        assert (found.code, found.out) == (0, f"{folder / 'net.json'}: 96 cells, all well\n")
+
+
 def test_all_that_is_committed_is_well(rbms):
     folders = sorted({p.parent for p in (ROOT / "results").glob("*/*.correct.npz")})
     assert folders

@@ -58,7 +58,7 @@ def command(
 def _is_written(name: str) -> bool:
     """Whether it is a path of records or cells: what a suite, a card or a package is called comes first."""
     path = Path(name)
-    if path.suffix == ".toml" or ":" in name:
+    if path.suffix == ".toml" or (":" in name and not path.exists()):
         return False
     return path.suffix in {".json", ".npz"} or "/" in name or (path.exists() and not _kind(name))
 
