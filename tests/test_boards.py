@@ -191,6 +191,14 @@ def test_a_profile_is_found_by_the_file_that_it_is_written_to(tmp_path, name):
     assert [one.cost.parameters for one in table.rows] == [1_500_000]
 
 
+def test_speeds_of_unlike_numbers_of_threads_say_so(results):
+    for name, threads in (("a_1", 2), ("b", 1)):
+        made = profile(replace(row(), threads=threads), name=name, input={})
+        write_profile(made, results / "profiles" / slug(DEVICE) / f"{name}.json")
+
+    assert "batches of 1 and fp32, of 1 or 2 threads, ±" in suites_markdown(boards(results))
+
+
 def test_what_a_profile_says_is_no_markup(results):
     ((table,),) = boards(results).values()
     speeds = {DEVICE: Speed(Interval(9.0, 8.0, 10.0), "<b>", ("<i>",))}

@@ -172,6 +172,9 @@ def _costs(table: Table, safe: Callable[[str], str]) -> Iterator[str]:
     for device, mark in _marks(table).items():
         found = [(row.card, row.cost.speeds[device]) for row in table.rows if device in row.cost.speeds]
         precisions = safe(" or ".join(sorted({speed.precision for _, speed in found})))
+        threads = sorted({speed.threads for _, speed in found if speed.threads is not None})
+        if len(threads) > 1:
+            precisions += f", of {' or '.join(map(str, threads))} threads"
         yield (
             f"images/s{mark}: on {safe(device)}, of profiles in batches of 1 and {precisions}, ± over blocks of calls; "
             "nothing of it holds on another device."

@@ -26,6 +26,8 @@ class Speed(NamedTuple):
     interval: Interval
     """Over the blocks; nan wide where they are too few."""
     precision: str
+    threads: int | None
+    """None where no CPU computes."""
     doubts: tuple[str, ...]
     """Why it may not decide anything."""
 
@@ -71,4 +73,4 @@ def _speed(row: Row) -> Speed:
     if blocks.size >= BLOCKS:
         _, low, high = (row.batch / math.exp(end) for end in mean_interval(blocks))
         low, high = high, low
-    return Speed(Interval(row.images_per_second, low, high), row.precision, row.doubts)
+    return Speed(Interval(row.images_per_second, low, high), row.precision, row.threads, row.doubts)
