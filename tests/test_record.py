@@ -278,6 +278,26 @@ def test_what_is_no_record_is_named(tmp_path, rbms, text, words):
     assert re.search(words, found.err)
 
 
+@pytest.mark.parametrize(
+    ("part", "fields", "words"),
+    [
+        ("card", {"args": 5}, "card.args is no table"),
+        ("card", {"input": "x"}, "card.input is no table"),
+        ("protocol", {"dataset": "imagenet", "split": ["val"]}, "suite.protocol.split is no word"),
+        ("protocol", {"dataset": ["digits"]}, "suite.protocol.dataset is no word"),
+        ("protocol", {"classes_present": 3}, "suite.protocol.classes_present says of how many classes"),
+    ],
+)
+def test_fields_that_tables_rely_on_are_held_to_their_kind(tmp_path, part, fields, words):
+    told = json.loads((KEPT / f"format-{FORMAT}.json").read_text())
+    (told["card"] if part == "card" else told["suite"]["protocol"]).update(fields)
+    told["digest"] = content_digest({key: value for key, value in told.items() if key != "digest"})
+    (tmp_path / "net.json").write_text(json.dumps(told))
+
+    with pytest.raises(BadFile, match=f"net.json: not a whole record: TypeError: {words}"):
+        read_record(tmp_path / "net.json")
+
+
 def test_a_file_that_is_not_there_and_bits_that_are_damaged_are_named(tmp_path):
     with pytest.raises(BadFile, match=r"absent\.json: No such file"):
         read_record(tmp_path / "absent.json")

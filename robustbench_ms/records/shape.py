@@ -76,9 +76,18 @@ def refuse_shape(told: Mapping[str, Any]) -> None:
     axes = [row["axis"] for row in told["suite"]["groups"].values()]
     if not all(isinstance(values, list) for values in lists) or not set(axes) <= set(told["suite"]["matrix"]):
         raise TypeError("suite.matrix and suite.groups list the values of axes")
+    protocol = told["suite"]["protocol"]
     for name in ("n", "classes", "classes_present"):
-        if type(told["suite"]["protocol"].get(name, 0)) is not int:
+        if type(protocol.get(name, 0)) is not int:
             raise TypeError(f"suite.protocol.{name} is no whole number")
+    if "classes_present" in protocol and "classes" not in protocol:
+        raise TypeError("suite.protocol.classes_present says of how many classes")
+    for name in ("dataset", "split"):
+        if not isinstance(protocol.get(name, ""), str):
+            raise TypeError(f"suite.protocol.{name} is no word")
+    for name in ("args", "input"):
+        if not isinstance(told["card"].get(name, {}), dict):
+            raise TypeError(f"card.{name} is no table")
     cited = told["card"].get("published", [])
     if not isinstance(cited, list) or not all(_is_cited(row) for row in cited):
         raise TypeError("card.published has tables of metric, value, on and source")
