@@ -130,6 +130,14 @@ def test_register_is_for_this_process_and_save_for_good(tiny, tmp_path):
     assert not seen[-1].written
 
 
+def test_a_registered_name_may_end_as_a_files_does():
+    card = rbms.register("tests.fakes:build", name="best.pt")
+
+    assert rbms.find_card("best.pt") is card
+    with pytest.raises(UnknownName, match=r"did you mean 'script:other\.pt'"):
+        rbms.find_card("other.pt")
+
+
 def test_a_module_or_a_builder_is_registered_too(tiny):
     rbms.register(fakes.build(), name="module")
     rbms.register(fakes.build, name="builder")

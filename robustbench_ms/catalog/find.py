@@ -177,6 +177,8 @@ def find_card(spelling: str) -> Card:
     name, at, seed = spelling.rpartition("@")
     if at and name.endswith(".toml"):
         return _one_seed(read_card(Path(name)), seed)
+    if spelling in _registered:
+        return _registered[spelling]
     if (prefix := _PREFIXES.get(Path(spelling).suffix)) is not None:
         of_weights = (
             " (or give weights with --weights, to the model they are of)" if prefix == "script" else ""
@@ -188,8 +190,6 @@ def find_card(spelling: str) -> Card:
         return Card(name=spelling, build=spelling, input=Input(assumed=True))
     if at:
         return _one_seed(find_card(name), seed)
-    if spelling in _registered:
-        return _registered[spelling]
     if spelling not in card_names():
         near = meant(spelling)
         raise UnknownName(
