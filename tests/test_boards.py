@@ -201,7 +201,7 @@ def test_speeds_of_unlike_numbers_of_threads_say_so(results):
 
 def test_what_a_profile_says_is_no_markup(results):
     ((table,),) = boards(results).values()
-    speeds = {DEVICE: Speed(Interval(9.0, 8.0, 10.0), "<b>", ("<i>",))}
+    speeds = {DEVICE: Speed(Interval(9.0, 8.0, 10.0), "<b>", 2, ("<i>",))}
     (hostile,) = [replace(one, cost=Cost(speeds=speeds)) for one in table.rows if one.card == "a_1"]
 
     text = suites_markdown({"small": [replace(table, rows=(hostile,))]})
