@@ -123,16 +123,16 @@ def _of_classes(path: Path, labels: str | None) -> Suite:
 
 
 def without_broken(suite: Suite, places: Places, tell: Tell | None = None) -> Suite:
-    """The suite without the pictures that cannot be decoded under some condition.
+    """The suite without the samples that cannot be read under some condition: pictures, windows with no numbers in them.
 
-    Decodes every picture. UserError where the data set's samples are no picture files.
+    Reads every sample. UserError where the data set is of another kind.
     """
     from robustbench_ms.datasets.photographs import broken
 
     info = DATASETS[suite.dataset]
-    if not info.photographs:
+    if not (info.photographs or info.skips):
         raise UserError(
-            f"--skip-broken is for pictures that are listed file by file, and not for {suite.dataset}"
+            f"--skip-broken is for windows, and pictures that are listed file by file, and not for {suite.dataset}"
         )
     skip = {*suite.skip}
     for condition in conditions(suite) if info.corrupted else [()]:

@@ -181,13 +181,13 @@ def _limit(table: Table) -> int | None:
 
 
 def _skip(table: Table, info: DatasetInfo) -> tuple[int, ...]:
-    """Ids of pictures, in their order; only of data sets that are listed picture by picture."""
-    if not table.has("skip") or not info.photographs:
+    """Ids of samples, in their order; only of data sets of which some may be left out."""
+    if not table.has("skip") or not (info.photographs or info.skips):
         return ()
     given: list[Any] = table.take("skip", list)
     for one in given:
         if type(one) is not int or one < 0:
-            raise UserError(f"{table.place}: skip must list ids of pictures, whole numbers, not {one!r}")
+            raise UserError(f"{table.place}: skip must list ids, whole numbers, not {one!r}")
     return tuple(sorted({*given}))
 
 

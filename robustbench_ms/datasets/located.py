@@ -33,6 +33,8 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "voc": ("VOCdevkit/VOC2012", "VOC2012", "voc/VOCdevkit/VOC2012", "voc/VOC2012"),
     "cityscapes": ("cityscapes", "Cityscapes", ""),
     "ade20k": ("ADEChallengeData2016", "ade/ADEChallengeData2016", "ade20k/ADEChallengeData2016"),
+    "har": ("UCI HAR Dataset", "har/UCI HAR Dataset", "uci-har/UCI HAR Dataset", "uci-har"),
+    "har-mini": ("uci-har/UCI HAR Dataset", "har-mini/UCI HAR Dataset", "har-mini", "UCI HAR Dataset"),
 }
 """Folders in the data folder, the likeliest first; "" is that itself. Those of a data set that it has not are found by
 path, or come with the package."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robustbench_ms.specs.canvas import Canvas
+    from robustbench_ms.specs.channels import Channel
     from robustbench_ms.specs.conditions import Condition
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Progress",
     "RaggedImages",
     "Rows",
+    "Signals",
     "Tell",
     "exhausted",
     "limited",
@@ -96,7 +98,33 @@ class Photographs:
         return self
 
 
-Layout = Images | RaggedImages
+@dataclass(frozen=True)
+class Signals:
+    """Windows of sensor signals of one length, float32 (C, T) in physical units."""
+
+    of: tuple[Channel, ...]
+    length: int
+    """Samples of a window, T."""
+    rate: float
+    """Samples a second."""
+
+    @property
+    def channels(self) -> int:
+        """How many."""
+        return len(self.of)
+
+    @property
+    def values(self) -> int:
+        """Numbers a window."""
+        return self.channels * self.length
+
+    def part(self, rows: Rows) -> Signals:
+        """The layout of some of the windows."""
+        del rows
+        return self
+
+
+Layout = Images | RaggedImages | Signals
 """What samples are shown as."""
 
 
@@ -138,6 +166,8 @@ class DataFacts:
     """How many of its classes any sample has; None where all have some, or nobody counted."""
     maps: tuple[str, ...] = ()
     """The names of its batches' label maps."""
+    runs: NDArray[np.int64] | None = None
+    """Which samples follow each other so closely that they are alike (a stretch of one activity), (n,)."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +175,7 @@ class Batch:
     """Some samples, shown to every card."""
 
     samples: Tensor
-    """For images uint8 (k, C, H, W) on the device."""
+    """For images uint8 (k, C, H, W), for signals float32 (k, C, T), on the device."""
     targets: Any
     """What is asked about them: a tensor (k, ...), or a list of one thing a sample."""
     ids: Rows
@@ -281,6 +311,7 @@ class _Chosen:
             n=len(rows),
             ids=whole.ids[rows],
             groups=None if whole.groups is None else whole.groups[rows],
+            runs=None if whole.runs is None else whole.runs[rows],
             layout=whole.layout.part(rows),
         )
 
@@ -292,9 +323,9 @@ class _Chosen:
 
 
 def rows_of_one_shape(facts: DataFacts, size: int) -> Iterator[Rows]:
-    """`Data.batches` for images: in the order of the split, and of ragged ones one size after the other."""
+    """`Data.batches` for images and signals: in the order of the split, and of ragged ones one size after the other."""
     layout = facts.layout
-    if isinstance(layout, Images):
+    if isinstance(layout, (Images, Signals)):
         kinds = [(np.arange(facts.n), layout.values)]
     else:
         sizes, which = np.unique(layout.sizes, axis=0, return_inverse=True)

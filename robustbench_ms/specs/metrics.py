@@ -82,10 +82,11 @@ class Summary(Metric):
     """The measured metric."""
     over: tuple[str, ...] = field(kw_only=True)
     """Which cells: "clean", or a group of the perturbation's axes ("common"), or both."""
-    how: Literal["mean", "complement", "drop", "ratio", "normalised", "relative"] = field(
+    how: Literal["mean", "complement", "drop", "ratio", "worst", "normalised", "relative"] = field(
         default="mean", kw_only=True
     )
-    """The mean m over the cells; 1 - m; (clean - m) / clean and m / clean, m over the group; the mean over the group's
+    """The mean m over the cells; 1 - m; (clean - m) / clean and m / clean, m over the group; the least mean of those
+    over the cells of each value of the first axis, or of what is better lower the largest; the mean over the group's
     first axis of the errors' sums, each over a normaliser's; the same of what the errors exceed the clean one by."""
     least: float = field(default=0.0, kw_only=True)
     """A drop or a ratio has no value where the clean one is below it, or 0."""
