@@ -24,6 +24,7 @@ FITS = ("resize", "crop", "letterbox")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 DECODES = ("boxes", "yolox", "detr")
 BY = ("name", "position")
+CHANNELS = ("RGB", "BGR", "L", "signals")
 LABELS = ("data", "background+data", "coco-80", "coco-91")
 
 
@@ -73,19 +74,27 @@ def read_input(table: Table) -> Input:
     """The [input] table of a card; where it is absent or empty, the run assumes and says so."""
     if not table:
         return Input(assumed=True)
-    size = table.take("size", int)
-    table.check("size", size, lambda s: s is None or s > 0, "positive")
-    crop = table.check("crop", table.take("crop", float, 1.0), lambda c: 0 < c <= 1, "above 0 and at most 1")
-    bounds = table.numbers("range", (0.0, 1.0))
-    table.check("range", bounds, lambda r: len(r) == 2 and r[0] < r[1], "two numbers, the smaller first")
-    mean, std = table.numbers("mean", (0.0, 0.0, 0.0)), table.numbers("std", (1.0, 1.0, 1.0))
-    table.check("mean", mean, lambda m: len(m) in {1, 3}, "one number a channel (1 or 3)")
+    channels = table.word("channels", CHANNELS, "channel order", default="RGB")
+    many, few = ((0.0,), (1.0,)) if channels == "signals" else ((0.0,) * 3, (1.0,) * 3)
+    mean, std = table.numbers("mean", many), table.numbers("std", few)
+    if channels == "signals":
+        table.check("mean", mean, lambda m: len(m) > 0, "one number a channel, or one for all")
+        for key in ("size", "fit", "crop", "crop_mode", "interpolation", "range"):
+            if table.has(key):
+                raise UserError(f"{table.place}: {key} is for images, and signals have mean and std alone")
+    else:
+        table.check("mean", mean, lambda m: len(m) in {1, 3}, "one number a channel (1 or 3)")
     table.check(
         "std",
         std,
         lambda s: len(s) == len(mean) and all(v > 0 for v in s),
         "as many positive numbers as mean",
     )
+    size = table.take("size", int)
+    table.check("size", size, lambda s: s is None or s > 0, "positive")
+    crop = table.check("crop", table.take("crop", float, 1.0), lambda c: 0 < c <= 1, "above 0 and at most 1")
+    bounds = table.numbers("range", (0.0, 1.0))
+    table.check("range", bounds, lambda r: len(r) == 2 and r[0] < r[1], "two numbers, the smaller first")
     made = Input(
         size=size,
         fit=table.word("fit", FITS, "fit", default="resize"),
@@ -95,7 +104,7 @@ def read_input(table: Table) -> Input:
         range=(bounds[0], bounds[1]),
         mean=mean,
         std=std,
-        channels=table.word("channels", ("RGB", "BGR", "L"), "channel order", default="RGB"),
+        channels=channels,
     )
     table.done()
     return made

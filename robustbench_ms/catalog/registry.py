@@ -20,6 +20,8 @@ from robustbench_ms.corruptions.table import COMMON, KINDS, NAMES, PROFILES, SEV
 from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose, suggest
+from robustbench_ms.faults.table import LEVELS, STRENGTHS
+from robustbench_ms.faults.table import NAMES as FAULTS
 from robustbench_ms.specs.axes import Axis
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import ADAPTERS
@@ -166,6 +168,12 @@ TASKS = Registry(
             options=("subset",),
             drawing="robustbench_ms.tasks.classification.drawing:DRAWING",
         ),
+        "activity": TaskInfo(
+            task="robustbench_ms.tasks.activity.task:Activity",
+            rows="robustbench_ms.tasks.activity.rows:ROWS",
+            measures="robustbench_ms.tasks.activity.measures:SCORERS",
+            answers="classification",
+        ),
         "detection": TaskInfo(
             task="robustbench_ms.tasks.detection.task:Detection",
             rows="robustbench_ms.tasks.detection.rows:ROWS",
@@ -208,7 +216,14 @@ PERTURBATIONS = Registry(
             ),
             profiles=PROFILES,
             target="robustbench_ms.tasks.corrupting:Corruptions",
-        )
+        ),
+        "faults": PerturbationInfo(
+            axes=(
+                Axis("fault", tuple(STRENGTHS), "faults", {"common": FAULTS, "all": tuple(STRENGTHS)}),
+                Axis("level", LEVELS, "levels"),
+            ),
+            target="robustbench_ms.tasks.faulting:Faults",
+        ),
     },
 )
 

@@ -28,6 +28,7 @@ from robustbench_ms.statistics.differences import Difference, of_replicates
 from robustbench_ms.statistics.intervals import (
     Interval,
     Z,
+    group_interval,
     ratio_interval,
     replicates_interval,
 )
@@ -94,6 +95,10 @@ def value_of(quantity: Quantity, values: Mapping[str, Any]) -> Any:
     """
     if quantity.unfit:
         return math.nan
+    if quantity.how == "worst":
+        found = [_mean([values[key] for key in keys]) for keys in _by_first_axis(quantity.keys).values()]
+        worst = min if quantity.row.sign > 0 else max
+        return worst(found) if _plain(found) else getattr(np, worst.__name__)(np.stack(found), axis=0)
     if quantity.how in {"normalised", "relative"}:
         errors: dict[str, list[Any]] = {}
         for key in quantity.keys:
@@ -117,7 +122,7 @@ def _before(quantity: Quantity, values: Mapping[str, Any]) -> Any:
 def weights_of(quantity: Quantity) -> Mapping[str, float] | None:
     """How much one unit of its measure in each cell {key: weight} adds to what is good about the number.
 
-    None where it is no weighted sum (a drop, a ratio).
+    None where it is no weighted sum (a drop, a ratio, the worst of several).
     """
     sign = quantity.row.sign
     if quantity.how in {"mean", "complement"}:
@@ -126,7 +131,7 @@ def weights_of(quantity: Quantity) -> Mapping[str, float] | None:
     # Both are linear in the errors, so that the value of one error alone is its weight.
     return (
         None
-        if quantity.how in {"drop", "ratio"}
+        if quantity.how in {"drop", "ratio", "worst"}
         else {key: -sign * one for key, one in _linear(quantity).items()}
     )
 
@@ -147,7 +152,11 @@ def interval_of(
         replicates = None if samples is None else samples.replicates(quantity.of, quantity.cells)
         if replicates is not None:
             draws = value_of(quantity, dict(zip(quantity.cells, replicates, strict=True)))
+            if samples is not None and samples.groups is not None:
+                return group_interval(value, draws, _ends(quantity))
             return replicates_interval(value, draws, jackknife=getattr(scorer, "rule", "") == "jackknife")
+    if samples is not None and samples.groups is not None:
+        return grouped_interval(quantity, scorer, samples, value)
     if scorer.kept == "sums":
         sums = _sums(quantity, scorer, samples) if quantity.how == "mean" else None
         return _around(value, math.nan) if sums is None else Interval(value, *sums[0].interval(sums[1]))
@@ -197,6 +206,48 @@ def _good(
         weight = next(iter((weights_of(quantity) or {}).values()))
         return Goodness(np.where(np.arange(n) < right, weight, 0.0), min(weight, 0.0), max(weight, 0.0))
     return good
+
+
+def grouped_interval(quantity: Quantity, scorer: Scorer, samples: Samples, value: float) -> Interval:
+    """The interval of samples in groups (subjects): of the number with one group left out at a time."""
+    left = without_each_group(quantity, scorer, samples)
+    return _around(value, math.nan) if left is None else group_interval(value, left, _ends(quantity))
+
+
+def without_each_group(quantity: Quantity, scorer: Scorer, samples: Samples) -> NDArray[np.float64] | None:
+    """The number without each group of the samples (G,), of a measure that is a mean; None where that is not kept."""
+    array = getattr(scorer, "array", None)
+    if samples.groups is None or array is None:
+        return None
+    rows: dict[str, NDArray[Any]] = {}
+    if scorer.kept == "bits":
+        bits = samples.bits(array("bits"), quantity.cells)
+        rows = {} if bits is None else dict(zip(quantity.cells, bits, strict=True))
+    elif quantity.how in {"mean", "complement", "drop", "ratio"}:
+        # The scores that are kept are means over the group's cells: each cell stands for all of them.
+        for over, keys in ((quantity.over, quantity.keys), ("clean", quantity.beside)):
+            row = sample_means(samples, scorer, over, keys) if keys else None
+            rows |= {} if row is None else dict.fromkeys(keys, row)
+    if any(key not in rows for key in quantity.cells):
+        return None
+    _, which = np.unique(samples.groups, return_inverse=True)
+    count = np.bincount(which)
+    rest = which.size - count
+    if not rest.all():
+        return None
+    left = {
+        id(row): (row.sum(dtype=np.float64) - np.bincount(which, weights=row, minlength=count.size)) / rest
+        for row in {id(row): row for row in rows.values()}.values()
+    }
+    found: NDArray[np.float64] = value_of(quantity, {key: left[id(row)] for key, row in rows.items()})
+    return found
+
+
+def _ends(quantity: Quantity) -> tuple[float, float]:
+    """Between which the number lies: as its measure does, and a share of the clean one from 0 on."""
+    if quantity.how in {"mean", "worst"}:
+        return quantity.ends
+    return (0.0 if quantity.how == "ratio" else -math.inf), math.inf
 
 
 def _drop_interval(quantity: Quantity, scorer: Scorer, samples: Samples | None, value: float) -> Interval:
@@ -355,8 +406,20 @@ def _linear(quantity: Quantity) -> Mapping[str, float]:
     return {key: value_of(quantity, {**right, key: 0.0}) for key in (*quantity.keys, *quantity.beside)}
 
 
+def _by_first_axis(keys: Sequence[str]) -> dict[str, list[str]]:
+    """The cells of each value of the first axis: {"fault=bias": ["fault=bias,level=1", ...]}."""
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        found.setdefault(key.partition(",")[0], []).append(key)
+    return found
+
+
+def _plain(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, (float, int)) for value in values)
+
+
 def _mean(values: Sequence[Any]) -> Any:
-    if all(isinstance(value, (float, int)) for value in values):
+    if _plain(values):
         return fmean(values)
     return np.mean(np.stack(values), axis=0)
 

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 __all__ = [
     "Interval",
     "Z",
+    "FEWEST_GROUPS",
     "binomial_tail",
+    "group_interval",
     "holm",
     "jackknife_stderr",
     "mean_interval",
@@ -83,6 +85,22 @@ def replicates_interval(value: float, replicates: NDArray[np.floating], *, jackk
         else Z * float(replicates.std(ddof=1))
     )
     return Interval(value, value - half, value + half)
+
+
+FEWEST_GROUPS = 5
+"""Of fewer groups there is no interval: a standard error of four numbers is hardly known itself."""
+
+
+def group_interval(value: float, left: NDArray[np.floating], ends: tuple[float, float]) -> Interval:
+    """95 % interval of a number over groups, of its values without each of them, (G,): value +- t(G - 1) times the error.
+
+    Of the delete-one-group jackknife (Shao and Tu, section 2.2), cut to the number's range `ends`; nan wide where there
+    are fewer than five groups, or where it has no value without one of them.
+    """
+    if left.size < FEWEST_GROUPS or not np.isfinite(left).all():
+        return Interval(value, math.nan, math.nan)
+    half = t_quantile(0.975, left.size - 1) * jackknife_stderr(left)
+    return Interval(value, max(value - half, ends[0]), min(value + half, ends[1]))
 
 
 def jackknife_stderr(replicates: NDArray[np.floating]) -> float:

@@ -1,4 +1,4 @@
-"""Image classification: one label of a sample, or a set of right ones."""
+"""Classification of images and of windows of signals: one label of a sample, or a set of right ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from robustbench_ms.datasets.orders import subset_ids
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Layout, RaggedImages
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Layout, RaggedImages, Signals
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite
@@ -32,7 +32,7 @@ class Classification:
     """
 
     number = 1
-    layouts = (Images, RaggedImages)
+    layouts: tuple[type[Any], ...] = (Images, RaggedImages)
     wants = ("label",)
 
     def __init__(self, suite: Suite) -> None:
@@ -107,9 +107,12 @@ class Classification:
     def probe(self, layout: Layout) -> Batch:
         """Four images of noise and four of coarse blocks, uint8 (8, C, H, W), from PCG64's raw words.
 
-        Of ragged images the probe has the first one's size. Its labels are 0.
+        Of ragged images the probe has the first one's size; of signals it is eight windows of noise within -1..1, of
+        which the second four change a quarter as often. Its labels are 0.
         """
         channels = layout.channels
+        if isinstance(layout, Signals):
+            return _probe_of_signals(layout)
         height, width = (
             (layout.height, layout.width) if isinstance(layout, Images) else map(int, layout.sizes[0])
         )
@@ -140,6 +143,16 @@ class Classification:
         if abs(accuracy["mean"] - chance) > 3 * stderr:
             return []
         return [f"clean accuracy {accuracy['mean']:.1%} is no better than chance ({chance:.1%})"]
+
+
+def _probe_of_signals(layout: Signals) -> Batch:
+    count = 8 * layout.values
+    words = np.random.PCG64(20_190_101).random_raw(count)
+    noise = ((words >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - 1).astype(np.float32)
+    noise = noise.reshape(8, layout.channels, layout.length)
+    noise[4:] = noise[4:, :, np.arange(layout.length) // 4 * 4]
+    ids = np.arange(8)
+    return Batch(torch.from_numpy(noise), torch.zeros(8, dtype=torch.int64), ids, ids)
 
 
 def _among(targets: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,19 @@
+"""Classification of windows of signals: its labels are kept, as macro F1 is of answers and labels together."""
+
+from __future__ import annotations
+
+from robustbench_ms.datasets.protocol import Batch, Signals
+from robustbench_ms.tasks.classification.task import Classification
+from robustbench_ms.tasks.outcomes import Outcomes
+
+__all__ = ["Activity"]
+
+
+class Activity(Classification):
+    """`Classification` of signals alone, with the truth kept."""
+
+    layouts = (Signals,)
+
+    def truth(self, batch: Batch) -> Outcomes | None:
+        """label (k,)."""
+        return Outcomes({"label": batch.targets})
