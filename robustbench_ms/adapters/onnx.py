@@ -85,7 +85,7 @@ def _lacking(package: str) -> UserError:
 
 
 class OnnxModel:
-    """float32 (n, C, H, W) to the file's outputs: the one that was asked for or is there, else tensors by name.
+    """float32 (n, C, H, W), or (n, C, T), to the file's outputs: the one asked for or there, else tensors by name.
 
     A file whose input ends in 1 or 3 channels, and not in pixels, is shown (n, H, W, C). It runs on as many threads as
     torch has. A file with a fixed batch is asked in such batches, see `in_batches`.
@@ -108,24 +108,26 @@ class OnnxModel:
         ) as error:  # onnxruntime has a class for each of its status codes, with no common parent
             raise BadFile(f"{path} is damaged or no ONNX file ({error})".splitlines()[0]) from error
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in KINDS:
+        if len(inputs) != 1 or len(inputs[0].shape) not in {3, 4} or inputs[0].type not in KINDS:
             told = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
             raise UserError(
-                f"{path} wants {told}, and one float tensor (n, channels, height, width) is shown"
+                f"{path} wants {told}, and one float tensor (n, channels, height, width), or of signals (n, channels, "
+                "samples), is shown"
             )
         self._name, self._kind = inputs[0].name, KINDS[inputs[0].type]
         # A dimension that may be anything is a name or None.
         self._batch, *sides = (d if isinstance(d, int) else None for d in inputs[0].shape)
-        self._last = sides[2] in _CHANNELS and sides[0] not in _CHANNELS
+        self._last = len(sides) == 3 and sides[2] in _CHANNELS and sides[0] not in _CHANNELS
         """Channels come last."""
         self._channels, *size = [sides[2], *sides[:2]] if self._last else sides
-        self.size: tuple[int | None, int | None] = (size[0], size[1])
-        """Height and width of its input, None where it takes any."""
+        self._size = tuple(size)
+        self.size: tuple[int | None, int | None] = (size[0], size[1]) if len(size) == 2 else (None, None)
+        """Height and width of its input, None where it takes any, or signals."""
         named = [one.name for one in self._session.get_outputs()]
         self._outputs = named if output is None else [choose(output, named, "output", str(path))]
 
     def __call__(self, shown: Tensor) -> Tensor | dict[str, Tensor]:
-        refuse_shape(shown, (self._channels, *self.size))
+        refuse_shape(shown, (self._channels, *self._size))
         found = [one.to(shown.device) for one in in_batches(self._answered, shown.cpu(), self._batch)]
         return found[0] if len(found) == 1 else dict(zip(self._outputs, found, strict=True))
 

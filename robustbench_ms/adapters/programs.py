@@ -31,10 +31,17 @@ def in_batches(answer: Callable[[Tensor], list[Tensor]], images: Tensor, size: i
 
 
 def refuse_shape(shown: Tensor, wanted: tuple[int | None, ...]) -> None:
-    """UserError where a program is shown other (channels, height, width) than it takes; None takes any."""
+    """UserError where a program is shown other (channels, height, width), or (channels, samples), than it takes.
+
+    None takes any.
+    """
     given = tuple(shown.shape[1:])
+    if len(given) != len(wanted):
+        kinds = {2: "signals (channels, samples)", 3: "images (channels, height, width)"}
+        raise UserError(f"it takes {kinds[len(wanted)]}, and is shown {kinds[len(given)]} = {given}")
     if any(side not in {None, one} for side, one in zip(wanted, given, strict=True)):
-        raise UserError(f"it takes (channels, height, width) = {wanted}, and its [input] shows {given}")
+        sides = "(channels, height, width)" if len(wanted) == 3 else "(channels, samples)"
+        raise UserError(f"it takes {sides} = {wanted}, and its [input] shows {given}")
 
 
 class Program(nn.Module):

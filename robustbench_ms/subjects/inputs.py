@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustbench_ms.datasets.protocol import Signals
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Input
 from robustbench_ms.tasks.protocol import Geometry
 
-__all__ = ["Preprocess", "Way", "interpolation_of", "of_timm", "said_first", "way_of"]
+__all__ = ["Preprocess", "Standardise", "Way", "interpolation_of", "of_timm", "preprocess_of", "said_first", "way_of"]
 
 
 def of_timm(known: Mapping[str, Any], *, tested: bool = False) -> Input:
@@ -134,6 +135,46 @@ def _canvas_of(wanted: Input) -> Canvas:
 def _short(wanted: Input) -> int:
     """The side that is resized, of fit "crop": whole pixels as timm and torchvision take them, rounded down."""
     return math.floor((wanted.size or 0) / wanted.crop + 1e-6)
+
+
+def preprocess_of(wanted: Input, layout: Any, device: torch.device) -> Preprocess | Standardise:
+    """What a card's input makes of samples of a layout; UserError where it is for another kind."""
+    if isinstance(layout, Signals):
+        return Standardise(wanted, layout, device)
+    if wanted.channels == "signals":
+        raise UserError("it is shown signals, and these data are images")
+    return Preprocess(wanted, layout.channels, device)
+
+
+class Standardise:
+    """Windows float32 (N, C, T) in physical units to (x - mean) / std of each channel, float32; as they are if assumed."""
+
+    def __init__(self, wanted: Input, layout: Signals, device: torch.device) -> None:
+        if wanted.channels != "signals" and not wanted.assumed:
+            raise UserError(
+                f"these data are signals of {layout.channels} channels, and its [input] is of images: write channels = "
+                "\"signals\" with mean and std of each"
+            )
+        values = [wanted.mean, wanted.std]
+        if wanted.assumed and not wanted.normalised:
+            values = [(0.0,), (1.0,)]
+        for name, given in zip(("mean", "std"), values, strict=True):
+            if len(given) not in {1, layout.channels}:
+                raise UserError(
+                    f"its {name} has {len(given)} numbers, and the windows have {layout.channels} channels: it is a "
+                    "model for others"
+                )
+        mean, std = (torch.tensor(v, dtype=torch.float64).reshape(1, -1, 1) for v in values)
+        self._scale, self._shift = (1 / std).float().to(device), (-mean / std).float().to(device)
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """float32 (N, C, T)."""
+        return windows * self._scale + self._shift
+
+    def shown(self, windows: Tensor) -> tuple[Tensor, Geometry]:
+        """The same, and that nothing moved."""
+        length = windows.shape[-1]
+        return self(windows), Geometry((1, length), (1, length), (0, 0))
 
 
 class Preprocess:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_ms.catalog.registry import load
-from robustbench_ms.datasets.protocol import Images, Index
+from robustbench_ms.datasets.protocol import Images, Index, Signals
 from robustbench_ms.errors import DeviceLost, UserError, suggest
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card, Input
@@ -22,7 +22,16 @@ from robustbench_ms.subjects.declared import undeclared
 from robustbench_ms.subjects.detectors import of_library, settled
 from robustbench_ms.subjects.devices import lost_devices
 from robustbench_ms.subjects.guard import Guard, first_line
-from robustbench_ms.subjects.inputs import Preprocess, Way, interpolation_of, of_timm, said_first, way_of
+from robustbench_ms.subjects.inputs import (
+    Preprocess,
+    Standardise,
+    Way,
+    interpolation_of,
+    of_timm,
+    preprocess_of,
+    said_first,
+    way_of,
+)
 from robustbench_ms.subjects.network import fetching
 from robustbench_ms.subjects.programs import as_module
 from robustbench_ms.subjects.untrained import doubt, refuse_lazy, seeded
@@ -34,12 +43,12 @@ __all__ = ["Model", "blame", "build_module", "load_model"]
 
 @dataclass(frozen=True)
 class Model:
-    """A model ready to answer uint8 canvases."""
+    """A model ready to answer uint8 canvases, or windows of signals."""
 
     card: Card
     """With its input completed from what the library knows, and untrained where that was found."""
     module: Callable[[Tensor], Any]
-    preprocess: Preprocess
+    preprocess: Preprocess | Standardise
     device: torch.device
     weights_sha256: str | None
     """Of the file it was loaded from."""
@@ -61,7 +70,7 @@ class Model:
     """Under which key of a checkpoint its weights lay, where there was a choice."""
 
     def prepare(self, samples: Tensor) -> tuple[Tensor, Geometry]:
-        """What its input makes of uint8 samples (N, C, H, W) on its device, and how that came about."""
+        """What its input makes of samples (N, C, H, W) or (N, C, T) on its device, and how that came about."""
         return self.preprocess.shown(samples)
 
     def forward(self, shown: Tensor) -> Any:
@@ -114,11 +123,11 @@ def load_model(
                 module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if "detection" in card.tasks:
             card = settled(card, module)
-        way = way_of(card.input, canvas, _sides(index))
+        way = _way(card, index, canvas)
         return Model(
             replace(card, input=way.wanted),
             module,
-            Preprocess(way.left, index.layout.channels, device),
+            preprocess_of(way.left, index.layout, device),
             device,
             sha256,
             warnings=(*warnings, *held.warnings),
@@ -135,11 +144,11 @@ def _from_file(card: Card, index: Index, device: torch.device, places: Places, c
     with blame(card), Guard(card.name):
         made = adapted(card, index, places)
         module = made.module.to(device).eval() if isinstance(made.module, nn.Module) else made.module
-        way = way_of(made.card.input, canvas, _sides(index))
+        way = _way(made.card, index, canvas)
         return Model(
             replace(made.card, input=way.wanted),
             module,
-            Preprocess(way.left, index.layout.channels, device),
+            preprocess_of(way.left, index.layout, device),
             device,
             made.sha256,
             classes=index.classes,
@@ -148,6 +157,17 @@ def _from_file(card: Card, index: Index, device: torch.device, places: Places, c
             canvas=way.canvas,
             notes=(_told(way),) if made.asked else way.notes,
         )
+
+
+def _way(card: Card, index: Index, canvas: str | Canvas) -> Way:
+    wanted = card.input
+    if not isinstance(index.layout, Signals):
+        return way_of(wanted, canvas, _sides(index))
+    if wanted.assumed and not wanted.normalised:
+        wanted = replace(wanted, channels="signals", mean=(0.0,), std=(1.0,), size=None)
+    elif wanted.normalised:
+        wanted = replace(wanted, channels="signals", normalised=False, assumed=False)
+    return Way(wanted, wanted)
 
 
 def _sides(index: Index) -> tuple[int, int] | None:

@@ -24,12 +24,12 @@ from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.detectors import first_label
 from robustbench_ms.subjects.devices import find_device
-from robustbench_ms.subjects.inputs import Preprocess
+from robustbench_ms.subjects.inputs import preprocess_of
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training.augmentation import augment, turns
 from robustbench_ms.subjects.training.checkpoints import Checkpoint, training_folder
 from robustbench_ms.subjects.training.recipe import Recipe, as_told, asked, learnt, read_recipe
-from robustbench_ms.subjects.training.split import held_out_rows, training_split
+from robustbench_ms.subjects.training.split import grouped_rows, held_out_rows, training_split
 from robustbench_ms.subjects.training.targets import Boxed, Boxes, Targets, loss_of, takes_boxes
 
 __all__ = ["Epoch", "Progress", "train"]
@@ -145,6 +145,8 @@ class _Training:
             self.images, self.held_out = images.to(device), None
         else:
             out = held_out_rows(recipe.dataset, index.ids, labels.numpy(), recipe.held_out)
+            if recipe.held_out_groups:
+                out = grouped_rows(recipe.dataset, index.groups, recipe.held_out_groups)
             rows = torch.from_numpy(out)
             self.images = images[~rows].to(device)
             self.held_out = (images[rows].to(device), labels[rows].to(device)) if rows.any() else None
@@ -178,7 +180,7 @@ class _Training:
         if card.memory_format == "channels_last":
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.seed, self.device = recipe, seed, device
-        self.preprocess = Preprocess(self.card.input, images.shape[1], device)
+        self.preprocess = preprocess_of(self.card.input, index.layout, device)
         self.optimizer = create_optimizer_v2(
             self.model,
             opt=recipe.optimizer,

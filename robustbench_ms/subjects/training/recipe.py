@@ -54,17 +54,19 @@ class Recipe:
     """Decay of the weights' moving average, which is what is kept; 0 keeps the last weights."""
     held_out: float = 0.0
     """Share of each class of the training split that is never trained on, the same for every card and seed."""
+    held_out_groups: tuple[int, ...] = ()
+    """In place of `held_out`: groups of the data (subjects) of which no sample is trained on."""
     store: str = "full"
     """"half": weights of convolutions and linear layers are kept as float16, all else as float32."""
 
 
 _LATER = {
-    "number", "decay_norm", "schedule", "steps", "factor", "held_out", "store",
+    "number", "decay_norm", "schedule", "steps", "factor", "held_out", "held_out_groups", "store",
 }  # fmt: skip
 """Keys younger than the first weights."""
 
 
-_OF_LABELS = ("label_smoothing", "augment", "mixup", "cutmix", "held_out")
+_OF_LABELS = ("label_smoothing", "augment", "mixup", "cutmix", "held_out", "held_out_groups")
 """Keys that mean nothing, or nothing yet, where boxes are learnt: what moves a picture would have to move them."""
 
 
@@ -145,6 +147,8 @@ def read_recipe(card: Card) -> Recipe:
         choose(word, AUGMENTATIONS, "augmentation", f"{where} augment")
     if {"flip", "alternating-flip"} <= set(recipe.augment):
         raise UserError(f"{where}: augment has both 'flip' and 'alternating-flip'; keep one")
+    if recipe.held_out and recipe.held_out_groups:
+        raise UserError(f"{where}: held_out and held_out_groups exclude each other; keep one")
     _check_schedule(recipe, values, where)
     if learnt(card, recipe.dataset) != "label":
         for key in _OF_LABELS:

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from robustbench_ms.catalog.registry import DATASETS, index_of
 from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.errors import UserError
 from robustbench_ms.specs.conditions import CLEAN
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 
-__all__ = ["held_out_rows", "training_split"]
+__all__ = ["grouped_rows", "held_out_rows", "training_split"]
 
 
 def training_split(dataset: str, places: Places, wants: tuple[str, ...] = ()) -> Index:
@@ -44,3 +45,18 @@ def held_out_rows(
             rows = np.flatnonzero(labels == label)
             chosen[rows[np.argsort(rank[rows], kind="stable")[: round(share * len(rows))]]] = True
     return chosen
+
+
+def grouped_rows(dataset: str, groups: NDArray[np.int64] | None, chosen: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which samples are of those groups, bool (n,); UserError for one that has none, and where all are of them."""
+    if groups is None:
+        raise UserError(f"held_out_groups: {dataset} says no groups (subjects) of its samples")
+    there = np.unique(groups)
+    for group in chosen:
+        if group not in there:
+            told = ", ".join(map(str, there[:40].tolist()))
+            raise UserError(f"held_out_groups: {dataset} trains on no group {group}; there are {told}")
+    found: NDArray[np.bool_] = np.isin(groups, chosen)
+    if found.all():
+        raise UserError(f"held_out_groups leaves no group of {dataset} to train on")
+    return found
