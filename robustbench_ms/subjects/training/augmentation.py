@@ -21,6 +21,8 @@ def augment(
     `mirrored`, bool (N,), says for "alternating-flip" which are to be turned (`turns`). Draws come from `random`, a
     generator on the CPU, so that they are the same on every device.
     """
+    if not kinds:
+        return images
     n, _, height, width = images.shape
     if "crop" in kinds:
         pad = max(1, height // 8)
