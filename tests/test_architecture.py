@@ -17,9 +17,10 @@ ROOMS: dict[str, set[str]] = {
     "specs": {"errors", "files"},
     "statistics": set(),
     "corruptions": {"errors"},
-    "datasets": {"errors", "files", "specs", "corruptions"},
+    "faults": {"errors", "specs", "corruptions"},
+    "datasets": {"errors", "files", "specs", "corruptions", "faults"},
     "saliency": {"errors"},
-    "tasks": {"errors", "specs", "statistics", "corruptions", "datasets", "saliency"},
+    "tasks": {"errors", "specs", "statistics", "corruptions", "faults", "datasets", "saliency"},
     "catalog": {"errors", "files", "specs", "corruptions", "datasets", "tasks"},
     "fetching": {"errors", "files", "specs", "datasets", "catalog"},
     "models": {"errors"},
@@ -67,6 +68,7 @@ HEAVY_ROOMS = {
     "contracts",
     "corruptions",
     "evaluation",
+    "faults",
     "models",
     "profiling",
     "saliency",
@@ -75,8 +77,9 @@ HEAVY_ROOMS = {
 }
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
-    "adapters", "adapters.hf", "corruptions", "corruptions.table", "models", "saliency", "tasks",
-    "tasks.classification", "tasks.outcomes", "tasks.protocol", "tasks.scores", "tasks.measure", "tasks.calibration",
+    "adapters", "adapters.hf", "corruptions", "corruptions.table", "faults", "faults.table", "faults.volumes",
+    "faults.volumes.elementary", "faults.volumes.table", "models", "saliency", "tasks", "tasks.classification",
+    "tasks.outcomes", "tasks.protocol", "tasks.scores", "tasks.measure", "tasks.calibration",
     "tasks.classification.rows", "tasks.classification.measures",
     "tasks.detection", "tasks.detection.labels", "tasks.detection.rows", "tasks.detection.measures",
     "tasks.detection.visdrone_metric", "tasks.localisation", "tasks.localisation.measures", "tasks.localisation.pairs",

@@ -260,6 +260,21 @@ DATASETS: dict[str, DatasetInfo] = {
         options=("file", "channels", "rate", "scales"),
         skips=True,
     ),
+    "quick-volumes": DatasetInfo(
+        f"{_HERE}.quick_volumes:index_quick_volumes",
+        "handwritten digits as solid bodies in volumes of 28^3, made here: ten classes, and maps of three parts",
+        sizes=(597, 1_200),
+        gives=("label", "map"),
+        counts_classes=True,
+        embedded=True,
+    ),
+    "volumes": DatasetInfo(
+        f"{_HERE}.volumes:index_volumes",
+        "anybody's volumes, an .npz file of volumes and labels, or one of MedMNIST's",
+        splits=("test", "val", "train"),
+        gives=("label", "map"),
+        options=("file",),
+    ),
     "arrays": DatasetInfo(
         f"{_HERE}.arrays:index_arrays", "any pair of .npy files: uint8 images and whole-number labels"
     ),

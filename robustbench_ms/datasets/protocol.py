@@ -35,6 +35,7 @@ __all__ = [
     "Rows",
     "Signals",
     "Tell",
+    "Volumes",
     "exhausted",
     "limited",
     "rows_of_one_shape",
@@ -124,7 +125,31 @@ class Signals:
         return self
 
 
-Layout = Images | RaggedImages | Signals
+@dataclass(frozen=True)
+class Volumes:
+    """Volumes of one shape, shown as float32 in the units in which they are stored."""
+
+    channels: int
+    shape: tuple[int, int, int]
+    """Depth, height and width."""
+    spacing: tuple[float, float, float] | None = None
+    """Millimetres from voxel to voxel along each; None where nobody says."""
+    of_bytes: bool = False
+    """They are stored as uint8, 0..255."""
+
+    @property
+    def values(self) -> int:
+        """Numbers a sample."""
+        depth, height, width = self.shape
+        return self.channels * depth * height * width
+
+    def part(self, rows: Rows) -> Volumes:
+        """The layout of some of the samples."""
+        del rows
+        return self
+
+
+Layout = Images | RaggedImages | Signals | Volumes
 """What samples are shown as."""
 
 
@@ -175,14 +200,15 @@ class Batch:
     """Some samples, shown to every card."""
 
     samples: Tensor
-    """For images uint8 (k, C, H, W), for signals float32 (k, C, T), on the device."""
+    """For images uint8 (k, C, H, W), for signals float32 (k, C, T), for volumes float32 (k, C, D, H, W),
+    on the device."""
     targets: Any
     """What is asked about them: a tensor (k, ...), or a list of one thing a sample."""
     ids: Rows
     rows: Rows
     """Their places in the data set, as it is limited."""
     maps: Mapping[str, Tensor] = field(default_factory=dict)
-    """Label maps on the samples' own grid, (k, H, W) each."""
+    """Label maps on the samples' own grid, (k, H, W) each, of volumes (k, D, H, W)."""
     condition: Condition = ()
 
     def __len__(self) -> int:
@@ -323,9 +349,9 @@ class _Chosen:
 
 
 def rows_of_one_shape(facts: DataFacts, size: int) -> Iterator[Rows]:
-    """`Data.batches` for images and signals: in the order of the split, and of ragged ones one size after the other."""
+    """`Data.batches`: in the order of the split, and of ragged images one size after the other."""
     layout = facts.layout
-    if isinstance(layout, (Images, Signals)):
+    if isinstance(layout, (Images, Signals, Volumes)):
         kinds = [(np.arange(facts.n), layout.values)]
     else:
         sizes, which = np.unique(layout.sizes, axis=0, return_inverse=True)
