@@ -1,0 +1,101 @@
+"""The one way to a volume with an artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustbench_ms.errors import UserError, choose
+from robustbench_ms.faults.volumes import pointwise, resampled, spectral
+from robustbench_ms.faults.volumes.draws import Draws, draws_of
+from robustbench_ms.faults.volumes.table import LEVELS, MOVING, STRENGTHS
+
+__all__ = ["artefact", "scale_of"]
+
+_STAYING: dict[str, Callable[[Tensor, Draws, int], Tensor]] = {
+    name: getattr(spectral if name in spectral.__all__ else pointwise, name)
+    for name in STRENGTHS
+    if name not in MOVING
+}
+_MOVED: dict[str, Callable[..., resampled.Places]] = {name: getattr(resampled, name) for name in MOVING}
+
+_LOW, _HIGH = 0.005, 0.995
+_SMALLEST = 4
+"""Voxels along each axis."""
+
+
+def artefact(
+    volumes: Tensor, name: str, level: int, *, ids: Tensor, seed: int = 0, of_bytes: bool = False,
+    spacing: tuple[float, float, float] | None = None, labels: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Volumes float32 (n, C, D, H, W) with an artefact, in native units, and their maps (n, D, H, W), where given.
+
+    `level` is 1 to 5, or 0, which changes no bit; `ids` int64 (n,) on the CPU key what is drawn. Each channel of a
+    volume is scaled before, so that its .5 and 99.5 percentiles are 0 and 1, or from 0..255 where they are `of_bytes`, and
+    scaled back after, neither rounded nor clipped. Maps move with what moves. One volume at a time: its bytes are the
+    same in any batch and order, and on every device. UserError for other input.
+    """
+    if volumes.dtype != torch.float32 or volumes.ndim != 5:
+        raise UserError(
+            f"volumes must be float32 (n, C, D, H, W), not {volumes.dtype} of shape {tuple(volumes.shape)}"
+        )
+    choose(name, STRENGTHS, "artefact")
+    if level not in (0, *LEVELS):
+        raise UserError(f"level must be 0 to {LEVELS[-1]}, not {level!r}")
+    if level == 0 or not len(volumes):
+        return volumes.clone(), None if labels is None else labels.clone()
+    if min(volumes.shape[2:]) < _SMALLEST:
+        raise UserError(
+            f"volumes of {' x '.join(map(str, volumes.shape[2:]))} are too small for artefacts; each side needs "
+            f"{_SMALLEST} voxels or more"
+        )
+    made = torch.empty_like(volumes)
+    moved = None if labels is None else labels.clone()
+    for i, draws in enumerate(draws_of(name, seed, ids)):
+        low, width = scale_of(volumes[i], int(ids[i]), of_bytes=of_bytes)
+        scaled = (volumes[i] - low) / width
+        if name in MOVING:
+            shape = (volumes.shape[2], volumes.shape[3], volumes.shape[4])
+            places = _MOVED[name](shape, spacing or (1.0, 1.0, 1.0), draws, level, volumes.device)
+            shown = resampled.read(scaled, places)
+            if moved is not None and labels is not None:
+                moved[i] = resampled.read_labels(labels[i], places)
+        else:
+            shown = _STAYING[name](scaled, draws, level)
+        made[i] = shown * width + low
+    return made, moved
+
+
+def scale_of(volume: Tensor, number: int = 0, *, of_bytes: bool = False) -> tuple[Tensor, Tensor]:
+    """What is taken from each channel of (C, D, H, W), and by what it is divided, float32 (C, 1, 1, 1) each.
+
+    Percentiles are numpy's linear ones, in float64. UserError where there is nothing between them.
+    """
+    if of_bytes:
+        return (torch.full((len(volume), 1, 1, 1), value, device=volume.device) for value in (0.0, 255.0))  # type: ignore[return-value]
+    values = volume.flatten(1)
+    n = values.shape[1]
+    found = []
+    for part in (_LOW, _HIGH):
+        place = part * (n - 1)
+        low = int(place)
+        a, b = (_ranked(values, k).double() for k in (low, min(low + 1, n - 1)))
+        t = place - low
+        # numpy takes the nearer end, so that both ends are met.
+        found.append(b - (b - a) * (1.0 - t) if t >= 0.5 else a + (b - a) * t)
+    first, width = found[0] + 0.0, found[1] - found[0]
+    if not bool((width > 0).all()):
+        raise UserError(
+            f"volume {number} is constant between its .5 and 99.5 percentiles, so that it cannot be scaled"
+        )
+    return first.float().view(-1, 1, 1, 1), width.float().view(-1, 1, 1, 1)
+
+
+def _ranked(values: Tensor, place: int) -> Tensor:
+    """The value (C,) at a place in the order of each row of (C, n)."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.partition(values.numpy(), place, axis=1)[:, place].copy())
+    return values.kthvalue(place + 1, dim=1).values
