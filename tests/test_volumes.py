@@ -154,7 +154,7 @@ def test_files_of_other_kinds_are_named(tmp_path):
     for path, told in ((scan, "NIfTI"), (slices, "DICOM"), (text, "damaged or no .npz")):
         with pytest.raises(BadFile, match=told):
             index(path)
-    with pytest.raises(BadFile, match="absent.npz is neither in"):
+    with pytest.raises(BadFile, match=r"absent\.npz is neither in"):
         index(tmp_path / "absent.npz")
 
 

@@ -13,7 +13,7 @@ from robustbench_ms.faults.volumes import pointwise, resampled, spectral
 from robustbench_ms.faults.volumes.draws import Draws, draws_of
 from robustbench_ms.faults.volumes.table import LEVELS, MOVING, STRENGTHS
 
-__all__ = ["artefact", "scale_of"]
+__all__ = ["artefact", "refuse", "scale_of"]
 
 _STAYING: dict[str, Callable[[Tensor, Draws, int], Tensor]] = {
     name: getattr(spectral if name in spectral.__all__ else pointwise, name)
@@ -34,9 +34,9 @@ def artefact(
     """Volumes float32 (n, C, D, H, W) with an artefact, in native units, and their maps (n, D, H, W), where given.
 
     `level` is 1 to 5, or 0, which changes no bit; `ids` int64 (n,) on the CPU key what is drawn. Each channel of a
-    volume is scaled before, so that its .5 and 99.5 percentiles are 0 and 1, or from 0..255 where they are `of_bytes`, and
-    scaled back after, neither rounded nor clipped. Maps move with what moves. One volume at a time: its bytes are the
-    same in any batch and order, and on every device. UserError for other input.
+    volume is scaled before, so that its .5 and 99.5 percentiles are 0 and 1, or from 0..255 where they are `of_bytes`,
+    and scaled back after, neither rounded nor clipped. Maps move with what moves. One volume at a time: its bytes are
+    the same in any batch and order, and on every device. UserError for other input.
     """
     if volumes.dtype != torch.float32 or volumes.ndim != 5:
         raise UserError(
@@ -47,11 +47,7 @@ def artefact(
         raise UserError(f"level must be 0 to {LEVELS[-1]}, not {level!r}")
     if level == 0 or not len(volumes):
         return volumes.clone(), None if labels is None else labels.clone()
-    if min(volumes.shape[2:]) < _SMALLEST:
-        raise UserError(
-            f"volumes of {' x '.join(map(str, volumes.shape[2:]))} are too small for artefacts; each side needs "
-            f"{_SMALLEST} voxels or more"
-        )
+    refuse(tuple(volumes.shape[2:]))
     made = torch.empty_like(volumes)
     moved = None if labels is None else labels.clone()
     for i, draws in enumerate(draws_of(name, seed, ids)):
@@ -67,6 +63,15 @@ def artefact(
             shown = _STAYING[name](scaled, draws, level)
         made[i] = shown * width + low
     return made, moved
+
+
+def refuse(shape: tuple[int, ...]) -> None:
+    """UserError for volumes that are too small."""
+    if min(shape) < _SMALLEST:
+        raise UserError(
+            f"volumes of {' x '.join(map(str, shape))} are too small for artefacts; each side needs {_SMALLEST} voxels "
+            "or more"
+        )
 
 
 def scale_of(volume: Tensor, number: int = 0, *, of_bytes: bool = False) -> tuple[Tensor, Tensor]:
