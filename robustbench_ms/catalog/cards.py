@@ -24,7 +24,7 @@ FITS = ("resize", "crop", "letterbox")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 DECODES = ("boxes", "yolox", "detr")
 BY = ("name", "position")
-CHANNELS = ("RGB", "BGR", "L", "signals")
+CHANNELS = ("RGB", "BGR", "L", "signals", "volumes")
 LABELS = ("data", "background+data", "coco-80", "coco-91")
 
 
@@ -75,13 +75,13 @@ def read_input(table: Table) -> Input:
     if not table:
         return Input(assumed=True)
     channels = table.word("channels", CHANNELS, "channel order", default="RGB")
-    many, few = ((0.0,), (1.0,)) if channels == "signals" else ((0.0,) * 3, (1.0,) * 3)
+    many, few = ((0.0,), (1.0,)) if channels in {"signals", "volumes"} else ((0.0,) * 3, (1.0,) * 3)
     mean, std = table.numbers("mean", many), table.numbers("std", few)
-    if channels == "signals":
+    if channels in {"signals", "volumes"}:
         table.check("mean", mean, lambda m: len(m) > 0, "one number a channel, or one for all")
         for key in ("size", "fit", "crop", "crop_mode", "interpolation", "range"):
             if table.has(key):
-                raise UserError(f"{table.place}: {key} is for images, and signals have mean and std alone")
+                raise UserError(f"{table.place}: {key} is for images, and {channels} have mean and std alone")
     else:
         table.check("mean", mean, lambda m: len(m) in {1, 3}, "one number a channel (1 or 3)")
     table.check(

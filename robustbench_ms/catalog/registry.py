@@ -22,6 +22,7 @@ from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose, suggest
 from robustbench_ms.faults.table import LEVELS, STRENGTHS
 from robustbench_ms.faults.table import NAMES as FAULTS
+from robustbench_ms.faults.volumes.table import NAMES as ARTEFACTS
 from robustbench_ms.specs.axes import Axis
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import ADAPTERS
@@ -174,6 +175,12 @@ TASKS = Registry(
             measures="robustbench_ms.tasks.activity.measures:SCORERS",
             answers="classification",
         ),
+        "scans": TaskInfo(
+            task="robustbench_ms.tasks.scans.task:Scans",
+            rows="robustbench_ms.tasks.scans.rows:ROWS",
+            measures="robustbench_ms.tasks.activity.measures:SCORERS",
+            answers="classification",
+        ),
         "detection": TaskInfo(
             task="robustbench_ms.tasks.detection.task:Detection",
             rows="robustbench_ms.tasks.detection.rows:ROWS",
@@ -223,6 +230,13 @@ PERTURBATIONS = Registry(
                 Axis("level", LEVELS, "levels"),
             ),
             target="robustbench_ms.tasks.faulting:Faults",
+        ),
+        "artefacts": PerturbationInfo(
+            axes=(
+                Axis("artefact", ARTEFACTS, "artefacts", {"common": ARTEFACTS}),
+                Axis("level", LEVELS, "levels"),
+            ),
+            target="robustbench_ms.tasks.scanning:Artefacts",
         ),
     },
 )

@@ -31,8 +31,8 @@ class Input:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     channels: str = "RGB"
-    """"RGB", "BGR", "L"; or "signals": windows in physical units, their channels as the data have them, of which mean and
-    std have a number each and nothing else counts."""
+    """"RGB", "BGR", "L"; or "signals", "volumes": in the data's own units, channels as the data have them, of which
+    mean and std have a number each and nothing else counts."""
     assumed: bool = False
     """Nobody said what the model wants; the run prints what was assumed."""
     normalised: bool = field(default=False, repr=False)
@@ -44,8 +44,8 @@ class Input:
 
     def describe(self) -> str:
         """One line for people."""
-        if self.channels == "signals":
-            told = f"signals, mean {_numbers(self.mean)}, std {_numbers(self.std)}"
+        if self.channels in {"signals", "volumes"}:
+            told = f"{self.channels}, mean {_numbers(self.mean)}, std {_numbers(self.std)}"
             return told + (", assumed" if self.assumed else "")
         shown = (
             f"{self.channels} in {self.range[0]:g}..{self.range[1]:g}, mean {_numbers(self.mean)}, "

@@ -10,13 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustbench_ms.datasets.protocol import Signals
+from robustbench_ms.datasets.protocol import Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Input
 from robustbench_ms.tasks.protocol import Geometry
 
-__all__ = ["Preprocess", "Standardise", "Way", "interpolation_of", "of_timm", "preprocess_of", "said_first", "way_of"]
+__all__ = [
+    "Preprocess",
+    "Standardise",
+    "Way",
+    "interpolation_of",
+    "of_timm",
+    "preprocess_of",
+    "said_first",
+    "way_of",
+]
 
 
 def of_timm(known: Mapping[str, Any], *, tested: bool = False) -> Input:
@@ -139,21 +148,26 @@ def _short(wanted: Input) -> int:
 
 def preprocess_of(wanted: Input, layout: Any, device: torch.device) -> Preprocess | Standardise:
     """What a card's input makes of samples of a layout; UserError where it is for another kind."""
-    if isinstance(layout, Signals):
+    if isinstance(layout, (Signals, Volumes)):
         return Standardise(wanted, layout, device)
-    if wanted.channels == "signals":
-        raise UserError("it is shown signals, and these data are images")
+    if wanted.channels in {"signals", "volumes"}:
+        raise UserError(f"it is shown {wanted.channels}, and these data are images")
     return Preprocess(wanted, layout.channels, device)
 
 
 class Standardise:
-    """Windows float32 (N, C, T) in physical units to (x - mean) / std of each channel, float32; as they are if assumed."""
+    """Windows (N, C, T) or volumes (N, C, D, H, W), float32 as they are stored, to (x - mean) / std of each channel.
 
-    def __init__(self, wanted: Input, layout: Signals, device: torch.device) -> None:
-        if wanted.channels != "signals" and not wanted.assumed:
+    float32; as they are if the input is assumed.
+    """
+
+    def __init__(self, wanted: Input, layout: Signals | Volumes, device: torch.device) -> None:
+        kind, axes = ("volumes", 3) if isinstance(layout, Volumes) else ("signals", 1)
+        if wanted.channels != kind and not wanted.assumed:
+            shown = wanted.channels if wanted.channels in {"signals", "volumes"} else "images"
             raise UserError(
-                f"these data are signals of {layout.channels} channels, and its [input] is of images: write channels = "
-                "\"signals\" with mean and std of each"
+                f"these data are {kind} of {layout.channels} channels, and its [input] is of {shown}: write channels = "
+                f'"{kind}" with mean and std of each'
             )
         values = [wanted.mean, wanted.std]
         if wanted.assumed and not wanted.normalised:
@@ -161,20 +175,20 @@ class Standardise:
         for name, given in zip(("mean", "std"), values, strict=True):
             if len(given) not in {1, layout.channels}:
                 raise UserError(
-                    f"its {name} has {len(given)} numbers, and the windows have {layout.channels} channels: it is a "
-                    "model for others"
+                    f"its {name} has {len(given)} numbers, and the {'windows' if axes == 1 else 'volumes'} have "
+                    f"{layout.channels} channels: it is a model for others"
                 )
-        mean, std = (torch.tensor(v, dtype=torch.float64).reshape(1, -1, 1) for v in values)
+        mean, std = (torch.tensor(v, dtype=torch.float64).reshape(1, -1, *(1,) * axes) for v in values)
         self._scale, self._shift = (1 / std).float().to(device), (-mean / std).float().to(device)
 
-    def __call__(self, windows: Tensor) -> Tensor:
-        """float32 (N, C, T)."""
-        return windows * self._scale + self._shift
+    def __call__(self, samples: Tensor) -> Tensor:
+        """float32 of the same shape."""
+        return samples * self._scale + self._shift
 
-    def shown(self, windows: Tensor) -> tuple[Tensor, Geometry]:
+    def shown(self, samples: Tensor) -> tuple[Tensor, Geometry]:
         """The same, and that nothing moved."""
-        length = windows.shape[-1]
-        return self(windows), Geometry((1, length), (1, length), (0, 0))
+        height, width = samples.shape[-2] if samples.ndim > 3 else 1, samples.shape[-1]
+        return self(samples), Geometry((height, width), (height, width), (0, 0))
 
 
 class Preprocess:

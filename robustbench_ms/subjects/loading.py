@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_ms.catalog.registry import load
-from robustbench_ms.datasets.protocol import Images, Index, Signals
+from robustbench_ms.datasets.protocol import Images, Index, Signals, Volumes
 from robustbench_ms.errors import DeviceLost, UserError, suggest
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card, Input
@@ -161,12 +161,13 @@ def _from_file(card: Card, index: Index, device: torch.device, places: Places, c
 
 def _way(card: Card, index: Index, canvas: str | Canvas) -> Way:
     wanted = card.input
-    if not isinstance(index.layout, Signals):
+    if not isinstance(index.layout, (Signals, Volumes)):
         return way_of(wanted, canvas, _sides(index))
+    kind = "signals" if isinstance(index.layout, Signals) else "volumes"
     if wanted.assumed and not wanted.normalised:
-        wanted = replace(wanted, channels="signals", mean=(0.0,), std=(1.0,), size=None)
+        wanted = replace(wanted, channels=kind, mean=(0.0,), std=(1.0,), size=None)
     elif wanted.normalised:
-        wanted = replace(wanted, channels="signals", normalised=False, assumed=False)
+        wanted = replace(wanted, channels=kind, normalised=False, assumed=False)
     return Way(wanted, wanted)
 
 

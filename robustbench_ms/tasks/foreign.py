@@ -16,7 +16,7 @@ from robustbench_ms.corruptions import jpeg_round_trip
 from robustbench_ms.corruptions.corruption import Corruption, Setting
 from robustbench_ms.corruptions.dispatch import words_on
 from robustbench_ms.corruptions.keyed import foreign_code, foreign_keys
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Signals
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
@@ -68,8 +68,10 @@ class ForeignCorruptions:
                 f"suite {self._suite.name}: {name} moves pixels, and label maps cannot be moved with them"
             )
         layout, least = self._facts.layout, chosen.corruption.smallest
-        if isinstance(layout, Signals):
-            raise UserError(f"suite {self._suite.name}: {name} is of images, and {self._suite.dataset} has signals")
+        if isinstance(layout, (Signals, Volumes)):
+            raise UserError(
+                f"suite {self._suite.name}: {name} is of images, and {self._suite.dataset} has none"
+            )
         side = min(layout.height, layout.width) if isinstance(layout, Images) else int(layout.sizes.min())
         if side < least:
             raise UserError(

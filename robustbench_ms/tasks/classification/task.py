@@ -1,4 +1,4 @@
-"""Classification of images and of windows of signals: one label of a sample, or a set of right ones."""
+"""Classification of images, of windows of signals and of volumes: one label of a sample, or a set of right ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from robustbench_ms.datasets.orders import subset_ids
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Layout, RaggedImages, Signals
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Layout, RaggedImages, Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite
@@ -108,11 +108,12 @@ class Classification:
         """Four images of noise and four of coarse blocks, uint8 (8, C, H, W), from PCG64's raw words.
 
         Of ragged images the probe has the first one's size; of signals it is eight windows of noise within -1..1, of
-        which the second four change a quarter as often. Its labels are 0.
+        which the second four change a quarter as often; of volumes such noise, within 0..255 where they are stored as
+        bytes, along the last axis. Its labels are 0.
         """
         channels = layout.channels
-        if isinstance(layout, Signals):
-            return _probe_of_signals(layout)
+        if isinstance(layout, (Signals, Volumes)):
+            return _probe_of_numbers(layout)
         height, width = (
             (layout.height, layout.width) if isinstance(layout, Images) else map(int, layout.sizes[0])
         )
@@ -145,12 +146,14 @@ class Classification:
         return [f"clean accuracy {accuracy['mean']:.1%} is no better than chance ({chance:.1%})"]
 
 
-def _probe_of_signals(layout: Signals) -> Batch:
-    count = 8 * layout.values
-    words = np.random.PCG64(20_190_101).random_raw(count)
+def _probe_of_numbers(layout: Signals | Volumes) -> Batch:
+    words = np.random.PCG64(20_190_101).random_raw(8 * layout.values)
     noise = ((words >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - 1).astype(np.float32)
-    noise = noise.reshape(8, layout.channels, layout.length)
-    noise[4:] = noise[4:, :, np.arange(layout.length) // 4 * 4]
+    shape = layout.shape if isinstance(layout, Volumes) else (layout.length,)
+    noise = noise.reshape(8, layout.channels, *shape)
+    noise[4:] = noise[4:, ..., np.arange(shape[-1]) // 4 * 4]
+    if isinstance(layout, Volumes) and layout.of_bytes:
+        noise = np.rint((noise + 1) * np.float32(127.5))
     ids = np.arange(8)
     return Batch(torch.from_numpy(noise), torch.zeros(8, dtype=torch.int64), ids, ids)
 
