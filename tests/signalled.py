@@ -30,7 +30,9 @@ def har_folder(data, monkeypatch, n=12):
             (folder / f"{channel.name}_{split}.txt").write_text("\n".join(lines) + "\n")
         rows = np.arange(n)
         (root / split / f"y_{split}.txt").write_text("\n".join(str(1 + row // 2 % 6) for row in rows) + "\n")
-        (root / split / f"subject_{split}.txt").write_text("\n".join(str(2 + row // 4) for row in rows) + "\n")
+        (root / split / f"subject_{split}.txt").write_text(
+            "\n".join(str(2 + row // 4) for row in rows) + "\n"
+        )
     return root
 
 
@@ -42,7 +44,9 @@ def npz_suite(folder, *, n=60, replace=(), arrays=None, faults='fault = ["bias",
     shown = windows(n)
     shown[:, 3] = 0.2 * shown[:, 3] + labels[:, None] - 1
     given = {"windows": shown, "labels": labels, "groups": rows * 6 // n}
-    np.savez(folder / "windows.npz", **{k: v for k, v in {**given, **(arrays or {})}.items() if v is not None})
+    np.savez(
+        folder / "windows.npz", **{k: v for k, v in {**given, **(arrays or {})}.items() if v is not None}
+    )
     scales = "\n".join(
         f"{name} = [{one.mean}, {one.sd}, {one.largest}]" for name, one in scales_of(shown, HAR).items()
     )

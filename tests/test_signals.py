@@ -82,7 +82,9 @@ def test_windows_without_numbers_are_named_and_may_be_left_out(tmp_path, places)
     shown = windows(60)
     shown[7, 2, 9], shown[8, 0, 0] = np.nan, np.inf
     path = signalled.npz_suite(tmp_path / "own", arrays={"windows": shown})
-    with pytest.raises(BadFile, match="window 7: sample 9 of body_acc_z is nan, and 1 more windows; --skip-broken"):
+    with pytest.raises(
+        BadFile, match="window 7: sample 9 of body_acc_z is nan, and 1 more windows; --skip-broken"
+    ):
         opened(path, places)
 
     from robustbench_ms.catalog.folders import without_broken
@@ -122,7 +124,10 @@ def test_wrong_arrays_are_told_in_a_sentence(tmp_path, places, arrays, told):
         ("rate = 50", "", "the key 'rate' is missing"),
         ('unit = "g"\n', "", "channel 'body_acc_x' has no unit"),
         ('sensor = "accelerometer"\n', "", "channel 'body_acc_x' has no sensor"),
-        ('part_of = "total_acc_x"', 'part_of = "totl_acc_x"', "part_of: no channel named 'totl_acc_x'; did you mean 'total_acc_x'"),
+        (
+            'part_of = "total_acc_x"', 'part_of = "totl_acc_x"',
+            "part_of: no channel named 'totl_acc_x'; did you mean 'total_acc_x'",
+        ),
         ('part_of = "total_acc_x"', 'part_of = "total_acc_y"', "must be a channel of its own of accelerometer x"),
         ('triad = "body_acc"', 'triad = "body_gyro"', "triad 'body_gyro' must be three axes of one sensor"),
         ('part_of = "total_acc_x"', "", "accelerometer x has 2 channels without part_of"),
@@ -174,7 +179,9 @@ def test_the_shipped_scales_are_those_of_the_training_windows(real_data):
     found = scales_of(train.windows, HAR)
     for name in ("har-mini-faults", "har-faults"):
         told = read_suite(suites / f"{name}.toml").options["scales"]
-        assert {k: [v.mean, v.sd, v.largest] for k, v in found.items()} == {k: pytest.approx(v) for k, v in told.items()}
+        assert {k: [v.mean, v.sd, v.largest] for k, v in found.items()} == {
+            k: pytest.approx(v) for k, v in told.items()
+        }
     test = index_of(MINI, places, ()).open("stored").facts
     assert len({*test.groups.tolist()}) == 9
     assert test.runs.max() + 1 == 116

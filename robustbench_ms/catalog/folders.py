@@ -123,7 +123,7 @@ def _of_classes(path: Path, labels: str | None) -> Suite:
 
 
 def without_broken(suite: Suite, places: Places, tell: Tell | None = None) -> Suite:
-    """The suite without the samples that cannot be read under some condition: pictures, windows with no numbers in them.
+    """The suite without the samples that cannot be read under some condition: pictures, windows without numbers.
 
     Reads every sample. UserError where the data set is of another kind.
     """

@@ -91,7 +91,7 @@ def quick_volume(i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def _uniform(bits: np.random.PCG64, count: int) -> NDArray[np.float64]:
     """In [0, 1)."""
-    found: NDArray[np.float64] = (bits.random_raw(count) >> np.uint64(11)) * 2.0**-53
+    found: NDArray[np.float64] = (bits.random_raw(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return found
 
 

@@ -90,7 +90,7 @@ class WindowStack:
 def runs_of(
     ids: NDArray[np.int64], labels: NDArray[np.int64], groups: NDArray[np.int64] | None
 ) -> NDArray[np.int64]:
-    """The number of each window's run (n,): windows that follow each other, of one class and, where known, one group."""
+    """The number of each window's run (n,): windows in sequence, of one class and, where known, one group."""
     new = labels[1:] != labels[:-1]
     if groups is not None:
         new = new | (groups[1:] != groups[:-1])
@@ -121,11 +121,14 @@ def index_har(source: Source, places: Places, condition: Condition) -> Index:
             f"{source.dataset}: y_{split}.txt is neither in {' nor in '.join(map(str, roots))}; unpack "
             "'UCI HAR Dataset' there"
         )
-    labels = check_labels(_integers(root / f"y_{split}.txt") - 1, 6, len(_integers(root / f"y_{split}.txt")), root)
+    labels = check_labels(
+        _integers(root / f"y_{split}.txt") - 1, 6, len(_integers(root / f"y_{split}.txt")), root
+    )
     wanted = _HAR_SIZES[source.dataset][split]
     if len(labels) != wanted:
         other = next(
-            (name for name, sizes in _HAR_SIZES.items() if sizes[split] == len(labels)), "the data set 'windows'"
+            (name for name, sizes in _HAR_SIZES.items() if sizes[split] == len(labels)),
+            "the data set 'windows'",
         )
         raise BadFile(
             f"{root} has {len(labels):,} windows, and {source.dataset} {wanted:,}; these are for {other}"
@@ -190,7 +193,7 @@ def index_basic_motions(source: Source, places: Places, condition: Condition) ->
 
 @lru_cache(maxsize=2)
 def _arff(path: Path) -> tuple[Windows, NDArray[np.int64]]:
-    """Windows and labels of a relational ARFF file: 'channel\\nchannel...',class a line."""
+    r"""Windows and labels of a relational ARFF file: 'channel\\nchannel...',class a line."""
     body = _text(path).partition("@data")[2]
     rows, labels = [], []
     for line in body.splitlines():
@@ -233,7 +236,9 @@ def index_windows(source: Source, places: Places, condition: Condition) -> Index
             f"{path}: windows must be numbers (N, C, T) of one length, not {windows.dtype} of shape {windows.shape}"
         )
     if windows.shape[1] != len(channels):
-        raise BadFile(f"{path}: windows have {windows.shape[1]} channels, and the suite names {len(channels)}")
+        raise BadFile(
+            f"{path}: windows have {windows.shape[1]} channels, and the suite names {len(channels)}"
+        )
     labels = check_labels(arrays["labels"], source.classes or 0, len(windows), path)
     groups = arrays.get("groups")
     if groups is not None:
@@ -270,7 +275,9 @@ def _index(
 
     def broken(rows: NDArray[np.int64]) -> list[tuple[int, str, str]]:
         windows: Windows = read()
-        return [(int(row), f"window {row}", told) for row in kept[rows] if (told := _fault(windows[row], layout))]
+        return [
+            (int(row), f"window {row}", told) for row in kept[rows] if (told := _fault(windows[row], layout))
+        ]
 
     def opened(canvas: Any) -> WindowStack:
         del canvas  # "stored", the only one

@@ -49,7 +49,11 @@ def fault(windows: Tensor, name: str, level: int, frame: Frame, *, ids: Tensor, 
     if level == 0 or not len(windows):
         return windows.clone()
     keys = keys_of(name, seed, ids).to(windows.device)
-    step = max(1, _NUMBERS // (windows.shape[1] * windows.shape[2])) if windows.device.type == "cpu" else len(windows)
+    step = (
+        max(1, _NUMBERS // (windows.shape[1] * windows.shape[2]))
+        if windows.device.type == "cpu"
+        else len(windows)
+    )
     if step >= len(windows):
         return _FAULTS[name](windows, frame, keys, level)
     made = torch.empty_like(windows)

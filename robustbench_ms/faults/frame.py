@@ -27,7 +27,9 @@ class Frame:
         names = [one.name for one in channels]
         self.axis_of = [self.axes.index((one.sensor, one.axis)) for one in channels]
         self.sensor_of = [self.sensors.index(one.sensor) for one in channels]
-        self.whole_of = [i if one.part_of is None else names.index(one.part_of) for i, one in enumerate(channels)]
+        self.whole_of = [
+            i if one.part_of is None else names.index(one.part_of) for i, one in enumerate(channels)
+        ]
         """Of each channel the one that it is a part of, itself where it is of none."""
         self.wholes = [i for i, one in enumerate(channels) if one.part_of is None]
         self.parts = [i for i, one in enumerate(channels) if one.part_of is not None]
@@ -53,12 +55,15 @@ class Frame:
         """Of each axis its channels, the one of its own first."""
         return [
             sorted(
-                (i for i, axis in enumerate(self.axis_of) if axis == number), key=lambda i: self.whole_of[i] != i
+                (i for i, axis in enumerate(self.axis_of) if axis == number),
+                key=lambda i: self.whole_of[i] != i,
             )
             for number in range(len(self.axes))
         ]
 
-    def column(self, values: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]], like: Tensor) -> Tensor:
+    def column(
+        self, values: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]], like: Tensor
+    ) -> Tensor:
         """A number a channel as float32 (1, C, 1)."""
         made = torch.tensor(np.asarray(values, dtype=np.float32))
         return made.to(like.device).reshape(1, -1, 1)

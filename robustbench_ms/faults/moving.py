@@ -137,5 +137,5 @@ def _read(x: Tensor, at: Tensor) -> Tensor:
 
 
 def _between(left: Tensor, right: Tensor, part: Tensor) -> Tensor:
-    """left + part (right - left); left to the bit where the part is 0."""
+    """Is left + part (right - left); left to the bit where the part is 0."""
     return torch.where(part == 0, left, left + part * (right - left))

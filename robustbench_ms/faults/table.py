@@ -1,7 +1,7 @@
 """What faults there are and how strong each is at its five levels; imports nothing heavy.
 
-The levels were chosen by us, on networks of the kind that the suites measure: so that each does something at 1 and leaves
-something at 5.
+The levels were chosen by us, on networks of the kind that the suites measure: so that each does something at 1 and
+leaves something at 5.
 """
 
 from __future__ import annotations

@@ -5,10 +5,13 @@ All take a part of windows float32 (n, C, T), which they leave alone, a frame, k
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from robustbench_ms.faults.draws import AXES, SENSOR, TIMES, normals, order, places_of, signs, uniforms
+from robustbench_ms.faults.draws import AXES, SENSOR, normals, order, places_of, signs, uniforms
 from robustbench_ms.faults.frame import Frame
 from robustbench_ms.faults.table import STRENGTHS
 
@@ -47,12 +50,12 @@ def _added(frame: Frame, keys: Tensor, level: int, strength: float) -> Tensor:
 
 
 def bias(x: Tensor, frame: Frame, keys: Tensor, level: int) -> Tensor:
-    """v + sign c sd; what is left without gravity keeps its bits: a constant is taken for gravity."""
+    """Adds sign c sd; what is left without gravity keeps its bits: a constant is taken for gravity."""
     return x + _added(frame, keys, level, STRENGTHS["bias"][level - 1])
 
 
 def drift(x: Tensor, frame: Frame, keys: Tensor, level: int) -> Tensor:
-    """v + sign c sd t / (T - 1)."""
+    """Adds sign c sd t / (T - 1)."""
     length = x.shape[2]
     ramp = (torch.arange(length, device=x.device, dtype=torch.float64) / max(1, length - 1)).float()
     made = _added(frame, keys, level, STRENGTHS["drift"][level - 1]) * ramp
@@ -65,17 +68,17 @@ def _scaled(x: Tensor, frame: Frame, keys: Tensor, level: int, factor: float) ->
 
 
 def gain(x: Tensor, frame: Frame, keys: Tensor, level: int) -> Tensor:
-    """c v, about 0 in physical units."""
+    """Times c, about 0 in physical units."""
     return _scaled(x, frame, keys, level, STRENGTHS["gain"][level - 1])
 
 
 def attenuation(x: Tensor, frame: Frame, keys: Tensor, level: int) -> Tensor:
-    """c v, with c below 1."""
+    """Times c, below 1."""
     return _scaled(x, frame, keys, level, STRENGTHS["attenuation"][level - 1])
 
 
 def noise(x: Tensor, frame: Frame, keys: Tensor, level: int) -> Tensor:
-    """v + c sd n(axis, t), the same of a channel and its parts."""
+    """Adds c sd n(axis, t), the same of a channel and its parts."""
     made = x.clone()
     strength = STRENGTHS["noise"][level - 1]
     ranks = order(keys, len(frame.axes), AXES)
@@ -88,7 +91,7 @@ def noise(x: Tensor, frame: Frame, keys: Tensor, level: int) -> Tensor:
 
 
 def spike(x: Tensor, frame: Frame, keys: Tensor, level: int) -> Tensor:
-    """v + sign 7.5 s sd at the first L of a keyed order of the samples after the first, on all axes that are hit."""
+    """Adds sign 7.5 s sd at the first L of a keyed order of the samples after the first, on all axes that are hit."""
     made = x.clone()
     count = min(level, x.shape[2] - 1)
     if count < 1:
@@ -147,20 +150,22 @@ def saturation(x: Tensor, frame: Frame, keys: Tensor, level: int) -> Tensor:
 
 
 def quantisation(x: Tensor, frame: Frame, keys: Tensor, level: int) -> Tensor:
-    """d clip(rint(v / d), -2^(b-1), 2^(b-1) - 1) with d = 2 R / 2^b, of b bits."""
+    """Is d clip(rint(v / d), -2^(b-1), 2^(b-1) - 1) with d = 2 R / 2^b, of b bits."""
     del keys
     half = 2.0 ** (STRENGTHS["quantisation"][level - 1] - 1)
     step = frame.column(frame.ranges / half, x)
-    return _measured(x, frame, lambda v, i: (v / step[:, i]).round_().clamp_(-half, half - 1).mul_(step[:, i]))
+    return _measured(
+        x, frame, lambda v, i: (v / step[:, i]).round_().clamp_(-half, half - 1).mul_(step[:, i])
+    )
 
 
-def _measured(x: Tensor, frame: Frame, f) -> Tensor:  # type: ignore[no-untyped-def]
-    """f of what the sensor measures; of a part f(whole) - f(whole - part), but where f changes neither.
+def _measured(x: Tensor, frame: Frame, f: Callable[[Tensor, Any], Tensor]) -> Tensor:
+    """Is f of what the sensor measures; of a part f(whole) - f(whole - part), but where f changes neither.
 
     `f` takes (n, k, T) and the channels' indices.
     """
     if not frame.parts:
-        return f(x, slice(None))  # type: ignore[no-any-return]
+        return f(x, slice(None))
     made = torch.empty_like(x)
     made[:, frame.wholes] = f(x[:, frame.wholes], frame.wholes)
     of = [frame.whole_of[i] for i in frame.parts]

@@ -94,7 +94,7 @@ class HybridHAR(nn.Module):
     - both heads are the global mean and one linear layer; the auxiliary one stands on block `aux_block` 2
       and enters the loss with `aux_weight` 0.3.
 
-    Its ablations: `attention` False, `aux_weight` 0 (no deep supervision), one kernel size with three times the filters.
+    Its ablations: `attention` False, `aux_weight` 0 (no deep supervision), one kernel size, three times the filters.
 
     At the defaults it has 134,640 parameters, 582 of them in the auxiliary head.
     """

@@ -55,7 +55,9 @@ class SignalResNet(nn.Module):
         odd("kernel", kernel)
         self.sample_size = (in_channels, 128)
         self.stem = nn.Sequential(
-            nn.Conv1d(in_channels, width, kernel, padding=kernel // 2, bias=False), nn.BatchNorm1d(width), nn.ReLU()
+            nn.Conv1d(in_channels, width, kernel, padding=kernel // 2, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(),
         )
         stages, channels = [], width
         for stage in range(3):

@@ -87,7 +87,11 @@ def refuse_channels(channels: Iterable[Channel], place: str) -> None:
             )
     for triad in dict.fromkeys(one.triad for one in channels if one.triad):
         of_it = [one for one in channels if one.triad == triad]
-        if len(of_it) != 3 or len({one.axis for one in of_it}) != 3 or len({one.sensor for one in of_it}) != 1:
+        if (
+            len(of_it) != 3
+            or len({one.axis for one in of_it}) != 3
+            or len({one.sensor for one in of_it}) != 1
+        ):
             told = ", ".join(one.name for one in of_it)
             raise UserError(f"{place}: the triad {triad!r} must be three axes of one sensor, not {told}")
 

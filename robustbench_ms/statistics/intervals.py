@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "FEWEST_GROUPS",
     "Interval",
     "Z",
-    "FEWEST_GROUPS",
     "binomial_tail",
     "group_interval",
     "holm",
@@ -92,7 +92,7 @@ FEWEST_GROUPS = 5
 
 
 def group_interval(value: float, left: NDArray[np.floating], ends: tuple[float, float]) -> Interval:
-    """95 % interval of a number over groups, of its values without each of them, (G,): value +- t(G - 1) times the error.
+    """95 % interval of a number over groups, of its values without each (G,): value +- t(G - 1) times the error.
 
     Of the delete-one-group jackknife (Shao and Tu, section 2.2), cut to the number's range `ends`; nan wide where there
     are fewer than five groups, or where it has no value without one of them.

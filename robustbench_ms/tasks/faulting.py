@@ -27,7 +27,9 @@ class Faults:
         place = f"suite {suite.name}"
         layout = facts.layout
         if not isinstance(layout, Signals):
-            raise UserError(f"{place}: faults are of windows of signals, and {suite.dataset} has {type(layout).__name__}")
+            raise UserError(
+                f"{place}: faults are of windows of signals, and {suite.dataset} has {type(layout).__name__}"
+            )
         if "scales" not in suite.options:
             raise UserError(
                 f"{place}: faults are measured in the training samples' own scales: it needs [scales] with channel = "

@@ -32,7 +32,7 @@ BURSTS = [(0.05, 0.5), (0.1, 0.7), (0.15, 0.8), (0.2, 0.9), (0.25, 0.95)]
 class Window:
     """One window (C, T) of two triads of total and body acceleration and one of a gyroscope, as UCI HAR has them."""
 
-    names = [f"{kind}_{a}" for kind in ("body", "gyro", "total") for a in "xyz"]
+    names = tuple(f"{kind}_{a}" for kind in ("body", "gyro", "total") for a in "xyz")
 
     def __init__(self, x, mean, sd, largest):
         self.x = dict(zip(self.names, np.asarray(x, dtype=np.float64), strict=True))

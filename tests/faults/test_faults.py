@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -85,11 +87,13 @@ def test_levels_grow_and_nothing_is_no_fault(name):
 
     assert torch.equal(bits(found[0]), bits(some))
     assert found[0].data_ptr() != some.data_ptr()
-    assert all(a < b for a, b in zip(apart, apart[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(apart))
     assert all(bool(one.isfinite().all()) for one in found)
 
 
-@pytest.mark.parametrize("name", ["bias", "drift", "gain", "attenuation", "noise", "spike", "stuck", "missing"])
+@pytest.mark.parametrize(
+    "name", ["bias", "drift", "gain", "attenuation", "noise", "spike", "stuck", "missing"]
+)
 def test_channels_that_are_not_hit_keep_their_bits(name):
     some = WINDOWS.clone()
     some[:, :, 5] = -0.0
@@ -107,7 +111,7 @@ def test_channels_that_are_not_hit_keep_their_bits(name):
 def test_levels_are_nested():
     for name in ("noise", "spike", "dropout_zero", "missing"):
         moved = [fault(WINDOWS, name, level, FRAME, ids=IDS) != WINDOWS for level in range(1, 6)]
-        assert all(bool((more | ~less).all()) for less, more in zip(moved, moved[1:], strict=False)), name
+        assert all(bool((more | ~less).all()) for less, more in itertools.pairwise(moved)), name
 
 
 def test_errors_of_the_sensor_are_those_of_its_parts():
@@ -158,9 +162,13 @@ def test_rotations_are_rotations_of_any_direction():
 
     assert (found @ found.transpose(1, 2) - eye).abs().max() < 1e-14
     assert torch.allclose(torch.linalg.det(found), torch.ones(4000, dtype=torch.float64))
-    axis = torch.stack([found[:, 2, 1] - found[:, 1, 2], found[:, 0, 2] - found[:, 2, 0], found[:, 1, 0] - found[:, 0, 1]], 1)
+    axis = torch.stack(
+        [found[:, 2, 1] - found[:, 1, 2], found[:, 0, 2] - found[:, 2, 0], found[:, 1, 0] - found[:, 0, 1]], 1
+    )
     assert axis.mean(dim=0).abs().max() < 0.08
-    assert torch.allclose((axis / axis.norm(dim=1, keepdim=True)).square().mean(dim=0), torch.tensor(1 / 3).double(), atol=0.03)
+    assert torch.allclose(
+        (axis / axis.norm(dim=1, keepdim=True)).square().mean(dim=0), torch.tensor(1 / 3).double(), atol=0.03
+    )
 
 
 def test_what_cannot_be_done_is_said():

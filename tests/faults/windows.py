@@ -16,7 +16,9 @@ def windows(n, length=128, seed=0):
     random = np.random.default_rng(seed)
     t = np.arange(length)
     waves = sum(
-        random.normal(0, 0.15, (n, 6, 1)) * np.sin(t * random.uniform(0.05, 0.8, (n, 6, 1)) + random.uniform(0, 6, (n, 6, 1)))
+        random.normal(0, 0.15, (n, 6, 1)) * np.sin(
+            t * random.uniform(0.05, 0.8, (n, 6, 1)) + random.uniform(0, 6, (n, 6, 1))
+        )
         for _ in range(3)
     ) + random.normal(0, 0.02, (n, 6, length))  # fmt: skip
     gravity = np.broadcast_to(random.normal(0, 0.55, (n, 3, 1)), (n, 3, length))

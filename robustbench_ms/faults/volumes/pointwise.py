@@ -83,7 +83,8 @@ def spike(x: Tensor, draws: Draws, level: int) -> Tensor:
 def _coordinates(side: int) -> NDArray[np.float64]:
     """-1 to 1 from the first voxel to the last; 0 of a single one."""
     half = (side - 1) / 2
-    return (np.arange(side) - half) / (half or 1.0)
+    found: NDArray[np.float64] = (np.arange(side, dtype=np.float64) - half) / (half or 1.0)
+    return found
 
 
 def _power(x: NDArray[np.float64], times: int) -> NDArray[np.float64]:

@@ -139,7 +139,8 @@ def _kept(side: int, frequencies: Sequence[int]) -> Matrix:
     for k in frequencies:
         row += cosine(np.arange(side) * k / side)
     i = np.arange(side)
-    return row[(i[:, None] - i[None, :]) % side] / side
+    found: Matrix = row[(i[:, None] - i[None, :]) % side] / side
+    return found
 
 
 def _added(values: NDArray[np.float64]) -> float:

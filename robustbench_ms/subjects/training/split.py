@@ -47,7 +47,9 @@ def held_out_rows(
     return chosen
 
 
-def grouped_rows(dataset: str, groups: NDArray[np.int64] | None, chosen: tuple[int, ...]) -> NDArray[np.bool_]:
+def grouped_rows(
+    dataset: str, groups: NDArray[np.int64] | None, chosen: tuple[int, ...]
+) -> NDArray[np.bool_]:
     """Which samples are of those groups, bool (n,); UserError for one that has none, and where all are of them."""
     if groups is None:
         raise UserError(f"held_out_groups: {dataset} says no groups (subjects) of its samples")

@@ -39,7 +39,7 @@ def _macro_f1(
 def _ece(
     outcomes: Outcomes, truth: Outcomes | None, weights: Weights
 ) -> Mapping[str, NDArray[np.float64] | Absent]:
-    """15 equal-width bins (low, high] of confidence: the sum of |right - confidence| over bins, a share of the weight."""
+    """15 equal-width bins (low, high] of confidence: the sum over bins of |right - confidence|, over the weight."""
     del truth
     sure = outcomes.samples["confidence"].astype(np.float64)
     gap = outcomes.samples["correct"].astype(np.float64) - sure

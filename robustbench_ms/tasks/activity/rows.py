@@ -37,9 +37,18 @@ _ACCURACY = _share("accuracy", "accuracy", "higher", "share of windows whose lar
 _F1 = _share("macro_f1", "macro F1", "higher", "mean over the labels' classes of 2 tp / (2 tp + fp + fn)")
 _NLL = Metric("nll", "NLL", "nats", "lower", 3, "mean negative log-likelihood of the label", low=0.0)
 _BRIER = Metric(
-    "brier", "Brier", "", "lower", 3, "mean sum over classes of (probability - one-hot)^2, 0..2", low=0.0, high=2.0
+    "brier",
+    "Brier",
+    "",
+    "lower",
+    3,
+    "mean sum over classes of (probability - one-hot)^2, 0..2",
+    low=0.0,
+    high=2.0,
 )
-_ECE = _share("ece", "ECE", "lower", "expected calibration error of the top label, 15 equal-width bins (low, high]")
+_ECE = _share(
+    "ece", "ECE", "lower", "expected calibration error of the top label, 15 equal-width bins (low, high]"
+)
 
 ROWS = Rows(
     measured=(_ACCURACY, _F1, _NLL, _BRIER, _ECE),

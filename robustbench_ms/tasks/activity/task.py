@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from robustbench_ms.datasets.protocol import Batch, Signals
 from robustbench_ms.tasks.classification.task import Classification
 from robustbench_ms.tasks.outcomes import Outcomes
@@ -12,8 +14,8 @@ __all__ = ["Activity"]
 class Activity(Classification):
     """`Classification` of signals alone, with the truth kept."""
 
-    layouts = (Signals,)
+    layouts: tuple[type[Any], ...] = (Signals,)
 
     def truth(self, batch: Batch) -> Outcomes | None:
-        """label (k,)."""
+        """Label (k,)."""
         return Outcomes({"label": batch.targets})
