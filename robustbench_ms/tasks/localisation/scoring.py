@@ -117,10 +117,13 @@ def _disc(radius: float) -> Masks:
 
 def met(levels: Levels, threshold: int, boxes: Boxes) -> float:
     """The best IoU of the boxes (k, 4) with one around what hangs together (by sides or corners) above a threshold."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats((levels > threshold).view(np.uint8), connectivity=8)
-    if count < 2 or not len(boxes):
+    # Of each part its outer edge, at the top of two levels; several times as fast as OpenCV's labelling of parts.
+    above = (levels > threshold).view(np.uint8)
+    edges, level = cv2.findContours(above, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if not edges or not len(boxes):
         return 0.0
-    x, y, w, h = stats[1:, :4].T.astype(np.float64)
+    outer = [cv2.boundingRect(edge) for edge, (*_, parent) in zip(edges, level[0], strict=True) if parent < 0]
+    x, y, w, h = np.array(outer, dtype=np.float64).T
     low_x, low_y = np.maximum(x, boxes[:, :1]), np.maximum(y, boxes[:, 1:2])
     high_x, high_y = np.minimum(x + w, boxes[:, 2:3]), np.minimum(y + h, boxes[:, 3:4])
     shared = (high_x - low_x).clip(0) * (high_y - low_y).clip(0)
