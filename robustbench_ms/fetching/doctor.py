@@ -30,6 +30,7 @@ EXTRAS = {
     "hf": "models from folders of transformers",
     "ray": "workers on a Ray cluster",
     "slurm": "workers as Slurm's jobs",
+    "signals": "BasicMotions, a data set",
     "interop": "the protocols of MAITE",
 }
 """What each extra is for; those of developers are left out."""
