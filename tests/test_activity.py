@@ -1,0 +1,160 @@
+"""Windows of signals run, recorded, trained and asked as files: the task of activities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from robustbench_ms.catalog.find import find_card
+from robustbench_ms.catalog.suites import read_suite
+from robustbench_ms.errors import UserError
+from robustbench_ms.records.record import read_record
+from robustbench_ms.records.summary import summarise
+from robustbench_ms.statistics.intervals import group_interval
+from robustbench_ms.subjects.training import train
+from robustbench_ms.tasks.activity.measures import SCORERS
+from robustbench_ms.tasks.outcomes import Outcomes
+from tests import signalled
+
+CARD = 'build = "tests.test_activity:listens"\n[input]\nchannels = "signals"\nmean = [0.0]\nstd = [1.0]\n'
+
+
+class Listens(nn.Module):
+    """Tells the class by the gyroscope's mean, which is about -1, 0 or 1."""
+
+    def forward(self, windows):
+        middle = windows[:, 3].mean(1, keepdim=True)
+        return -((middle - torch.tensor([-1.0, 0.0, 1.0])) ** 2) * 4
+
+
+def listens():
+    return Listens()
+
+
+def run(rbms, tmp_path, card=CARD, **suite):
+    path = tmp_path / "listens.toml"
+    path.write_text(card)
+    return rbms("run", signalled.npz_suite(tmp_path / "own", **suite), "-m", path, "--device", "cpu")
+
+
+def test_a_run_and_its_record(tmp_path, rbms):
+    found = run(rbms, tmp_path)
+    assert found.code == 0, found.err
+    (path,) = (tmp_path / "results").rglob("*.json")
+    record, samples = read_record(path), read_record(path).samples()
+    clean = record.cell("clean")
+
+    assert (
+        clean.values["accuracy"]["mean"]
+        > 0.9
+        > record.cell("fault=noise,level=5").values["macro_f1"]["mean"] / 2
+    )
+    assert samples.groups.tolist() == (np.arange(60) * 6 // 60).tolist()
+    assert rbms("check", path).code == 0
+    shown = summarise(record, ("clean_accuracy", "clean_macro_f1"), samples)
+    bits = samples.row("clean").astype(float)
+    left = np.array([bits[samples.groups != g].mean() for g in range(6)])
+    wanted = 2.570581835636314 * np.sqrt(5 / 6 * ((left - left.mean()) ** 2).sum())
+    assert shown["clean_accuracy"].low == pytest.approx(max(0, bits.mean() - wanted))
+    assert shown["clean_accuracy"].high == pytest.approx(min(1, bits.mean() + wanted))
+    assert shown["clean_macro_f1"].high <= 1
+
+
+def test_fewer_than_five_groups_have_no_interval():
+    assert np.isnan(group_interval(0.5, np.array([0.4, 0.5, 0.6, 0.5]), (0, 1)).low)
+    assert group_interval(0.5, np.array([0.0, 0.5, 1.0, 0.5, 0.5]), (0, 1))[1:] == (0, 1)
+
+
+def test_macro_f1_is_scikit_learns():
+    from sklearn.metrics import f1_score
+
+    random = np.random.default_rng(0)
+    label, said = random.integers(0, 4, 200), random.integers(0, 5, 200)
+    (scorer,) = [one for one in SCORERS if one.names == ("macro_f1",)]
+    groups = np.arange(200) // 20
+    found = scorer.measure(
+        Outcomes({"prediction": said}), Outcomes({"label": label}), np.arange(200), groups
+    )["macro_f1"]  # fmt: skip
+
+    assert found.mean == pytest.approx(f1_score(label, said, labels=range(4), average="macro"))
+    assert found.replicates.shape == (10,)
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        (CARD.replace('channels = "signals"\n', ""), "its [input] is of images"),
+        (
+            CARD.replace("mean = [0.0]", "mean = [0.0, 1.0]").replace("std = [1.0]", "std = [1, 1]"),
+            "2 numbers, and the windows have 9",
+        ),
+        (
+            'build = "robustbench_ms.models:HybridHAR"\n[args]\nclasses = 3\nin_channels = 6\n',
+            "to have 6 channels, but got 9",
+        ),
+    ],
+)  # fmt: skip
+def test_models_for_others_are_told_in_a_sentence(tmp_path, rbms, card, told):
+    found = run(rbms, tmp_path, card)
+
+    assert told in " ".join((found.out + found.err).split())
+    assert "Traceback" not in found.err
+
+
+def test_faults_need_scales_and_images_have_none(tmp_path, rbms):
+    text = signalled.npz_suite(tmp_path / "own").read_text()
+    found = run(rbms, tmp_path, replace=[(text[text.index("[scales]") :], "")])
+    assert "it needs [scales]" in " ".join((found.out + found.err).split())
+    found = run(rbms, tmp_path, replace=[("body_gyro_x = [", "body_gyro_q = [")])
+    assert "no channel named 'body_gyro_q'" in " ".join((found.out + found.err).split())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_an_onnx_file_answers_signals(tmp_path, rbms):
+    pytest.importorskip("onnxruntime")
+    torch.onnx.export(
+        Listens(), (torch.zeros(2, 9, 128),), tmp_path / "listens.onnx", dynamo=False,
+        input_names=["x"], dynamic_axes={"x": {0: "n"}},
+    )  # fmt: skip
+    file = f"onnx:{tmp_path / 'listens.onnx'}"
+    found = rbms("run", signalled.npz_suite(tmp_path / "own"), "-m", file, "--device", "cpu")
+
+    assert found.code == 0, found.err
+    (path,) = (tmp_path / "results").rglob("*.json")
+    assert read_record(path).cell("clean").values["accuracy"]["mean"] > 0.9
+
+
+def test_whole_groups_are_held_out(tmp_path, places, monkeypatch):
+    signalled.har_folder(places.data, monkeypatch)
+    card = find_card("har-linear")
+    card = replace(card, recipe={**card.recipe, "epochs": 2, "warmup_epochs": 1, "batch_size": 4})
+
+    def trained(**more):
+        changed = replace(card, recipe={**card.recipe, **more})
+        return list(train(changed, tmp_path / "w.safetensors", places, device="cpu"))
+
+    found = trained(held_out_groups=[3])
+    assert found[-1].held_out in {0, 0.25, 0.5, 0.75, 1.0}, "of four windows"
+    assert trained()[-1].held_out is None
+    for more, told in (
+        ({"held_out_groups": [9]}, "trains on no group 9; there are 2, 3, 4"),
+        ({"held_out_groups": [2, 3, 4]}, "leaves no group"),
+        ({"held_out_groups": [2], "held_out": 0.1}, "exclude each other"),
+        ({"augment": ["flip"]}, "augment is for images"),
+    ):
+        with pytest.raises(UserError, match=told):
+            trained(**more)
+
+
+def test_the_shipped_suites_are_read():
+    from pathlib import Path
+
+    for path in sorted((Path(__file__).parent.parent / "suites").glob("*har*.toml")):
+        suite = read_suite(path)
+        assert suite.task == "activity"
+        assert not suite.matrix or (len(suite.matrix["fault"]), len(suite.matrix["level"])) == (19, 5)
