@@ -78,7 +78,8 @@ HEAVY_ROOMS = {
 """Rooms that may import torch when they are imported; all the others are read without it."""
 LIGHT_ALL_THE_SAME = {
     "adapters", "adapters.hf", "corruptions", "corruptions.table", "faults", "faults.table", "faults.volumes",
-    "faults.volumes.elementary", "faults.volumes.table", "models", "saliency", "tasks", "tasks.classification",
+    "faults.volumes.elementary", "faults.volumes.table", "models", "saliency", "tasks", "tasks.activity",
+    "tasks.activity.rows", "tasks.activity.measures", "tasks.scans", "tasks.scans.rows", "tasks.classification",
     "tasks.outcomes", "tasks.protocol", "tasks.scores", "tasks.measure", "tasks.calibration",
     "tasks.classification.rows", "tasks.classification.measures",
     "tasks.detection", "tasks.detection.labels", "tasks.detection.rows", "tasks.detection.measures",

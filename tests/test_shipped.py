@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from robustbench_ms.catalog.find import card_names, find_card, find_suite, shipped, suite_names
-from robustbench_ms.catalog.registry import rows_of
-from robustbench_ms.corruptions.table import COMMON
+from robustbench_ms.catalog.registry import axes_of, rows_of
 from robustbench_ms.records.profile import profiles_of
 from robustbench_ms.records.record import read_record, records_in
 from robustbench_ms.reports.boards import boards
@@ -42,7 +41,8 @@ def test_every_suite_says_what_it_is_and_has_cells(name):
     assert len({key(c) for c in conditions(suite)}) == len(conditions(suite))
     assert set(suite.summary) <= set(rows_of(suite.task).summaries)
     if suite.matrix:
-        assert set(COMMON) <= set(suite.matrix["corruption"])
+        axis, *_ = axes_of(suite.matrix)
+        assert set(axis.groups["common"]) <= set(suite.matrix[axis.name])
 
 
 @pytest.mark.parametrize("name", SHIPPED_CARDS)

@@ -263,9 +263,9 @@ DATASETS: dict[str, DatasetInfo] = {
     "quick-volumes": DatasetInfo(
         f"{_HERE}.quick_volumes:index_quick_volumes",
         "handwritten digits as solid bodies in volumes of 28^3, made here: ten classes, and maps of three parts",
+        classes=10,
         sizes=(597, 1_200),
         gives=("label", "map"),
-        counts_classes=True,
         embedded=True,
     ),
     "volumes": DatasetInfo(

@@ -14,6 +14,7 @@ is IEEE arithmetic in a fixed order, so a volume has the same bytes on every mac
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,6 @@ from robustbench_ms.datasets.digits import digit_pictures, digit_rows
 from robustbench_ms.datasets.images import array_digest, check_digest
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.datasets.volumes import index_of_stack, layout_of_volumes
-from robustbench_ms.errors import UserError
 from robustbench_ms.faults.volumes.elementary import direction, turned
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
@@ -47,10 +47,6 @@ def index_quick_volumes(source: Source, places: Places, condition: Condition) ->
     ids = digit_rows(source.split)
     maps = "map" in source.wants
     names = PARTS if maps else DIGITS
-    if source.classes not in {None, len(names)}:
-        raise UserError(
-            f"quick-volumes has {len(names)} {'parts' if maps else 'digits'}, not {source.classes}"
-        )
     if maps:
         check_digest(array_digest(masks), source.sha256.get("masks"), "quick-volumes: masks")
     return index_of_stack(
@@ -113,7 +109,9 @@ def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Trilinear between points that reach from the first voxel to the last."""
     place = np.arange(SIDE) * ((len(points) - 1) / (SIDE - 1))
     low = np.minimum(place.astype(np.int64), len(points) - 2)
+    found: Any = points
     for axis in range(3):
         part = (place - low).reshape([-1 if k == axis else 1 for k in range(3)])
-        points = points.take(low, axis) * (1.0 - part) + points.take(low + 1, axis) * part
-    return points
+        found = found.take(low, axis) * (1.0 - part) + found.take(low + 1, axis) * part
+    smooth: NDArray[np.float64] = found
+    return smooth
