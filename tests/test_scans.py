@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from robustbench_ms.catalog.find import find_card
 from robustbench_ms.catalog.registry import index_of, perturbation_of, rows_of, task_of
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.datasets.images import ImageStack
@@ -18,6 +19,7 @@ from robustbench_ms.specs.channels import Channel
 from robustbench_ms.specs.conditions import conditions
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.inputs import Standardise, preprocess_of
+from robustbench_ms.subjects.training import train
 from tests.sources import ROOT
 
 CPU = torch.device("cpu")
@@ -114,3 +116,13 @@ def test_models_are_shown_each_channel_standardised():
     ):
         with pytest.raises(UserError, match=told):
             preprocess_of(wanted_input, given, CPU)
+
+
+def test_what_is_done_to_images_in_training_is_refused_of_volumes(monkeypatch, tmp_path):
+    none = np.zeros((1200, 1, 28, 28, 28), np.uint8), np.zeros((1200, 28, 28, 28), np.uint8)
+    monkeypatch.setattr("robustbench_ms.datasets.quick_volumes._split", lambda name: none)
+    card = find_card("volumes-resnet")
+    card = dataclasses.replace(card, recipe={**card.recipe, "augment": ["crop"]})
+
+    with pytest.raises(UserError, match="augment is for images, and quick-volumes has none"):
+        next(train(card, tmp_path / "w.safetensors", Places.find(cache=tmp_path), device="cpu"))

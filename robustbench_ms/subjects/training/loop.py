@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustbench_ms.datasets.protocol import MAP, Signals
+from robustbench_ms.datasets.protocol import MAP, Signals, Volumes
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.card import Card
@@ -137,10 +137,8 @@ class _Training:
         every = np.arange(len(index.ids))
         whole = index.open("stored").load(every, torch.device("cpu"))
         images, labels = whole.samples, whole.targets
-        if isinstance(index.layout, Signals) and recipe.augment:
-            raise UserError(
-                f"card {card.name}: [recipe] augment is for images, and {recipe.dataset} has signals"
-            )
+        if isinstance(index.layout, (Signals, Volumes)) and recipe.augment:
+            raise UserError(f"card {card.name}: [recipe] augment is for images, and {recipe.dataset} has none")
         if what == "map":
             # The few classes of a map fit into a byte a pixel, and so does what is ignored.
             maps = whole.maps[MAP].to(torch.uint8)
