@@ -138,7 +138,9 @@ class _Training:
         whole = index.open("stored").load(every, torch.device("cpu"))
         images, labels = whole.samples, whole.targets
         if isinstance(index.layout, (Signals, Volumes)) and recipe.augment:
-            raise UserError(f"card {card.name}: [recipe] augment is for images, and {recipe.dataset} has none")
+            raise UserError(
+                f"card {card.name}: [recipe] augment is for images, and {recipe.dataset} has none"
+            )
         if what == "map":
             # The few classes of a map fit into a byte a pixel, and so does what is ignored.
             maps = whole.maps[MAP].to(torch.uint8)
