@@ -128,7 +128,7 @@ class HybridHAR(nn.Module):
         if not isinstance(aux_weight, int | float) or aux_weight < 0:
             raise UserError(f"aux_weight must be a number of at least 0, not {aux_weight!r}")
         # What its costs are counted at: UCI HAR's windows; images and volumes come in any size.
-        self.sample_size = (in_channels, 128) if dims == 1 else None
+        self.sample_size = {1: (in_channels, 128), 3: (in_channels, 28, 28, 28)}.get(dims)
         self.dims, self.aux_block, self.aux_weight = dims, aux_block, float(aux_weight)
         channels = filters * len(kernel_sizes)
         self.blocks = nn.ModuleList(
