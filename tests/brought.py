@@ -12,7 +12,7 @@ import torch
 from robustbench_ms.corruptions.corruption import Corruption
 from robustbench_ms.datasets.images import ImageStack
 from robustbench_ms.datasets.protocol import Images, Index
-from robustbench_ms.datasets.scenes import Scenes
+from robustbench_ms.datasets.scenes import MANY, Scenes
 from robustbench_ms.specs.axes import Axis
 from robustbench_ms.tasks.foreign import ForeignCorruption, ForeignCorruptions
 
@@ -169,7 +169,7 @@ def index_odd(source, places, condition):
 
 def index_unsaid(source, places, condition):
     """Scenes whose facts do not say that they have maps."""
-    data = Scenes(source.split, source.wants)
+    data = Scenes(MANY, source.split, source.wants)
     data.facts = replace(data.facts, maps=())
     facts = data.facts
     return Index(facts.ids, facts.layout, facts.classes, data.asked, lambda _: data, names=facts.names)

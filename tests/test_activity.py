@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +63,15 @@ def test_a_run_and_its_record(tmp_path, rbms):
     assert shown["clean_accuracy"].low == pytest.approx(max(0, bits.mean() - wanted))
     assert shown["clean_accuracy"].high == pytest.approx(min(1, bits.mean() + wanted))
     assert shown["clean_macro_f1"].high <= 1
+    old = shutil.copytree(path.parent, tmp_path / "old") / path.name
+    words = ("gate", path, "--against", old, "--rule", "clean_macro_f1=5pp")
+    told = rbms(*words, "--rule", "clean_accuracy=5pp")
+    assert told.code == 2
+    assert (
+        "samples of one group (a subject) are alike, and no test of accuracy over groups is made yet"
+        in told.out
+    )
+    assert rbms(*words).code == 0
 
 
 def test_fewer_than_five_groups_have_no_interval():

@@ -262,7 +262,7 @@ def test_another_number_of_classes_and_labels_of_pictures_are_refused(tmp_path, 
 
     with pytest.raises(UserError, match="2 categories, which do not fit the suite's 3 classes"):
         index_of(replace(source_of(tmp_path), classes=3), places, ())
-    with pytest.raises(UserError, match="has boxes, masks, map, and no label"):
+    with pytest.raises(UserError, match="has boxes, masks, shapes, map, and no label"):
         index_of(source_of(tmp_path, wants=("label",)), places, ())
     with pytest.raises(BadFile, match=r"else\.json is neither in"):
         index_of(source_of(tmp_path, annotations="else.json"), places, ())

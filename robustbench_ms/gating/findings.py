@@ -12,6 +12,7 @@ from robustbench_ms.errors import Incomparable
 from robustbench_ms.gating.rules import Rule
 from robustbench_ms.gating.verdict import GRAVITY, Verdict, amount
 from robustbench_ms.records.comparison import Comparison, Lack
+from robustbench_ms.records.samples import Samples
 from robustbench_ms.records.summary import shortfall
 from robustbench_ms.records.terms import Quantity
 from robustbench_ms.statistics.bounded import Bounded
@@ -230,8 +231,8 @@ def _floor(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdic
     cells = {key: candidate.cells[key].values[quantity.of] for key in quantity.cells}
     n = candidate.cells[quantity.cells[0]].n
     scorer = candidate.terms.scorers[quantity.of]
-    if few := _few(rule, scorer, n):
-        return few
+    if untested := _untested(rule, scorer, n, candidate.samples):
+        return untested
     found = shortfall(quantity, scorer, cells, n, candidate.samples, rule.tolerance)
     if found is None:
         why = [told for told in pair.unkept(quantity) if "reference" not in told]
@@ -244,13 +245,21 @@ def _floor(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdic
     )
 
 
-def _few(rule: Rule, scorer: Scorer, n: int) -> Verdict | None:
-    """A measure of whole sets may need more than so many samples to be tested at all."""
+def _untested(rule: Rule, scorer: Scorer, n: int, samples: Samples | None) -> Verdict | None:
+    """Why a number has no test: too few samples of a measure of whole sets, or samples that are alike in groups."""
     fewest = getattr(scorer, "fewest", 0)
-    if n >= fewest:
-        return None
-    told = f"{n} images say nothing certain of {scorer.names[0]}; {fewest} are the fewest that a gate takes"
-    return Verdict(rule, "missing", told)
+    if n < fewest:
+        told = (
+            f"{n} images say nothing certain of {scorer.names[0]}; {fewest} are the fewest that a gate takes"
+        )
+        return Verdict(rule, "missing", told)
+    if scorer.kind == "mean" and samples is not None and samples.groups is not None:
+        told = (
+            f"samples of one group (a subject) are alike, and no test of {scorer.names[0]} over groups is made yet; "
+            "one over samples would be too sure"
+        )
+        return Verdict(rule, "missing", told)
+    return None
 
 
 def _one(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdict:
@@ -272,8 +281,8 @@ def _one(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdict:
     n = pair.candidate.cells[quantity.cells[0]].n
     if n < 2:
         return Verdict(rule, "missing", "one sample says nothing of a difference")
-    if few := _few(rule, pair.terms.scorers[quantity.of], n):
-        return few
+    if untested := _untested(rule, pair.terms.scorers[quantity.of], n, pair.candidate.samples):
+        return untested
     if unkept := pair.unkept(quantity):
         return Verdict(rule, "missing", "; ".join(unkept))
     loss = pair.loss(quantity)
