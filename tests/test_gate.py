@@ -15,8 +15,8 @@ from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.gating.judge import Case, judge, judge_all
 from robustbench_ms.gating.run import rules_of
 from robustbench_ms.records.comparison import Comparison
+from robustbench_ms.records.normalised import mce, relative_mce
 from robustbench_ms.records.record import read_record, write_record
-from robustbench_ms.records.summary import mce, relative_mce
 from robustbench_ms.specs.conditions import conditions
 from robustbench_ms.statistics.bounded import CORRELATION
 from robustbench_ms.tasks.classification.rows import ROWS

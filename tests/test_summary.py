@@ -16,7 +16,8 @@ from statsmodels.stats.proportion import proportion_confint
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.corruptions.table import COMMON, SEVERITIES
 from robustbench_ms.errors import Incomparable
-from robustbench_ms.records.summary import Incomplete, mce, relative_mce, summarise
+from robustbench_ms.records.normalised import mce, relative_mce
+from robustbench_ms.records.summary import Incomplete, summarise
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.reports.pages import to_markdown
 from robustbench_ms.reports.tables import tables

@@ -8,18 +8,16 @@ as independent.
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.errors import Incomparable, UserError
+from robustbench_ms.errors import Incomparable
+from robustbench_ms.records.normalised import Incomplete, mce, mean_of, plain, relative_mce
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.samples import Samples
 from robustbench_ms.records.terms import Quantity, Terms
@@ -37,16 +35,12 @@ if TYPE_CHECKING:
     from robustbench_ms.tasks.measure import OfSums, Scorer
 
 __all__ = [
-    "Goodness", "Incomplete", "by_chance", "goodness", "interval_of", "mce", "others_mce", "refuse_absent",
-    "relative_mce", "sample_means", "shortfall", "summarise", "value_of", "weights_of",
+    "Goodness", "Incomplete", "by_chance", "goodness", "interval_of", "refuse_absent", "sample_means", "shortfall",
+    "summarise", "value_of", "weights_of",
 ]  # fmt: skip
 
 Cells = Mapping[str, Mapping[str, float]]
 """{key: {mean, stderr}} of one measured metric."""
-
-
-class Incomplete(UserError):
-    """A mean over cells of which some are missing."""
 
 
 def summarise(record: Record, names: tuple[str, ...], samples: Samples | None = None) -> dict[str, Interval]:
@@ -96,9 +90,9 @@ def value_of(quantity: Quantity, values: Mapping[str, Any]) -> Any:
     if quantity.unfit:
         return math.nan
     if quantity.how == "worst":
-        found = [_mean([values[key] for key in keys]) for keys in _by_first_axis(quantity.keys).values()]
+        found = [mean_of([values[key] for key in keys]) for keys in _by_first_axis(quantity.keys).values()]
         worst = min if quantity.row.sign > 0 else max
-        return worst(found) if _plain(found) else getattr(np, worst.__name__)(np.stack(found), axis=0)
+        return worst(found) if plain(found) else getattr(np, worst.__name__)(np.stack(found), axis=0)
     if quantity.how in {"normalised", "relative"}:
         errors: dict[str, list[Any]] = {}
         for key in quantity.keys:
@@ -112,7 +106,7 @@ def value_of(quantity: Quantity, values: Mapping[str, Any]) -> Any:
 
 def _before(quantity: Quantity, values: Mapping[str, Any]) -> Any:
     """The mean over the cells, or its share of the clean value; of these a complement and a drop are what is left."""
-    mean = _mean([values[key] for key in quantity.keys])
+    mean = mean_of([values[key] for key in quantity.keys])
     if quantity.how not in {"drop", "ratio"}:
         return mean
     clean = values[quantity.beside[0]]
@@ -350,55 +344,6 @@ def sample_means(
     return None if row is None or not np.isfinite(row).all() else row.astype(np.float64)
 
 
-def mce(errors: Mapping[str, Sequence[Any]], normaliser: str | None = "alexnet") -> Any:
-    """Mean corruption error: the mean over 15 corruptions of sum_s E / sum_s E_AlexNet, a fraction (AlexNet is 1).
-
-    `errors` holds per corruption the top-1 errors at severities 1..5. Hendrycks and Dietterich, ICLR 2019, section 4.
-    """
-    base, _ = _normaliser(normaliser)
-    _whole(errors, base)
-    return _mean([sum(errors[name]) / sum(base[name]) for name in base])
-
-
-def relative_mce(
-    errors: Mapping[str, Sequence[Any]], clean_error: Any, normaliser: str | None = "alexnet"
-) -> Any:
-    """Relative mCE: the mean over corruptions of sum_s (E - E_clean) / sum_s (E_AlexNet - E_AlexNet,clean)."""
-    base, base_clean = _normaliser(normaliser)
-    _whole(errors, base)
-    return _mean(
-        [
-            sum(e - clean_error for e in errors[name]) / sum(e - base_clean for e in base[name])
-            for name in base
-        ]
-    )
-
-
-def others_mce(normaliser: str) -> dict[str, float]:
-    """What others published as mCE over a normaliser's errors, by model; fractions."""
-    return dict(_read_normaliser(normaliser)["others"])
-
-
-def _whole(errors: Mapping[str, Sequence[Any]], base: Mapping[str, Sequence[float]]) -> None:
-    missing = [name for name in base if len(errors.get(name, ())) != len(base[name])]
-    if missing:
-        levels = len(next(iter(base.values())))
-        raise Incomplete(
-            f"mCE needs {len(base)} corruptions at {levels} severities; missing or partial: {', '.join(missing)}"
-        )
-
-
-def _normaliser(name: str | None) -> tuple[dict[str, list[float]], float]:
-    told = _read_normaliser(name)
-    return told["error"], told["clean"]
-
-
-@cache
-def _read_normaliser(name: str | None) -> dict[str, Any]:
-    text = files("robustbench_ms.datasets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
-
-
 @cache
 def _linear(quantity: Quantity) -> Mapping[str, float]:
     """By how much one more error in each cell moves a normalised number."""
@@ -412,16 +357,6 @@ def _by_first_axis(keys: Sequence[str]) -> dict[str, list[str]]:
     for key in keys:
         found.setdefault(key.partition(",")[0], []).append(key)
     return found
-
-
-def _plain(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, (float, int)) for value in values)
-
-
-def _mean(values: Sequence[Any]) -> Any:
-    if _plain(values):
-        return fmean(values)
-    return np.mean(np.stack(values), axis=0)
 
 
 def _over(part: Any, whole: Any) -> Any:

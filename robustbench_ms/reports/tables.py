@@ -14,11 +14,11 @@ from robustbench_ms.catalog.published import PublishedTable, published_table
 from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.records.entry import Entry, entry_of
+from robustbench_ms.records.normalised import others_mce
 from robustbench_ms.records.profile import Profile
 from robustbench_ms.records.ranking import KeptTests, Progress, ranges, silent
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.replicates import Group, grouped
-from robustbench_ms.records.summary import others_mce
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.reports.costs import Cost, cost_of
 from robustbench_ms.specs.metrics import Metric
