@@ -5,67 +5,74 @@ NLL is in nats; Brier is the sum over classes of squared differences (0..2).
 
 from __future__ import annotations
 
-from typing import Literal
-
 from robustbench_ms.specs.metrics import Metric, Rows, Summary
 
-__all__ = ["ROWS"]
-
-_OVER = "the 18 faults x 5 levels"
+__all__ = ["ROWS", "rows"]
 
 
-def _pair(metric: Metric, clean: str, mean: str, *, rest: str) -> tuple[Summary, Summary]:
-    """A measure without faults, and its mean over them."""
-    label, unit, better = metric.label, metric.unit, metric.better
+def _measured(sample: str) -> tuple[Metric, ...]:
     return (
-        Summary(
-            clean, f"clean {label}" if label != "accuracy" else "clean", unit, better, metric.digits,
-            f"{rest} without a fault", share=metric.share, of=metric.name, over=("clean",),
+        Metric(
+            "accuracy", "accuracy", "%", "higher", 1, f"share of {sample}s whose largest logit is the label's",
+            share=True, low=0.0, high=1.0,
         ),
-        Summary(
-            mean, f"faulty {label}" if label != "accuracy" else "faulty", unit, better, metric.digits,
-            f"mean {rest} over {_OVER}", share=metric.share, of=metric.name, over=("common",), whole=True,
+        Metric(
+            "macro_f1", "macro F1", "%", "higher", 1, "mean over the labels' classes of 2 tp / (2 tp + fp + fn)",
+            share=True, low=0.0, high=1.0,
+        ),
+        Metric("nll", "NLL", "nats", "lower", 3, "mean negative log-likelihood of the label", low=0.0),
+        Metric(
+            "brier", "Brier", "", "lower", 3, "mean sum over classes of (probability - one-hot)^2, 0..2", low=0.0,
+            high=2.0,
+        ),
+        Metric(
+            "ece", "ECE", "%", "lower", 1,
+            "expected calibration error of the top label, 15 equal-width bins (low, high]", share=True, low=0.0,
+            high=1.0,
         ),
     )  # fmt: skip
 
 
-def _share(name: str, label: str, better: Literal["higher", "lower"], about: str) -> Metric:
-    return Metric(name, label, "%", better, 1, about, share=True, low=0.0, high=1.0)
+def rows(sample: str, worse: str, several: str) -> Rows:
+    """Of samples ("window") that are classified, as they are and under what makes them `worse` ("fault").
 
+    `several` says over how many of these the means are: "18 faults".
+    """
+    over = f"the {several} x 5 levels"
 
-_ACCURACY = _share("accuracy", "accuracy", "higher", "share of windows whose largest logit is the label's")
-_F1 = _share("macro_f1", "macro F1", "higher", "mean over the labels' classes of 2 tp / (2 tp + fp + fn)")
-_NLL = Metric("nll", "NLL", "nats", "lower", 3, "mean negative log-likelihood of the label", low=0.0)
-_BRIER = Metric(
-    "brier",
-    "Brier",
-    "",
-    "lower",
-    3,
-    "mean sum over classes of (probability - one-hot)^2, 0..2",
-    low=0.0,
-    high=2.0,
-)
-_ECE = _share(
-    "ece", "ECE", "lower", "expected calibration error of the top label, 15 equal-width bins (low, high]"
-)
+    def both(metric: Metric) -> tuple[Summary, Summary]:
+        """A measure without a fault, and its mean over them."""
+        label, share, of = metric.label, metric.share, metric.name
+        return (
+            Summary(
+                f"clean_{metric.name}", f"clean {label}", metric.unit, metric.better, metric.digits,
+                f"{label} of {sample}s as they are", share=share, of=of,
+                over=("clean",),
+            ),
+            Summary(
+                f"mean_{worse}_{metric.name}", f"mean {label}", metric.unit, metric.better, metric.digits,
+                f"mean {label} over {over}", share=share, of=of,
+                over=("common",), whole=True,
+            ),
+        )  # fmt: skip
 
-ROWS = Rows(
-    measured=(_ACCURACY, _F1, _NLL, _BRIER, _ECE),
-    summaries=(
-        *_pair(_ACCURACY, "clean_accuracy", "mean_fault_accuracy", rest="accuracy"),
-        Summary(
-            "worst_fault_accuracy", "worst fault", "%", "higher", 1,
-            "the least over the 18 faults of the mean accuracy over its five levels", share=True, of="accuracy",
-            over=("common",), how="worst", whole=True,
+    accuracy, *others = measured = _measured(sample)
+    return Rows(
+        measured=measured,
+        summaries=(
+            *both(accuracy),
+            Summary(
+                f"worst_{worse}_accuracy", f"worst {worse}", "%", "higher", 1,
+                f"the least over the {several} of the mean accuracy over its five levels", share=True, of="accuracy",
+                over=("common",), how="worst", whole=True,
+            ),
+            Summary(
+                "retained", "retained", "%", "higher", 1, f"mean accuracy over {over} / clean accuracy",
+                of="accuracy", over=("clean", "common"), how="ratio", whole=True,
+            ),
+            *(summary for metric in others for summary in both(metric)),
         ),
-        Summary(
-            "retained", "retained", "%", "higher", 1, f"mean accuracy over {_OVER} / clean accuracy", of="accuracy",
-            over=("clean", "common"), how="ratio", whole=True,
-        ),
-        *_pair(_F1, "clean_macro_f1", "mean_fault_macro_f1", rest="macro F1"),
-        *_pair(_NLL, "clean_nll", "mean_fault_nll", rest="NLL"),
-        *_pair(_BRIER, "clean_brier", "mean_fault_brier", rest="Brier score"),
-        *_pair(_ECE, "clean_ece", "mean_fault_ece", rest="ECE"),
-    ),
-)  # fmt: skip
+    )  # fmt: skip
+
+
+ROWS = rows("window", "fault", "18 faults")
