@@ -9,9 +9,7 @@ candidate is the reference with a tenth of its detections drawn anew, and in som
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +18,9 @@ from robustbench_ms.reports.markdown import grid
 from robustbench_ms.tasks.detection.accumulate import curves
 from robustbench_ms.tasks.detection.matching import THRESHOLDS, Matched
 from robustbench_ms.tasks.measure import jackknife_weights
-from tests.set_simulation import WORST_HEAD, Setting, columns, head, numbers, row, worst, worst_row
+from tests.set_simulation import LARGE, SHIFT, WORST_HEAD, Setting, checks, columns, head, tables
 
 PAGE = Path(__file__).parent.parent / "results" / "ap-simulation.md"
-CHECKED = 2
-SHIFT = 0.25
-"""By how much every object is harder to the candidate that is worse."""
-LARGE = 20_000
-"""Images of a set whose AP is taken for that of all images."""
 
 
 SETTINGS = (
@@ -122,39 +115,6 @@ def _ap(found, weights):
     return np.nanmean(each.reshape(-1, each.shape[-1]), axis=0)
 
 
-@cache
-def large(classes):
-    """AP of very many images, (models, cells)."""
-    return drawn(Setting(LARGE, classes, 1), 0)[:, :, 0]
-
-
-def results(setting):
-    """All sets: (sets, models, 2, 1 + G), the numbers P and mPC."""
-    return np.array([numbers(drawn(setting, number)) for number in range(setting.sets)])
-
-
-def checks(setting):
-    """The line by which a test sees that the page is fresh."""
-    rows = [drawn(setting, number) for number in range(CHECKED)]
-    told = " ".join(f"{one[0, 0, 0]:.6f} {one[2, -1, -1]:.6f}" for one in rows)
-    return f"<!-- {setting.n} {setting.classes}: {told} -->"
-
-
-def page():
-    """The whole page."""
-    lines, cells = [], []
-    for setting in SETTINGS:
-        whole = numbers(large(setting.classes)[..., None])[..., 0]
-        lines.append(row(setting, results(setting), whole))
-        print(*lines[-1], sep=" | ", file=sys.stderr, flush=True)
-    for setting in WORST:
-        cells.append(
-            worst_row(setting, [worst(drawn(setting, number, models=2)) for number in range(setting.sets)])
-        )
-        print(*cells[-1], sep=" | ", file=sys.stderr, flush=True)
-    return written(lines, cells)
-
-
 def written(lines, cells):
     """The page of the two tables' rows."""
     return "\n\n".join(
@@ -182,11 +142,11 @@ def written(lines, cells):
                 "simulated here."
             ),
             "\n".join(grid([list(WORST_HEAD), *cells])),
-            "\n".join(checks(s) for s in SETTINGS if s.n < 1000),
+            "\n".join(checks(drawn, s) for s in SETTINGS if s.n < 1000),
         ]
     ) + "\n"  # fmt: skip
 
 
 if __name__ == "__main__":
     np.seterr(all="raise", under="ignore")
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(written(*tables(drawn, SETTINGS, WORST)), encoding="utf-8")

@@ -10,8 +10,6 @@ rows a little worse everywhere.
 
 from __future__ import annotations
 
-import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +17,11 @@ import numpy as np
 from robustbench_ms.reports.markdown import grid
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.segmentation.measures import Overlaps
-from tests.set_simulation import WORST_HEAD, Setting, columns, head, numbers, row, worst, worst_row
+from tests.set_simulation import LARGE, SHIFT, WORST_HEAD, Setting, checks, columns, head, tables
 
 PAGE = Path(__file__).parent.parent / "results" / "labelling-simulation.md"
-CHECKED = 2
 PIXELS = 10_000
 """Of every image."""
-SHIFT = 0.25
-"""By how much every object is harder to the candidate that is worse."""
-LARGE = 20_000
-"""Images of a set whose mIoU is taken for that of all images."""
 NAME = "mIoU_truth"
 
 SETTINGS = (
@@ -122,33 +115,6 @@ def drawn(setting, number, models=3):
     return np.array(told).swapaxes(0, 1)
 
 
-@cache
-def large(classes):
-    """Of very many images, (models, 2)."""
-    return numbers(drawn(Setting(LARGE, classes, 1), 0))[..., 0]
-
-
-def checks(setting):
-    """The line by which a test sees that the page is fresh."""
-    rows = [drawn(setting, number) for number in range(CHECKED)]
-    told = " ".join(f"{one[0, 0, 0]:.6f} {one[2, -1, -1]:.6f}" for one in rows)
-    return f"<!-- {setting.n} {setting.classes}: {told} -->"
-
-
-def page():
-    """The whole page."""
-    lines, cells = [], []
-    for setting in SETTINGS:
-        rows = np.array([numbers(drawn(setting, number)) for number in range(setting.sets)])
-        lines.append(row(setting, rows, large(setting.classes)))
-        print(*lines[-1], sep=" | ", file=sys.stderr, flush=True)
-    for setting in WORST:
-        bounds = [worst(drawn(setting, number, models=2)) for number in range(setting.sets)]
-        cells.append(worst_row(setting, bounds))
-        print(*cells[-1], sep=" | ", file=sys.stderr, flush=True)
-    return written(lines, cells)
-
-
 def written(lines, cells):
     """The page of the two tables' rows."""
     return "\n\n".join(
@@ -169,10 +135,10 @@ def written(lines, cells):
                 "changed: what `any:mIoU_truth` must tolerate for it to pass in so many of the sets."
             ),
             "\n".join(grid([list(WORST_HEAD), *cells])),
-            "\n".join(checks(s) for s in SETTINGS if s.n < 1000),
+            "\n".join(checks(drawn, s) for s in SETTINGS if s.n < 1000),
         ]
     ) + "\n"  # fmt: skip
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(written(*tables(drawn, SETTINGS, WORST)), encoding="utf-8")

@@ -7,6 +7,7 @@ images, then under each replicate; the first cell is clean.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,12 @@ from robustbench_ms.statistics.differences import of_replicates
 from robustbench_ms.statistics.intervals import replicates_interval
 
 ALPHA = 0.05
+CHECKED = 2
+"""Sets of each setting by which a test sees that a page is fresh."""
+SHIFT = 0.25
+"""By how much every object is harder to the candidate that is worse."""
+LARGE = 20_000
+"""Images of a set whose measure is taken for that of all images; it has no replicates."""
 CELLS = 6
 """Clean, and five corrupted ones of falling quality."""
 WORST_HEAD = ("images", "classes", "sets", "in half", "in 90 %", "in 95 %")
@@ -48,6 +55,35 @@ class Setting:
     classes: int
     sets: int
     cells: int = CELLS
+
+
+def results(drawn, setting):
+    """All sets of a setting, (sets, models, 2, 1 + G)."""
+    return np.array([numbers(drawn(setting, number)) for number in range(setting.sets)])
+
+
+def checks(drawn, setting):
+    """The line by which a test sees that a page is fresh."""
+    rows = [drawn(setting, number) for number in range(CHECKED)]
+    told = " ".join(f"{one[0, 0, 0]:.6f} {one[2, -1, -1]:.6f}" for one in rows)
+    return f"<!-- {setting.n} {setting.classes}: {told} -->"
+
+
+def tables(drawn, settings, of_any):
+    """The lines of both tables: of `settings`, and of the worst cells of `of_any`."""
+    large = {
+        classes: numbers(drawn(Setting(LARGE, classes, 1), 0))[..., 0]
+        for classes in {s.classes for s in settings}
+    }
+    lines, cells = [], []
+    for setting in settings:
+        lines.append(row(setting, results(drawn, setting), large[setting.classes]))
+        print(*lines[-1], sep=" | ", file=sys.stderr, flush=True)
+    for setting in of_any:
+        bounds = [worst(drawn(setting, number, models=2)) for number in range(setting.sets)]
+        cells.append(worst_row(setting, bounds))
+        print(*cells[-1], sep=" | ", file=sys.stderr, flush=True)
+    return lines, cells
 
 
 def numbers(one):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from robustbench_ms.tasks.segmentation.measures import FEWEST
-from tests.labelling_simulation import PAGE, SETTINGS, checks
+from tests.labelling_simulation import PAGE, SETTINGS, drawn
+from tests.set_simulation import checks
 
 SMALL = [setting for setting in SETTINGS if setting.n <= 500]
 
 
 @pytest.mark.parametrize("setting", SMALL, ids=lambda s: f"{s.n} images, {s.classes} classes")
 def test_the_page_is_fresh(setting):
-    assert checks(setting) in PAGE.read_text(encoding="utf-8")
+    assert checks(drawn, setting) in PAGE.read_text(encoding="utf-8")
 
 
 def test_the_fewest_images_that_a_gate_takes_are_on_the_page():
