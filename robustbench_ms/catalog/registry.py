@@ -24,9 +24,7 @@ from robustbench_ms.faults.table import LEVELS, STRENGTHS
 from robustbench_ms.faults.table import NAMES as FAULTS
 from robustbench_ms.faults.volumes.table import NAMES as ARTEFACTS
 from robustbench_ms.specs.axes import Axis
-from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import ADAPTERS
-from robustbench_ms.specs.conditions import conditions
 from robustbench_ms.specs.metrics import Rows
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "adapter_names", "answers_of",
-    "axes_of", "canvas_bytes", "check_places", "index_of", "is_target", "load", "measures_of", "normaliser_of",
+    "axes_of", "check_places", "index_of", "is_target", "load", "measures_of", "normaliser_of",
     "perturbation_info", "perturbation_of", "perturbations", "rows_of", "size_of", "task_of", "working_folder",
 ]  # fmt: skip
 
@@ -385,14 +383,6 @@ def size_of(source: Source) -> int | None:
     chosen = None if info.counter is None else load(info.counter)(source)
     size: int | None = info.size(source.split) if chosen is None else chosen
     return min(source.limit, size) if source.limit and size else size
-
-
-def canvas_bytes(suite: Suite, size: int | None) -> int | None:
-    """Bytes of a suite's decoded canvases, of `size` samples; None where none are kept, or nobody can tell yet."""
-    shown_again = len(conditions(suite)) > 1 and not DATASETS[suite.dataset].corrupted
-    if size is None or not shown_again or not isinstance(suite.canvas, Canvas):
-        return None
-    return size * 3 * suite.canvas.crop**2
 
 
 def perturbation_of(suite: Suite, facts: DataFacts) -> Perturbation | None:

@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Show the cells and images of a run, and what is measured already."""
     from robustbench_ms.catalog.find import find_card, find_suite, is_folder
-    from robustbench_ms.catalog.registry import canvas_bytes, index_of, size_of, task_of
+    from robustbench_ms.catalog.registry import index_of, size_of, task_of
     from robustbench_ms.cli.looking import looking
     from robustbench_ms.evaluation.measured import measured, probably_finished
     from robustbench_ms.gating.limits import noticed, noticed_lines
@@ -78,7 +78,7 @@ def command(
     done = {card.name: measured(card, folder) for card in subjects}
     cached = probably_finished(subjects, chosen, places.cache / "cells")
     cells = list(plan(chosen, cards))
-    room = canvas_bytes(chosen, size)
+    room = _room(chosen, size)
     if as_json:
         print_json(
             {
@@ -167,3 +167,15 @@ def _matrix(matrix: object) -> str:
 
 def _shown(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
+
+
+def _room(suite: Suite, size: int | None) -> int | None:
+    """Bytes of a suite's decoded canvases, of `size` samples; None where none are kept, or nobody can tell yet."""
+    from robustbench_ms.catalog.registry import DATASETS
+    from robustbench_ms.specs.canvas import Canvas
+    from robustbench_ms.specs.conditions import conditions
+
+    shown_again = len(conditions(suite)) > 1 and not DATASETS[suite.dataset].corrupted
+    if size is None or not shown_again or not isinstance(suite.canvas, Canvas):
+        return None
+    return size * 3 * suite.canvas.crop**2

@@ -15,8 +15,8 @@ from robustbench_ms.tasks.outcomes import Absent, Outcomes
 from robustbench_ms.tasks.scores import mean_with_stderr, poisson_counts
 
 __all__ = [
-    "Mean", "Measured", "OfSums", "Scorer", "Whole", "cell_values", "jackknife_weights", "numbers_of",
-    "of_replicates", "poisson_weights", "replicate_stderr",
+    "Beside", "Mean", "Measured", "OfSets", "OfSums", "Scorer", "Whole", "cell_values", "jackknife_weights",
+    "numbers_of", "of_replicates", "poisson_weights", "replicate_stderr",
 ]  # fmt: skip
 
 Rows = NDArray[np.int64]
@@ -93,6 +93,33 @@ class OfSums(Protocol):
 
     def by_chance(self, sums: NDArray[np.float64]) -> float:
         """What a model without any such error shows on average over the cells."""
+
+
+@dataclass(frozen=True)
+class OfSets:
+    """What is known of numbers of whole sets of samples with a jackknife of groups, whichever they are."""
+
+    rule: Rule = field(default="jackknife", init=False)
+    kind: Literal["set"] = field(default="set", init=False)
+    kept: Literal["replicates"] = field(default="replicates", init=False)
+    tested: bool = field(default=True, init=False)
+    untested: str = field(default="", init=False)
+    answers: bool = field(default=False, init=False)
+    number: int = 1
+    fewest: int = 0
+    """Samples below which no gate tests it."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is known of numbers that stand beside others: nothing is kept for them, and no gate tests them."""
+
+    kind: Literal["set"] = field(default="set", init=False)
+    kept: Literal["nothing"] = field(default="nothing", init=False)
+    tested: bool = field(default=False, init=False)
+    answers: bool = field(default=False, init=False)
+    number: int = 1
+    untested: str = "it stands beside another number"
 
 
 @dataclass(frozen=True)

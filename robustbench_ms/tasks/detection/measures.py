@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.tasks.measure import Measured, Rule, Scorer, jackknife_weights, of_replicates
+from robustbench_ms.tasks.measure import Measured, OfSets, Scorer, jackknife_weights, of_replicates
 from robustbench_ms.tasks.outcomes import Absent, Outcomes
 
 if TYPE_CHECKING:
     from robustbench_ms.tasks.detection.matching import Matched
 
-__all__ = ["FEWEST", "SCORERS", "OfSets", "Precision", "by_class", "in_order"]
+__all__ = ["FEWEST", "SCORERS", "Precision", "by_class", "in_order"]
 
 FEWEST = 30
 """Images below which no gate tests an AP; of results/ap-simulation.md."""
@@ -22,20 +22,6 @@ Numbers = dict[str, NDArray[np.float64]]
 _CUTS = (1, 10, 100)
 _SIZES = ("", "small", "medium", "large")
 _AT: dict[str, slice] = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
-
-
-@dataclass(frozen=True)
-class OfSets:
-    """What is known of numbers of whole sets of images with a jackknife, whichever they are."""
-
-    rule: Rule = field(default="jackknife", init=False)
-    kind: Literal["set"] = field(default="set", init=False)
-    kept: Literal["replicates"] = field(default="replicates", init=False)
-    tested: bool = field(default=True, init=False)
-    untested: str = field(default="", init=False)
-    answers: bool = field(default=False, init=False)
-    number: int = 1
-    fewest: int = FEWEST
 
 
 @dataclass(frozen=True)
@@ -52,6 +38,7 @@ class Precision(OfSets):
         *(f"AR{most}" for most in _CUTS),
         *(f"AR_{size}" for size in _SIZES[1:]),
     )
+    fewest: int = FEWEST
 
     def measure(
         self,

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.specs.card import Output
-from robustbench_ms.tasks.detection.measures import OfSets, Precision, in_order
-from robustbench_ms.tasks.measure import Measured, Scorer, jackknife_weights, of_replicates
+from robustbench_ms.tasks.detection.measures import FEWEST, Precision, in_order
+from robustbench_ms.tasks.measure import Measured, OfSets, Scorer, jackknife_weights, of_replicates
 from robustbench_ms.tasks.outcomes import Absent, Items, Outcomes
 
 __all__ = ["REGION", "SCORERS", "Official"]
@@ -31,6 +31,7 @@ class Official(OfSets):
     """VD_AP, VD_AP50, VD_AP75 and VD_AR1, 10, 100, 500 of boxes, as fractions."""
 
     names: tuple[str, ...] = (*_AT, *(f"VD_AR{most}" for most in _CUTS))
+    fewest: int = FEWEST
 
     def lacks(self, output: Output) -> list[str]:
         """What a card's output keeps from these numbers."""

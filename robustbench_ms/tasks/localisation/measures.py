@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.tasks.localisation.rows import ALL, RIGHT
-from robustbench_ms.tasks.measure import Measured, Rule, Scorer, jackknife_weights, of_replicates
+from robustbench_ms.tasks.measure import Beside, Measured, OfSets, Scorer, jackknife_weights, of_replicates
 from robustbench_ms.tasks.outcomes import Absent, Items, Outcomes
 
 __all__ = ["SCORERS", "AreaShares", "Maps"]
@@ -19,7 +18,7 @@ NO_TRAINING = "the data set has no training pictures, by which the map's thresho
 
 
 @dataclass(frozen=True)
-class Maps:
+class Maps(OfSets):
     """pointing, energy, box_acc_v2 and PxAP, of all pairs or of those that are answered right alone.
 
     Items "pairs" have "label", "hit" and "right" bool, "energy", "box" (where there are thresholds) and, whole numbers
@@ -29,13 +28,6 @@ class Maps:
 
     right: bool = False
     """Of those alone that are answered right."""
-    number: int = 1
-    rule: Rule = field(default="jackknife", init=False)
-    kind: Literal["set"] = field(default="set", init=False)
-    kept: Literal["replicates"] = field(default="replicates", init=False)
-    tested: bool = field(default=True, init=False)
-    untested: str = field(default="", init=False)
-    answers: bool = field(default=False, init=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,16 +53,11 @@ class Maps:
 
 
 @dataclass(frozen=True)
-class AreaShares:
+class AreaShares(Beside):
     """What share of its picture an object covers: beside the energy, which an even map has as much of."""
 
     names: tuple[str, ...] = ("area_share", "area_share" + RIGHT)
-    number: int = 1
-    kind: Literal["set"] = field(default="set", init=False)
-    kept: Literal["nothing"] = field(default="nothing", init=False)
-    tested: bool = field(default=False, init=False)
-    untested: str = field(default="an object's share of its picture has no test", init=False)
-    answers: bool = field(default=False, init=False)
+    untested: str = "an object's share of its picture has no test"
 
     def measure(
         self, outcomes: Outcomes, truth: Outcomes | None, ids: NDArray[np.int64], groups: NDArray[np.int64] | None

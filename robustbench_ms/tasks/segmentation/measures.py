@@ -6,13 +6,12 @@ numbers below 2^53 are exact in float64: no order of images moves a bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.tasks.measure import Measured, Rule, Scorer, jackknife_weights, of_replicates
+from robustbench_ms.tasks.measure import Beside, Measured, OfSets, Scorer, jackknife_weights, of_replicates
 from robustbench_ms.tasks.outcomes import Absent, Outcomes
 
 __all__ = ["FEWEST", "SCORERS", "ClassesCounted", "Overlaps"]
@@ -24,7 +23,7 @@ Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Overlaps:
+class Overlaps(OfSets):
     """mIoU_truth, mIoU, mAcc and pixel accuracy of one confusion matrix over the set.
 
     Outcomes have "intersection" and "predicted", the truth "true", whole numbers (n, K): the pixels of each image that
@@ -33,14 +32,7 @@ class Overlaps:
     """
 
     names: tuple[str, ...] = ("mIoU_truth", "mIoU", "mAcc", "pixel_accuracy")
-    number: int = 1
     fewest: int = FEWEST
-    rule: Rule = field(default="jackknife", init=False)
-    kind: Literal["set"] = field(default="set", init=False)
-    kept: Literal["replicates"] = field(default="replicates", init=False)
-    tested: bool = field(default=True, init=False)
-    untested: str = field(default="", init=False)
-    answers: bool = field(default=False, init=False)
 
     def measure(
         self, outcomes: Outcomes, truth: Outcomes | None, ids: NDArray[np.int64], groups: NDArray[np.int64] | None
@@ -62,16 +54,11 @@ class Overlaps:
 
 
 @dataclass(frozen=True)
-class ClassesCounted:
+class ClassesCounted(Beside):
     """How many classes mIoU and mIoU_truth are the mean of; nothing that a gate could test."""
 
     names: tuple[str, ...] = ("classes", "classes_truth")
-    number: int = 1
-    kind: Literal["set"] = field(default="set", init=False)
-    kept: Literal["nothing"] = field(default="nothing", init=False)
-    tested: bool = field(default=False, init=False)
-    untested: str = field(default="a number of classes has no test", init=False)
-    answers: bool = field(default=False, init=False)
+    untested: str = "a number of classes has no test"
 
     def measure(
         self, outcomes: Outcomes, truth: Outcomes | None, ids: NDArray[np.int64], groups: NDArray[np.int64] | None
