@@ -20,6 +20,7 @@ from robustbench_ms.corruptions.table import COMMON, KINDS, NAMES, PROFILES, SEV
 from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
 from robustbench_ms.errors import UserError, choose, suggest
+from robustbench_ms.faults.pictures.table import PATCHES, SIZES
 from robustbench_ms.faults.table import LEVELS, STRENGTHS
 from robustbench_ms.faults.table import NAMES as FAULTS
 from robustbench_ms.faults.volumes.table import NAMES as ARTEFACTS
@@ -235,6 +236,10 @@ PERTURBATIONS = Registry(
                 Axis("level", LEVELS, "levels"),
             ),
             target="robustbench_ms.tasks.scanning:Artefacts",
+        ),
+        "occlusions": PerturbationInfo(
+            axes=(Axis("patch", PATCHES, "patches", {"common": PATCHES}), Axis("size", SIZES, "sizes")),
+            target="robustbench_ms.tasks.occluding:Occlusions",
         ),
     },
 )

@@ -91,7 +91,13 @@ def record_markdown(record: Record) -> str:
     if summaries:
         rows = [["", "95 % interval", "what it is"]]
         for name, found in summaries.items():
-            rows.append([heading(terms.rows[name]), _number(terms.rows[name], found), terms.rows[name].about])
+            row = terms.rows.summaries[name]
+            about = (
+                row.about.replace("{over}", terms.counted(row.over[-1]))
+                if "{over}" in row.about
+                else row.about
+            )
+            rows.append([heading(row), _number(row, found), about])
         lines += [*grid(rows, left={0, 2}), ""]
     lines += [f"{escape(why)}  " for why in missing.values()]
     if missing:

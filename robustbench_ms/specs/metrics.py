@@ -27,6 +27,7 @@ class Metric:
     digits: int
     """Digits after the point when shown in its unit."""
     about: str
+    """What it is; "{over}" stands for the cells of a summary's group, which a reader counts."""
     share: bool = False
     """A part of 1, of which no more than 100 percentage points can be lost."""
     low: float = -math.inf

@@ -60,7 +60,7 @@ ROWS = Rows(
             share=True, of="ece", over=_CLEAN,
         ),
         Summary(
-            "mean_corruption_accuracy", "corrupted", "%", "higher", 2, "mean top-1 over the 15 common corruptions",
+            "mean_corruption_accuracy", "corrupted", "%", "higher", 2, "mean top-1 over {over}",
             share=True, of="accuracy", over=_COMMON,
         ),
         Summary(
@@ -72,15 +72,15 @@ ROWS = Rows(
             share=True, of="accuracy", over=(*_CLEAN, *_COMMON), how="drop",
         ),
         Summary(
-            "mean_corruption_nll", "NLL", "nats", "lower", 3, "mean NLL over the 15 common corruptions",
+            "mean_corruption_nll", "NLL", "nats", "lower", 3, "mean NLL over {over}",
             of="nll", over=_COMMON,
         ),
         Summary(
-            "mean_corruption_brier", "Brier", "", "lower", 3, "mean Brier score over the 15 common corruptions",
+            "mean_corruption_brier", "Brier", "", "lower", 3, "mean Brier score over {over}",
             of="brier", over=_COMMON,
         ),
         Summary(
-            "mean_corruption_ece", "ECE", "%", "lower", 2, "mean ECE over the 15 common corruptions",
+            "mean_corruption_ece", "ECE", "%", "lower", 2, "mean ECE over {over}",
             share=True, of="ece", over=_COMMON,
         ),
         Summary(

@@ -48,11 +48,11 @@ def _robustness(of: str, stem: str, end: str = "") -> tuple[Summary, Summary, Su
     return (
         _over(f"{stem}P{end}", f"{stem}P{end}", of, "clean", f"{of} on the uncorrupted images"),
         _over(
-            f"{stem}mPC{end}", f"{stem}mPC{end}", of, "common", f"mean {of} over the 15 common corruptions"
+            f"{stem}mPC{end}", f"{stem}mPC{end}", of, "common", f"mean {of} over {{over}}"
         ),
         Summary(
             f"{stem}rPC{end}", f"{stem}rPC{end}", "%", "higher", 1,
-            f"mean {of} over the 15 common corruptions / clean {of}", of=of, over=("clean", "common"), how="ratio",
+            f"mean {of} over {{over}} / clean {of}", of=of, over=("clean", "common"), how="ratio",
             least=LEAST, whole=True,
         ),
     )  # fmt: skip

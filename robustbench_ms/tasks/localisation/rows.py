@@ -38,7 +38,7 @@ def _measured(name: str, end: str) -> Metric:
 def _over(row: Metric) -> Iterator[Summary]:
     for prefix, group, where, whole in (
         ("clean", "clean", "on the uncorrupted images", False),
-        ("mean", "common", "over the 15 common corruptions", True),
+        ("mean", "common", "over {over}", True),
     ):
         yield Summary(
             f"{prefix}_{row.name}", f"{prefix} {row.label}", "%", "higher", 1, f"{row.about}; {where}", share=True,

@@ -43,7 +43,7 @@ def _clean_and_mean(name: str, label: str) -> tuple[Summary, Summary]:
     return (
         _over(f"clean_{name}", f"clean {label}", name, "clean", f"{label} on the uncorrupted images", whole=False),
         _over(
-            f"mean_{name}", f"mean {label}", name, "common", f"mean {label} over the 15 common corruptions", whole=True
+            f"mean_{name}", f"mean {label}", name, "common", f"mean {label} over {{over}}", whole=True
         ),
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ ROWS = Rows(
         *_clean_and_mean("mIoU_truth", "mIoU truth"),
         Summary(
             "retained", "retained", "%", "higher", 1,
-            "mean mIoU_truth over the 15 common corruptions / clean mIoU_truth", of="mIoU_truth",
+            "mean mIoU_truth over {over} / clean mIoU_truth", of="mIoU_truth",
             over=("clean", "common"), how="ratio", least=LEAST, whole=True,
         ),
         *_clean_and_mean("mIoU", "mIoU"),

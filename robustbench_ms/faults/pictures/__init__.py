@@ -1,0 +1,1 @@
+"""What hides parts of pictures: uint8 in, uint8 out."""
