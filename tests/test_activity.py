@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -36,6 +37,19 @@ def listens():
     return Listens()
 
 
+class Mistakes(Listens):
+    """Is wrong about every sixth window or so."""
+
+    def forward(self, windows):
+        wrong = (windows[:, 0, 0] * 1000).int() % 6 == 0
+        found = super().forward(windows)
+        return torch.where(wrong[:, None], -found, found)
+
+
+def mistakes():
+    return Mistakes()
+
+
 def run(rbms, tmp_path, card=CARD, **suite):
     path = tmp_path / "listens.toml"
     path.write_text(card)
@@ -64,14 +78,45 @@ def test_a_run_and_its_record(tmp_path, rbms):
     assert shown["clean_accuracy"].high == pytest.approx(min(1, bits.mean() + wanted))
     assert shown["clean_macro_f1"].high <= 1
     old = shutil.copytree(path.parent, tmp_path / "old") / path.name
-    words = ("gate", path, "--against", old, "--rule", "clean_macro_f1=5pp")
-    told = rbms(*words, "--rule", "clean_accuracy=5pp")
-    assert told.code == 2
-    assert (
-        "samples of one group (a subject) are alike, and no test of accuracy over groups is made yet"
-        in told.out
+    assert samples.runs.tolist() == (np.arange(60) // 2).tolist()
+    told = rbms(
+        "gate", path, "--against", old, "--rule", "clean_macro_f1=5pp", "--rule", "clean_accuracy=5pp"
     )
-    assert rbms(*words).code == 0
+    assert told.code == 0, told.out
+
+
+def test_a_gate_of_another_model_is_over_runs_and_the_worst_fault_over_groups(tmp_path, rbms):
+    rules = [
+        "clean_accuracy=30pp",
+        "worst_fault_accuracy=60pp",
+        "retained=60pp",
+        "floor:worst_fault_accuracy=5pp",
+    ]
+    words = [word for rule in rules for word in ("--rule", rule)]
+    everything = {"faults": 'fault = "common"\nlevel = [1, 2, 3, 4, 5]'}
+    for name, groups in (("with", {}), ("without", {"groups": None})):
+        folder = tmp_path / name
+        folder.mkdir()
+        good = run(rbms, folder, arrays=groups, **everything)
+        assert good.code == 0, good.err
+        (reference,) = (tmp_path / "results").rglob("listens.json")
+        kept = shutil.copytree(reference.parent, folder / "kept") / reference.name
+        shutil.rmtree(tmp_path / "results")
+        poor = run(rbms, folder, CARD.replace(":listens", ":mistakes"), arrays=groups, **everything)
+        assert poor.code == 0, poor.err
+        (candidate,) = (tmp_path / "results").rglob("listens.json")
+        (told,) = json.loads(rbms("gate", candidate, "--against", kept, *words, "--json").out)["candidates"]
+        states = {one["rule"]: (one["state"], one["method"], one["n"]) for one in told["rules"]}
+
+        assert states["clean_accuracy=30pp"] == ("pass", "Gaffke's bound over runs", 30)
+        assert states["retained=60pp"][2] == 30
+        if name == "with":
+            assert states["worst_fault_accuracy=60pp"][:2] == ("pass", "Student's t on a jackknife of groups")
+            assert states["floor:worst_fault_accuracy=5pp"][0] == "pass"
+        else:
+            why = next(one["reason"] for one in told["rules"] if one["rule"] == "worst_fault_accuracy=60pp")
+            assert states["worst_fault_accuracy=60pp"][0] == "missing"
+            assert "worst_fault_accuracy is no mean over samples" in why
 
 
 def test_fewer_than_five_groups_have_no_interval():

@@ -228,10 +228,9 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
                 for cell in cells:
                     total += cell.outcomes.samples[scorer.column]
                 scores[scorer.array(group)] = _short(total / len(cells))
-    return Samples(
-        tuple(key(condition) for condition, _ in done), correct, scores, tables | _of_cells(shown, done),
-        shown.data(shown.conditions[0]).facts.groups,
-    )  # fmt: skip
+    facts = shown.data(shown.conditions[0]).facts
+    keys = tuple(key(condition) for condition, _ in done)
+    return Samples(keys, correct, scores, tables | _of_cells(shown, done), facts.groups, facts.runs)
 
 
 def _short(scores: NDArray[np.float64]) -> NDArray[np.floating[Any]]:

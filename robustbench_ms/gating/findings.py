@@ -12,7 +12,6 @@ from robustbench_ms.errors import Incomparable
 from robustbench_ms.gating.rules import Rule
 from robustbench_ms.gating.verdict import GRAVITY, Verdict, amount
 from robustbench_ms.records.comparison import Comparison, Lack
-from robustbench_ms.records.samples import Samples
 from robustbench_ms.records.summary import shortfall
 from robustbench_ms.records.terms import Quantity
 from robustbench_ms.statistics.bounded import Bounded
@@ -79,15 +78,15 @@ class OneLoss:
             return replace(verdict, reason=self._kept(interval.high))
         needed = difference.needed(margin, alpha)
         settle = (
-            "no number of samples settles what sits on the line"
+            f"no number of {self._many} settles what sits on the line"
             if needed is None
-            else f"some {needed:,} samples would settle it"
+            else f"some {needed:,} {self._many} would settle it"
         )
         shown = (
             "no loss is noticed by so few"
             if verdict.detectable is None
-            else f"{difference.n:,} samples show what lies {amount(row, verdict.detectable)} beyond that, four times "
-            "in five"
+            else f"{difference.n:,} {self._many} show what lies {amount(row, verdict.detectable)} beyond that, "
+            "four times in five"
         )
         reason = f"{self.between(interval)}; {shown}; {settle}"
         return replace(verdict, state="unsure", reason=reason, needed=needed)
@@ -102,6 +101,10 @@ class OneLoss:
         lost = self.difference.mean
         return f"it loses {amount(row, lost)}, at least {amount(row, least)}, and {tolerated(self.rule, self.margin)}"
 
+    @property
+    def _many(self) -> str:
+        return "samples" if self.difference.each == "image" else f"{self.difference.each}s of samples"
+
     def _kept(self, most: float) -> str:
         row, found = self.rule.row, self.difference
         told = (
@@ -112,10 +115,8 @@ class OneLoss:
         if not isinstance(found, Bounded) or not found.supposed:
             return told
         if self.reference is None:
-            return (
-                f"{told}, if no image is worse than {row.show(self.rule.tolerance - row.sign * found.high)}"
-            )
-        return f"{told}, if no image loses more than {amount(row, found.high)}"
+            return f"{told}, if no {found.each} is worse than {row.show(self.rule.tolerance - row.sign * found.high)}"
+        return f"{told}, if no {found.each} loses more than {amount(row, found.high)}"
 
     def between(self, interval: Interval) -> str:
         """What an unsure one says."""
@@ -231,7 +232,7 @@ def _floor(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdic
     cells = {key: candidate.cells[key].values[quantity.of] for key in quantity.cells}
     n = candidate.cells[quantity.cells[0]].n
     scorer = candidate.terms.scorers[quantity.of]
-    if untested := _untested(rule, scorer, n, candidate.samples):
+    if untested := _untested(rule, scorer, n):
         return untested
     found = shortfall(quantity, scorer, cells, n, candidate.samples, rule.tolerance)
     if found is None:
@@ -245,18 +246,12 @@ def _floor(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdic
     )
 
 
-def _untested(rule: Rule, scorer: Scorer, n: int, samples: Samples | None) -> Verdict | None:
-    """Why a number has no test: too few samples of a measure of whole sets, or samples that are alike in groups."""
+def _untested(rule: Rule, scorer: Scorer, n: int) -> Verdict | None:
+    """Why a number has no test: too few samples of a measure of whole sets."""
     fewest = getattr(scorer, "fewest", 0)
     if n < fewest:
         told = (
             f"{n} images say nothing certain of {scorer.names[0]}; {fewest} are the fewest that a gate takes"
-        )
-        return Verdict(rule, "missing", told)
-    if scorer.kind == "mean" and samples is not None and samples.groups is not None:
-        told = (
-            f"samples of one group (a subject) are alike, and no test of {scorer.names[0]} over groups is made yet; "
-            "one over samples would be too sure"
         )
         return Verdict(rule, "missing", told)
     return None
@@ -281,7 +276,7 @@ def _one(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdict:
     n = pair.candidate.cells[quantity.cells[0]].n
     if n < 2:
         return Verdict(rule, "missing", "one sample says nothing of a difference")
-    if untested := _untested(rule, pair.terms.scorers[quantity.of], n, pair.candidate.samples):
+    if untested := _untested(rule, pair.terms.scorers[quantity.of], n):
         return untested
     if unkept := pair.unkept(quantity):
         return Verdict(rule, "missing", "; ".join(unkept))

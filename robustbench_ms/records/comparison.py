@@ -17,11 +17,19 @@ from numpy.typing import NDArray
 
 from robustbench_ms.records.record import Measurement, Record
 from robustbench_ms.records.samples import Samples, packed, samples_path
-from robustbench_ms.records.summary import Goodness, goodness, sample_means, value_of, weights_of
+from robustbench_ms.records.summary import (
+    Goodness,
+    goodness,
+    jackknifed,
+    sample_means,
+    value_of,
+    weights_of,
+    without_each_group,
+)
 from robustbench_ms.records.terms import Quantity, Terms
 from robustbench_ms.statistics.bounded import CORRELATION, Bounded, bounded, of_counts
 from robustbench_ms.statistics.differences import Difference, of_drops, of_replicates
-from robustbench_ms.statistics.intervals import holm
+from robustbench_ms.statistics.intervals import FEWEST_GROUPS, gathered, holm
 
 __all__ = ["CellLoss", "Comparison", "Lack", "Loss", "Side", "loss_between"]
 
@@ -83,7 +91,12 @@ class Side:
         return np.stack(found) if quantity.how in {"drop", "ratio"} and len(found) == 2 else None
 
     def replicates(self, quantity: Quantity) -> NDArray[np.float64] | None:
-        """The number under each weighting of the samples, (R,); None where they are not kept in all cells."""
+        """The number under each weighting of the samples, (R,); None where they are not kept in all cells.
+
+        Of the worst of several means: without each group of the samples, which tells it in tables too.
+        """
+        if quantity.how == "worst" and self.samples is not None:
+            return without_each_group(quantity, self.terms.scorers[quantity.of], self.samples)
         rows = None if self.samples is None else self.samples.replicates(quantity.of, quantity.cells)
         return None if rows is None else value_of(quantity, dict(zip(quantity.cells, rows, strict=True)))
 
@@ -210,6 +223,11 @@ class Comparison:
                 path = side.record.path
                 beside = f" ({samples_path(path)})" if path else ""
                 told.append(f"the arrays beside the {who}{beside} are not there")
+            elif quantity.how == "worst":
+                told.append(
+                    f"{quantity.row.name} is no mean over samples, and the {who} keeps no groups of them "
+                    f"(subjects; {FEWEST_GROUPS} at least) by which it is told from another"
+                )
             elif scorer.kept == "bits":
                 told.append(f"the {who} keeps no bits of {quantity.of}")
             else:
@@ -226,7 +244,7 @@ class Comparison:
         if mine is not None and theirs is not None:
             weights = weights_of(quantity) or {}
             changes = self._changes(quantity.of, tuple(weights))
-            step = 0.0 if changes is None else _step(list(weights.values()))
+            step = 0.0 if changes is None or mine.each == "run" else _step(list(weights.values()))
             found = loss_between(mine, theirs, step=step)
             if changes is not None:
                 return Loss(found, int(np.count_nonzero(changes)))
@@ -245,7 +263,8 @@ class Comparison:
         if not wanted or self.terms.untested.get(name) or self.unkept(wanted[0]):
             return []
         keys = [quantity.keys[0] for quantity in wanted]
-        changes = self._changes(name, keys)
+        samples = self.candidate.samples
+        changes = None if samples is None or samples.runs is not None else self._changes(name, keys)
         if changes is None:
             found = [self.loss(quantity).difference for quantity in wanted]
         else:
@@ -272,10 +291,11 @@ class Comparison:
         mine, theirs = self.candidate.replicates(quantity), self.reference.replicates(quantity)
         if mine is None or theirs is None or mine.shape != theirs.shape:
             return None
-        rule = getattr(self.terms.scorers[quantity.of], "rule", "")
         losses = -quantity.row.sign * (mine - theirs)
         n = self.candidate.cells[quantity.cells[0]].n
-        found = of_replicates(exact, losses, n, jackknife=rule == "jackknife")
+        found = of_replicates(
+            exact, losses, n, jackknife=jackknifed(quantity, self.terms.scorers[quantity.of])
+        )
         return Loss(found, 0 if exact == 0 and not losses.any() else None)
 
     def _drop(self, quantity: Quantity, exact: float) -> Loss | None:
@@ -283,7 +303,12 @@ class Comparison:
         if mine is None or theirs is None:
             return None
         changes = self._changes(quantity.of, quantity.cells)
-        found = of_drops(mine, theirs, exact, quantity.ends)
+        (low, high), each = quantity.ends, "image"
+        samples = self.candidate.samples
+        if samples is not None and (runs := samples.runs) is not None:
+            (mine, short, long), (theirs, _, _) = gathered(mine, runs), gathered(theirs, runs)
+            low, high, each = min(low * short, low * long), max(high * short, high * long), "run"
+        found = of_drops(mine, theirs, exact, (low, high), each=each)
         return Loss(found, None if changes is None else int(np.count_nonzero(changes)))
 
 
@@ -292,9 +317,9 @@ def loss_between(good: Goodness, reference: Goodness, *, step: float = 0.0) -> B
     losses = reference.values - good.values
     span = reference.high - reference.low
     if math.isfinite(span):
-        return bounded(losses, -span, span, step=step)
+        return bounded(losses, -span, span, step=step, each=good.each)
     most = 2 * float(np.abs(losses).max())
-    return bounded(losses, -most, most, supposed=True)
+    return bounded(losses, -most, most, supposed=True, each=good.each)
 
 
 def _step(weights: Sequence[float]) -> float:

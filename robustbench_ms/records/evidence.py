@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.records.comparison import Comparison, Side
-from robustbench_ms.records.summary import Goodness
+from robustbench_ms.records.summary import Goodness, jackknifed
 
 __all__ = ["Evidence", "judged_by"]
 
@@ -40,7 +40,7 @@ class Evidence:
             None if good is not None else side.replicates(quantity),
             side.cells[quantity.cells[0]].n,
             quantity.row.sign,
-            getattr(side.terms.scorers[quantity.of], "rule", "") == "jackknife",
+            jackknifed(quantity, side.terms.scorers[quantity.of]),
         )
 
 

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
 from robustbench_ms.records.canonical import arrays_digest, content_digest
 from robustbench_ms.records.faults import array_faults, value_faults
-from robustbench_ms.records.samples import Samples, packed, read_samples, samples_path, write_samples
+from robustbench_ms.records.samples import Samples, alike, packed, read_samples, samples_path, write_samples
 from robustbench_ms.records.shape import read_json, refuse_shape
 from robustbench_ms.records.upgrades import UPGRADES
 
@@ -241,10 +240,6 @@ def records_in(folder: Path) -> list[Record]:
     return [read_record(path) for path in sorted(folder.glob("*.json"))]
 
 
-def _groups(samples: Samples) -> NDArray[np.int64]:
-    return np.zeros(0, dtype=np.int64) if samples.groups is None else samples.groups
-
-
 def _same(path: Path, record: Record, samples: Samples) -> bool:
     try:
         old = read_record(path)
@@ -258,7 +253,8 @@ def _same(path: Path, record: Record, samples: Samples) -> bool:
         and np.array_equal(kept.correct, samples.correct)
         and kept.scores.keys() == samples.scores.keys()
         and all(np.array_equal(kept.scores[k], samples.scores[k], equal_nan=True) for k in kept.scores)
-        and np.array_equal(_groups(kept), _groups(samples))
+        and alike(kept).keys() == alike(samples).keys()
+        and all(np.array_equal(one, alike(samples)[name]) for name, one in alike(kept).items())
         and kept.tables.keys() == samples.tables.keys()
         and all(np.array_equal(kept.tables[k], samples.tables[k], equal_nan=True) for k in kept.tables)
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
 
-__all__ = ["Samples", "packed", "read_samples", "samples_path", "write_samples"]
+__all__ = ["Samples", "alike", "packed", "read_samples", "samples_path", "write_samples"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Samples:
     "<measure>/sums", as ece/sums, float64 (cells, 5, 15): nan where the measure has none in a cell. Older records lack
     those that came later."""
     groups: NDArray[np.int64] | None = None
-    """What stands or falls together (n,); None where each sample is one of its own."""
+    """What stands or falls together (n,), as the subject of a window; None where each sample is one of its own."""
+    runs: NDArray[np.int64] | None = None
+    """Which samples follow each other so closely that they are alike (n,): windows of one stretch of activity."""
 
     def row(self, key: str) -> NDArray[np.bool_]:
         """Which samples were right in one cell (n,)."""
@@ -79,8 +81,14 @@ def packed(samples: Samples) -> dict[str, Any]:
             name: np.packbits(table, axis=1) if table.dtype == bool else table
             for name, table in samples.tables.items()
         },
-        **({} if samples.groups is None else {"groups": samples.groups}),
+        **alike(samples),
     }
+
+
+def alike(samples: Samples) -> dict[str, NDArray[np.int64]]:
+    """Its groups and runs, those that there are."""
+    both = {"groups": samples.groups, "runs": samples.runs}
+    return {name: array for name, array in both.items() if array is not None}
 
 
 def write_samples(samples: Samples, path: Path) -> None:
@@ -99,10 +107,10 @@ def read_samples(path: Path) -> Samples | None:
             n = int(file["n"])
             arrays = {name: file[name] for name in file.files}
         keys, packed = arrays.pop("keys"), arrays.pop("correct")
-        groups = arrays.pop("groups", None)
+        together = {name: arrays.pop(name) for name in ("groups", "runs") if name in arrays}
         tables = {name: array for name, array in arrays.items() if array.ndim >= 2}
         scores = {name: array for name, array in arrays.items() if array.ndim == 1}
-        of_samples = scores if groups is None else {**scores, "groups": groups}
+        of_samples = scores | together
         _refuse_lengths({"correct": packed, **tables}, len(keys), "cells")
         _refuse_lengths(of_samples, n or max(map(len, of_samples.values()), default=0), "samples")
         return Samples(
@@ -110,7 +118,7 @@ def read_samples(path: Path) -> Samples | None:
             _unpacked(packed, n if packed.shape[1] else 0),
             scores,
             {name: _unpacked(t, n) if t.dtype == np.uint8 else t for name, t in tables.items()},
-            groups,
+            **together,
         )
     except Exception as error:  # numpy and zipfile raise half a dozen kinds for one damaged file
         raise BadFile(f"{path}: damaged ({error})") from error

@@ -24,8 +24,10 @@ from robustbench_ms.records.terms import Quantity, Terms
 from robustbench_ms.statistics.bounded import bounded, mean_between
 from robustbench_ms.statistics.differences import Difference, of_replicates
 from robustbench_ms.statistics.intervals import (
+    FEWEST_GROUPS,
     Interval,
     Z,
+    gathered,
     group_interval,
     ratio_interval,
     replicates_interval,
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
     from robustbench_ms.tasks.measure import OfSums, Scorer
 
 __all__ = [
-    "Goodness", "Incomplete", "by_chance", "goodness", "interval_of", "refuse_absent", "sample_means", "shortfall",
-    "summarise", "value_of", "weights_of",
+    "Goodness", "Incomplete", "by_chance", "goodness", "interval_of", "jackknifed", "refuse_absent", "sample_means",
+    "shortfall", "summarise", "value_of", "weights_of", "without_each_group",
 ]  # fmt: skip
 
 Cells = Mapping[str, Mapping[str, float]]
@@ -148,7 +150,7 @@ def interval_of(
             draws = value_of(quantity, dict(zip(quantity.cells, replicates, strict=True)))
             if samples is not None and samples.groups is not None:
                 return group_interval(value, draws, _ends(quantity))
-            return replicates_interval(value, draws, jackknife=getattr(scorer, "rule", "") == "jackknife")
+            return replicates_interval(value, draws, jackknife=jackknifed(quantity, scorer))
     if samples is not None and samples.groups is not None:
         return grouped_interval(quantity, scorer, samples, value)
     if scorer.kept == "sums":
@@ -177,17 +179,26 @@ def shortfall(
     value = value_of(quantity, {key: cells[key]["mean"] for key in quantity.cells})
     sign = quantity.row.sign
     lacks = sign * (floor - value)
-    replicates = None if samples is None else samples.replicates(quantity.of, quantity.cells)
-    if scorer.kind != "mean" and replicates is not None:
-        draws = value_of(quantity, dict(zip(quantity.cells, replicates, strict=True)))
-        jackknife = getattr(scorer, "rule", "") == "jackknife"
-        return of_replicates(lacks, sign * (floor - draws), n, jackknife=jackknife)
+    draws = None
+    if samples is not None and quantity.how == "worst":
+        draws = without_each_group(quantity, scorer, samples)
+    elif scorer.kind != "mean" and samples is not None:
+        replicates = samples.replicates(quantity.of, quantity.cells)
+        if replicates is not None:
+            draws = value_of(quantity, dict(zip(quantity.cells, replicates, strict=True)))
+    if draws is not None:
+        return of_replicates(lacks, sign * (floor - draws), n, jackknife=jackknifed(quantity, scorer))
     good = _good(quantity, scorer, cells, n, samples)
     if good is None or good.values.size < 2:
         return None
     whole = lacks + float(good.values.mean())
     low, high, supposed = good.ends
-    return bounded(whole - good.values, whole - high, whole - low, supposed=supposed)
+    return bounded(whole - good.values, whole - high, whole - low, supposed=supposed, each=good.each)
+
+
+def jackknifed(quantity: Quantity, scorer: Scorer) -> bool:
+    """Whether the replicates of a number are those of a jackknife; a bootstrap's draws else."""
+    return quantity.how == "worst" or getattr(scorer, "rule", "") == "jackknife"
 
 
 def _good(
@@ -209,7 +220,10 @@ def grouped_interval(quantity: Quantity, scorer: Scorer, samples: Samples, value
 
 
 def without_each_group(quantity: Quantity, scorer: Scorer, samples: Samples) -> NDArray[np.float64] | None:
-    """The number without each group of the samples (G,), of a measure that is a mean; None where that is not kept."""
+    """The number without each group of the samples (G,), of a measure that is a mean.
+
+    None where that is not kept, and of fewer groups than tell an error.
+    """
     array = getattr(scorer, "array", None)
     if samples.groups is None or array is None:
         return None
@@ -227,7 +241,7 @@ def without_each_group(quantity: Quantity, scorer: Scorer, samples: Samples) -> 
     _, which = np.unique(samples.groups, return_inverse=True)
     count = np.bincount(which)
     rest = which.size - count
-    if not rest.all():
+    if count.size < FEWEST_GROUPS:
         return None
     left = {
         id(row): (row.sum(dtype=np.float64) - np.bincount(which, weights=row, minlength=count.size)) / rest
@@ -249,6 +263,8 @@ def _drop_interval(quantity: Quantity, scorer: Scorer, samples: Samples | None, 
     clean = sample_means(samples, scorer, "clean", quantity.beside)
     if rows is None or clean is None or rows.size < 2:
         return _around(value, math.nan)
+    if samples is not None and samples.runs is not None:
+        rows, clean = (gathered(row, samples.runs)[0] for row in (rows, clean))
     return _around(value, ratio_interval(rows, clean).half_width)
 
 
@@ -261,6 +277,17 @@ class Goodness:
     low: float
     high: float
     """Between which each lies, whatever the samples; infinite where nobody can say."""
+    each: str = "image"
+    """What each value is of: "image", or "run" of samples that are alike."""
+
+    def over(self, runs: NDArray[np.int64] | None) -> Goodness:
+        """The same of each run of the samples: the sum over it, as a part of a run's mean length."""
+        if runs is None:
+            return self
+        values, short, long = gathered(self.values, runs)
+        return Goodness(
+            values, min(self.low * short, self.low * long), max(self.high * short, self.high * long), "run"
+        )
 
     @property
     def ends(self) -> tuple[float, float, bool]:
@@ -275,7 +302,7 @@ class Goodness:
 
 
 def goodness(quantity: Quantity, scorer: Scorer, samples: Samples | None) -> Goodness | None:
-    """None where the number is no such mean (a ratio, a calibration error) or its samples are not kept."""
+    """Of each sample, or of each run where there are such; None where it is no such mean (a ratio), or is not kept."""
     weights = weights_of(quantity)
     array = getattr(scorer, "array", None)
     if samples is None or weights is None or array is None:
@@ -289,14 +316,15 @@ def goodness(quantity: Quantity, scorer: Scorer, samples: Samples | None) -> Goo
         alike = bool(np.all(each == each[0]))  # sums of whole numbers are exact, and quick
         values = bits.sum(axis=0, dtype=np.int64) * each[0] if alike else each @ bits
         low, high = (float(found.sum()) for found in (ends.min(axis=1), ends.max(axis=1)))
-        return Goodness(values.astype(np.float64), low, high)
+        return Goodness(values.astype(np.float64), low, high).over(samples.runs)
     if quantity.how not in {"mean", "complement"}:
         return None
     row = sample_means(samples, scorer, quantity.over, quantity.keys)
     if row is None:
         return None
     sign = 1.0 if each.sum() > 0 else -1.0
-    return Goodness(sign * row, *sorted(sign * end for end in quantity.ends))
+    low, high = sorted(sign * end for end in quantity.ends)
+    return Goodness(sign * row, low, high).over(samples.runs)
 
 
 def _sums(

@@ -57,7 +57,7 @@ class Bounded(Difference):
 
     @property
     def method(self) -> str:
-        return "Gaffke's bound"
+        return "Gaffke's bound" if self.each == "image" else f"Gaffke's bound over {self.each}s"
 
     def lower(self, alpha: float) -> float:
         return -self._mirrored().upper(alpha)
@@ -163,9 +163,18 @@ class Bounded(Difference):
 
 
 def bounded(
-    values: NDArray[np.floating], low: float, high: float, *, step: float = 0.0, supposed: bool = False
+    values: NDArray[np.floating],
+    low: float,
+    high: float,
+    *,
+    step: float = 0.0,
+    supposed: bool = False,
+    each: str = "image",
 ) -> Bounded:
-    """The mean of values (n,), n >= 2, each in low..high; `step` is how much a sample loses where none has changed."""
+    """The mean of values (n,), n >= 2, each in low..high and of `each` image or run of samples (`gathered`).
+
+    `step` is how much a sample loses where none has changed.
+    """
     values = np.asarray(values, dtype=np.float64)
     if values.size < 2:
         raise ValueError("a difference needs two samples")
@@ -177,9 +186,10 @@ def bounded(
     if found.size > _MOST:
         part = max(abs(low), abs(high)) / _MOST
         found, counts = np.unique(np.round(values / part) * part, return_counts=True)
-    return _of(
+    whole = _of(
         float(values.mean()), np.clip(found, low, high), counts.astype(np.float64), low, high, seen, supposed
     )
+    return replace(whole, each=each)
 
 
 def of_counts(worse: int, better: int, n: int) -> Bounded:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
@@ -44,6 +44,8 @@ class Difference(ABC):
     mean: float
     stderr: float
     n: int
+    each: str = field(default="image", kw_only=True)
+    """What n counts: "image", or "run" of samples that are alike."""
 
     @property
     @abstractmethod
@@ -168,7 +170,7 @@ class Drawn(Difference):
 
     @property
     def method(self) -> str:
-        return f"{self.most.size:,} draws of exponential weights and one worst image"
+        return f"{self.most.size:,} draws of exponential weights and one worst {self.each}"
 
     def lower(self, alpha: float) -> float:
         return float(np.quantile(self.least, alpha))
@@ -184,7 +186,13 @@ class Drawn(Difference):
 
 
 def of_drops(
-    candidate: Floats, reference: Floats, mean: float, ends: tuple[float, float], draws: int = 20_000
+    candidate: Floats,
+    reference: Floats,
+    mean: float,
+    ends: tuple[float, float],
+    draws: int = 20_000,
+    *,
+    each: str = "image",
 ) -> Drawn:
     """The loss in (clean - corrupted) / clean of the same n samples, whose corrupted and clean values are (2, n) each.
 
@@ -202,7 +210,7 @@ def of_drops(
             total = np.maximum(sums + unseen * one, 1e-12)
             losses.append(total[:, 0] / total[:, 1] - total[:, 2] / total[:, 3])
     most, least = (np.concatenate(losses, dtype=np.float64) for losses in found)
-    return Drawn(mean, float(most.std(ddof=1)), len(rows), most, least)
+    return Drawn(mean, float(most.std(ddof=1)), len(rows), most, least, each=each)
 
 
 def of_replicates(loss: float, losses: NDArray[np.float64], n: int, *, jackknife: bool) -> Difference:

@@ -15,6 +15,7 @@ __all__ = [
     "Interval",
     "Z",
     "binomial_tail",
+    "gathered",
     "group_interval",
     "holm",
     "jackknife_stderr",
@@ -85,6 +86,22 @@ def replicates_interval(value: float, replicates: NDArray[np.floating], *, jackk
         else Z * float(replicates.std(ddof=1))
     )
     return Interval(value, value - half, value + half)
+
+
+def gathered(
+    values: NDArray[np.floating], runs: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], float, float]:
+    """The sums of values (..., n) over each run (n,), as parts of the mean length of a run: (..., R).
+
+    Their mean is the values' own. With them the lengths of the shortest and of the longest run, as such parts: what one
+    value lies between times these is between what one of a run lies.
+    """
+    _, which, lengths = np.unique(runs, return_inverse=True, return_counts=True)
+    order = np.argsort(which, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    sums = np.add.reduceat(np.asarray(values, dtype=np.float64)[..., order], starts, axis=-1)
+    part = lengths.mean()
+    return sums / part, float(lengths.min() / part), float(lengths.max() / part)
 
 
 FEWEST_GROUPS = 5
