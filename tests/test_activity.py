@@ -70,6 +70,13 @@ def test_a_run_and_its_record(tmp_path, rbms):
     )
     assert samples.groups.tolist() == (np.arange(60) * 6 // 60).tolist()
     assert rbms("check", path).code == 0
+    assert samples.runs.tolist() == (np.arange(60) // 2).tolist()
+    assert record.suite["alike"] == "runs of one group and class"
+    counts = samples.tables["macro_f1/counts"]
+    assert counts.shape == (5, 3, 3)
+    assert counts.sum((1, 2)).tolist() == [60] * 5
+    assert np.trace(counts[0]) == samples.row("clean").sum()
+    assert counts[0].sum(1).tolist() == [20] * 3  # rows are labels
     shown = summarise(record, ("clean_accuracy", "clean_macro_f1"), samples)
     bits = samples.row("clean").astype(float)
     left = np.array([bits[samples.groups != g].mean() for g in range(6)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date, time
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.catalog.registry import axes_of, measures_of, rows_of
+from robustbench_ms.datasets.protocol import DataFacts
 from robustbench_ms.evaluation.cells import FinishedCell, load_truth
 from robustbench_ms.evaluation.jobs import Conditions
 from robustbench_ms.evaluation.store import Report
@@ -21,7 +22,7 @@ from robustbench_ms.specs.card import Input, Output, of_record
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.subjects.identity import digest
 from robustbench_ms.subjects.loading import Model
-from robustbench_ms.tasks.measure import Mean, cell_values, numbers_of
+from robustbench_ms.tasks.measure import Counts, Mean, Scorer, Whole, cell_values, numbers_of
 
 __all__ = ["collect", "described_card"]
 
@@ -93,6 +94,7 @@ def collect(
             },
             "limit": suite.limit,
             "seed": suite.seed,
+            **_of_samples(shown),
         },
         card=report.card,
         subject={"digest": report.subject, **report.fields},
@@ -104,6 +106,19 @@ def collect(
         measures=numbers_of(measures_of(suite.task)),
     )
     return record, _samples(shown, rows)
+
+
+def _of_samples(shown: Conditions) -> dict[str, Any]:
+    """By what differences are told where samples are alike, and the classes by which answers are counted."""
+    facts = shown.data(shown.conditions[0]).facts
+    told: dict[str, Any] = {}
+    if facts.runs is not None:
+        told["alike"] = f"runs of one {'class' if facts.groups is None else 'group and class'}"
+    elif facts.groups is not None:
+        told["alike"] = "groups"
+    if facts.names and any(_counting(measures_of(shown.suite.task))):
+        told["classes"] = list(facts.names)
+    return told
 
 
 def _of_truth(shown: Conditions, data: str) -> list[str]:
@@ -229,8 +244,31 @@ def _samples(shown: Conditions, rows: Rows) -> Samples:
                     total += cell.outcomes.samples[scorer.column]
                 scores[scorer.array(group)] = _short(total / len(cells))
     facts = shown.data(shown.conditions[0]).facts
-    keys = tuple(key(condition) for condition, _ in done)
-    return Samples(keys, correct, scores, tables | _of_cells(shown, done), facts.groups, facts.runs)
+    tables |= _of_cells(shown, done) | _counts(shown, done, facts)
+    return Samples(
+        tuple(key(condition) for condition, _ in done), correct, scores, tables, facts.groups, facts.runs
+    )
+
+
+def _counting(scorers: Sequence[Scorer]) -> Iterator[tuple[str, Counts]]:
+    """The measures that count answers, with how they do."""
+    for scorer in scorers:
+        if isinstance(scorer, Whole) and scorer.counts is not None:
+            yield scorer.names[0], scorer.counts
+
+
+def _counts(
+    shown: Conditions, done: Sequence[tuple[Condition, FinishedCell]], facts: DataFacts
+) -> dict[str, NDArray[Any]]:
+    """{"<measure>/counts": int64 (cells, classes, classes)}; {} where what is true of the data is not in the cache."""
+    counting = dict(_counting(measures_of(shown.suite.task)))
+    truth = load_truth(shown.places.cache / "truths", facts.digest, facts.n) if counting else None
+    if truth is None:
+        return {}
+    return {
+        f"{name}/counts": np.stack([counts(cell.outcomes, truth, facts.classes) for _, cell in done])
+        for name, counts in counting.items()
+    }
 
 
 def _short(scores: NDArray[np.float64]) -> NDArray[np.floating[Any]]:

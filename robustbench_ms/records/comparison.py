@@ -244,7 +244,7 @@ class Comparison:
         if mine is not None and theirs is not None:
             weights = weights_of(quantity) or {}
             changes = self._changes(quantity.of, tuple(weights))
-            step = 0.0 if changes is None or mine.each == "run" else _step(list(weights.values()))
+            step = 0.0 if changes is None or mine.each != "image" else _step(list(weights.values()))
             found = loss_between(mine, theirs, step=step)
             if changes is not None:
                 return Loss(found, int(np.count_nonzero(changes)))
@@ -264,7 +264,7 @@ class Comparison:
             return []
         keys = [quantity.keys[0] for quantity in wanted]
         samples = self.candidate.samples
-        changes = None if samples is None or samples.runs is not None else self._changes(name, keys)
+        changes = None if samples is None or samples.alike is not None else self._changes(name, keys)
         if changes is None:
             found = [self.loss(quantity).difference for quantity in wanted]
         else:
@@ -305,9 +305,9 @@ class Comparison:
         changes = self._changes(quantity.of, quantity.cells)
         (low, high), each = quantity.ends, "image"
         samples = self.candidate.samples
-        if samples is not None and (runs := samples.runs) is not None:
+        if samples is not None and (runs := samples.alike) is not None:
             (mine, short, long), (theirs, _, _) = gathered(mine, runs), gathered(theirs, runs)
-            low, high, each = min(low * short, low * long), max(high * short, high * long), "run"
+            low, high, each = min(low * short, low * long), max(high * short, high * long), samples.each
         found = of_drops(mine, theirs, exact, (low, high), each=each)
         return Loss(found, None if changes is None else int(np.count_nonzero(changes)))
 

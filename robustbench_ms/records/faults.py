@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustbench_ms.catalog.registry import measures_of, rows_of
 from robustbench_ms.errors import UnknownName
@@ -82,6 +83,8 @@ def array_faults(record: Record, samples: Samples) -> Iterator[str]:
             continue
         if scorer.kept == "sums":
             yield from _of_sums(done, samples, cast("OfSums", scorer))
+        if (counts := samples.tables.get(f"{name}/counts")) is not None:
+            yield from _of_counts(done, samples, counts)
         if array is None:
             continue
         if scorer.kept == "bits":
@@ -108,6 +111,16 @@ def _of_bits(done: Mapping[str, Measurement], samples: Samples, scorer: Scorer) 
         elif name in cell.values and not abs(cell.values[name]["mean"] - count / n) <= 1e-12:
             told = cell.values[name]["mean"]
             yield f"{cell.key}: {name} is {told:.9g}, and its bits say {count / n:.9g} ({count} of {n})"
+
+
+def _of_counts(done: Mapping[str, Measurement], samples: Samples, counts: NDArray[np.int64]) -> Iterator[str]:
+    """Answers that are counted by label (cells, labels, answers): as many as there are, as many right as its bits."""
+    for i, (key, cell) in enumerate(done.items()):
+        total, right = int(counts[i].sum()), int(np.trace(counts[i]))
+        if total != cell.n:
+            yield f"{key}: n is {cell.n}, and {total} answers are counted by label"
+        elif samples.correct.shape[1] and right != np.count_nonzero(samples.correct[i]):
+            yield f"{key}: its bits say {np.count_nonzero(samples.correct[i])} right, and {right} are counted by label"
 
 
 def _of_sums(done: Mapping[str, Measurement], samples: Samples, scorer: OfSums) -> Iterator[str]:

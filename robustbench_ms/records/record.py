@@ -25,7 +25,14 @@ from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
 from robustbench_ms.records.canonical import arrays_digest, content_digest
 from robustbench_ms.records.faults import array_faults, value_faults
-from robustbench_ms.records.samples import Samples, alike, packed, read_samples, samples_path, write_samples
+from robustbench_ms.records.samples import (
+    Samples,
+    packed,
+    read_samples,
+    samples_path,
+    together,
+    write_samples,
+)
 from robustbench_ms.records.shape import read_json, refuse_shape
 from robustbench_ms.records.upgrades import UPGRADES
 
@@ -91,7 +98,8 @@ class Record:
 
     suite: Mapping[str, Any]
     """name, summary, and in `protocol` the fields that all cells share; matrix {axis: [values]}, groups
-    {group: {axis, values}}, limit and seed."""
+    {group: {axis, values}}, limit and seed; `alike`, by what differences are told where samples are alike,
+    and `classes`, their names, where answers are counted by them."""
     card: Mapping[str, Any]
     """name, build, args, input, weights with their digest, published figures."""
     subject: Mapping[str, Any]
@@ -253,8 +261,8 @@ def _same(path: Path, record: Record, samples: Samples) -> bool:
         and np.array_equal(kept.correct, samples.correct)
         and kept.scores.keys() == samples.scores.keys()
         and all(np.array_equal(kept.scores[k], samples.scores[k], equal_nan=True) for k in kept.scores)
-        and alike(kept).keys() == alike(samples).keys()
-        and all(np.array_equal(one, alike(samples)[name]) for name, one in alike(kept).items())
+        and together(kept).keys() == together(samples).keys()
+        and all(np.array_equal(one, together(samples)[name]) for name, one in together(kept).items())
         and kept.tables.keys() == samples.tables.keys()
         and all(np.array_equal(kept.tables[k], samples.tables[k], equal_nan=True) for k in kept.tables)
     )

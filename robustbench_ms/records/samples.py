@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
 
-__all__ = ["Samples", "alike", "packed", "read_samples", "samples_path", "write_samples"]
+__all__ = ["Samples", "packed", "read_samples", "samples_path", "together", "write_samples"]
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,23 @@ class Samples:
     brier_clean, brier_corrupted; of other tasks "<measure>/clean" and "<measure>/<group>"."""
     tables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Bits of other names, as top5_accuracy/bits, bool (cells, n); "<measure>/replicates", float32 (cells, R), and
-    "<measure>/sums", as ece/sums, float64 (cells, 5, 15): nan where the measure has none in a cell. Older records lack
-    those that came later."""
+    "<measure>/sums", as ece/sums, float64 (cells, 5, 15): nan where the measure has none in a cell; "<measure>/counts",
+    as macro_f1/counts, int64 (cells, labels, answers). Older records lack those that came later."""
     groups: NDArray[np.int64] | None = None
     """What stands or falls together (n,), as the subject of a window; None where each sample is one of its own."""
     runs: NDArray[np.int64] | None = None
-    """Which samples follow each other so closely that they are alike (n,): windows of one stretch of activity."""
+    """Which samples follow each other so closely that they are alike (n,): windows of one stretch of activity,
+    within a group; None where none do."""
+
+    @property
+    def alike(self) -> NDArray[np.int64] | None:
+        """By what differences are told (n,): runs, or else groups; None where each sample is one of its own."""
+        return self.groups if self.runs is None else self.runs
+
+    @property
+    def each(self) -> str:
+        """What such a number is of, for people: "run", "group" or "image"."""
+        return "run" if self.runs is not None else "image" if self.groups is None else "group"
 
     def row(self, key: str) -> NDArray[np.bool_]:
         """Which samples were right in one cell (n,)."""
@@ -81,11 +92,11 @@ def packed(samples: Samples) -> dict[str, Any]:
             name: np.packbits(table, axis=1) if table.dtype == bool else table
             for name, table in samples.tables.items()
         },
-        **alike(samples),
+        **together(samples),
     }
 
 
-def alike(samples: Samples) -> dict[str, NDArray[np.int64]]:
+def together(samples: Samples) -> dict[str, NDArray[np.int64]]:
     """Its groups and runs, those that there are."""
     both = {"groups": samples.groups, "runs": samples.runs}
     return {name: array for name, array in both.items() if array is not None}
@@ -107,10 +118,10 @@ def read_samples(path: Path) -> Samples | None:
             n = int(file["n"])
             arrays = {name: file[name] for name in file.files}
         keys, packed = arrays.pop("keys"), arrays.pop("correct")
-        together = {name: arrays.pop(name) for name in ("groups", "runs") if name in arrays}
+        kept = {name: arrays.pop(name) for name in ("groups", "runs") if name in arrays}
         tables = {name: array for name, array in arrays.items() if array.ndim >= 2}
         scores = {name: array for name, array in arrays.items() if array.ndim == 1}
-        of_samples = scores | together
+        of_samples = scores | kept
         _refuse_lengths({"correct": packed, **tables}, len(keys), "cells")
         _refuse_lengths(of_samples, n or max(map(len, of_samples.values()), default=0), "samples")
         return Samples(
@@ -118,7 +129,7 @@ def read_samples(path: Path) -> Samples | None:
             _unpacked(packed, n if packed.shape[1] else 0),
             scores,
             {name: _unpacked(t, n) if t.dtype == np.uint8 else t for name, t in tables.items()},
-            **together,
+            **kept,
         )
     except Exception as error:  # numpy and zipfile raise half a dozen kinds for one damaged file
         raise BadFile(f"{path}: damaged ({error})") from error

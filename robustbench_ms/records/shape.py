@@ -76,6 +76,11 @@ def refuse_shape(told: Mapping[str, Any]) -> None:
     axes = [row["axis"] for row in told["suite"]["groups"].values()]
     if not all(isinstance(values, list) for values in lists) or not set(axes) <= set(told["suite"]["matrix"]):
         raise TypeError("suite.matrix and suite.groups list the values of axes")
+    names = told["suite"].get("classes", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("suite.classes is no list of words")
+    if not isinstance(told["suite"].get("alike", ""), str):
+        raise TypeError("suite.alike is no word")
     protocol = told["suite"]["protocol"]
     for name in ("n", "classes", "classes_present"):
         if type(protocol.get(name, 0)) is not int:

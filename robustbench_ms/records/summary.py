@@ -263,8 +263,8 @@ def _drop_interval(quantity: Quantity, scorer: Scorer, samples: Samples | None, 
     clean = sample_means(samples, scorer, "clean", quantity.beside)
     if rows is None or clean is None or rows.size < 2:
         return _around(value, math.nan)
-    if samples is not None and samples.runs is not None:
-        rows, clean = (gathered(row, samples.runs)[0] for row in (rows, clean))
+    if samples is not None and samples.alike is not None:
+        rows, clean = (gathered(row, samples.alike)[0] for row in (rows, clean))
     return _around(value, ratio_interval(rows, clean).half_width)
 
 
@@ -278,16 +278,15 @@ class Goodness:
     high: float
     """Between which each lies, whatever the samples; infinite where nobody can say."""
     each: str = "image"
-    """What each value is of: "image", or "run" of samples that are alike."""
+    """What each value is of: "image", or "run" or "group" of samples that are alike."""
 
-    def over(self, runs: NDArray[np.int64] | None) -> Goodness:
-        """The same of each run of the samples: the sum over it, as a part of a run's mean length."""
-        if runs is None:
+    def over(self, samples: Samples) -> Goodness:
+        """The same of each run or group of samples that are alike: the sum over it, as a part of the mean length."""
+        if samples.alike is None:
             return self
-        values, short, long = gathered(self.values, runs)
-        return Goodness(
-            values, min(self.low * short, self.low * long), max(self.high * short, self.high * long), "run"
-        )
+        values, short, long = gathered(self.values, samples.alike)
+        low, high = min(self.low * short, self.low * long), max(self.high * short, self.high * long)
+        return Goodness(values, low, high, samples.each)
 
     @property
     def ends(self) -> tuple[float, float, bool]:
@@ -316,7 +315,7 @@ def goodness(quantity: Quantity, scorer: Scorer, samples: Samples | None) -> Goo
         alike = bool(np.all(each == each[0]))  # sums of whole numbers are exact, and quick
         values = bits.sum(axis=0, dtype=np.int64) * each[0] if alike else each @ bits
         low, high = (float(found.sum()) for found in (ends.min(axis=1), ends.max(axis=1)))
-        return Goodness(values.astype(np.float64), low, high).over(samples.runs)
+        return Goodness(values.astype(np.float64), low, high).over(samples)
     if quantity.how not in {"mean", "complement"}:
         return None
     row = sample_means(samples, scorer, quantity.over, quantity.keys)
@@ -324,7 +323,7 @@ def goodness(quantity: Quantity, scorer: Scorer, samples: Samples | None) -> Goo
         return None
     sign = 1.0 if each.sum() > 0 else -1.0
     low, high = sorted(sign * end for end in quantity.ends)
-    return Goodness(sign * row, low, high).over(samples.runs)
+    return Goodness(sign * row, low, high).over(samples)
 
 
 def _sums(

@@ -45,7 +45,7 @@ class Difference(ABC):
     stderr: float
     n: int
     each: str = field(default="image", kw_only=True)
-    """What n counts: "image", or "run" of samples that are alike."""
+    """What n counts: "image", or "run" or "group" of samples that are alike."""
 
     @property
     @abstractmethod

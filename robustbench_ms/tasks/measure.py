@@ -177,6 +177,8 @@ Values = Callable[
     [Outcomes, Outcomes | None, NDArray[np.float64]], Mapping[str, "NDArray[np.float64] | Absent"]
 ]
 """The values under R weightings (R, n) of the samples, {name: (R,)}; of ones (1, n): the number itself."""
+Counts = Callable[[Outcomes, Outcomes, int], NDArray[np.int64]]
+"""Of outcomes and the truth, of so many classes: (classes, classes), rows are labels and columns answers."""
 Weights = Callable[[Rows, "Rows | None"], NDArray[np.float64]]
 """The weightings (R, n) of samples by id and, where there are some, group: equal for all records of one protocol."""
 
@@ -194,6 +196,8 @@ class Whole:
     kept: Literal["replicates", "nothing"] = "replicates"
     untested: str = ""
     number: int = 1
+    counts: Counts | None = None
+    """What else a record keeps of it, whole numbers; None where nothing."""
 
     answers: bool = field(default=False, init=False)
 

@@ -36,6 +36,15 @@ def _macro_f1(
     return {"macro_f1": np.where(there, each, 0.0).sum(axis=1) / there.sum(axis=1)}
 
 
+def _confusion(outcomes: Outcomes, truth: Outcomes, classes: int) -> NDArray[np.int64]:
+    """How often each label (rows) was answered with each class (columns), (classes, classes)."""
+    label, said = truth.samples["label"], outcomes.samples["prediction"]
+    found: NDArray[np.int64] = np.bincount(label * classes + said, minlength=classes**2).reshape(
+        classes, classes
+    )
+    return found
+
+
 def _ece(
     outcomes: Outcomes, truth: Outcomes | None, weights: Weights
 ) -> Mapping[str, NDArray[np.float64] | Absent]:
@@ -55,7 +64,7 @@ def _scores(name: str, infinite: str = "") -> Mean:
 
 SCORERS: tuple[Scorer, ...] = (
     Mean("accuracy", "correct", kept="bits", answers=True, arrays={"bits": "correct"}),
-    Whole(("macro_f1",), _macro_f1, jackknife_weights, "jackknife"),
+    Whole(("macro_f1",), _macro_f1, jackknife_weights, "jackknife", counts=_confusion),
     _scores("nll", "the label's logit is -inf, a probability of 0"),
     _scores("brier"),
     Whole(("ece",), _ece, jackknife_weights, "jackknife", untested="calibration errors have no test"),
