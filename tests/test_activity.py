@@ -220,3 +220,30 @@ def test_the_shipped_suites_are_read():
         suite = read_suite(path)
         assert suite.task == "activity"
         assert not suite.matrix or (len(suite.matrix["fault"]), len(suite.matrix["level"])) == (19, 5)
+
+
+def test_a_window_is_drawn_under_each_fault_with_where_accuracy_went(tmp_path, rbms):
+    from PIL import Image
+
+    assert run(rbms, tmp_path, CARD.replace(":listens", ":mistakes")).code == 0
+    (path,) = (tmp_path / "results").rglob("listens.json")
+    suite, drawn = tmp_path / "own" / "own.toml", tmp_path / "drawn.png"
+    told = json.loads(rbms("show", path, "--signals", drawn, "--suite", suite, "--json").out)
+    with Image.open(drawn) as picture:
+        size = picture.size
+        colours = {colour for _, colour in picture.getcolors(1 << 24)}
+
+    assert told["cells"] == ["clean", "bias-5", "noise-5"]
+    assert told["size"] == list(size)
+    assert size[0] > 3 * 300
+    assert {(0, 114, 178), (230, 159, 0), (0, 158, 115)} <= colours  # the three axes
+    one = rbms("show", path, "--signals", drawn, "--suite", suite, "--ids", "7", "--cells", "clean")
+    assert (one.code, one.out.strip()) == (0, str(drawn))
+    for words, said in (
+        (("--ids", "7,8"), "--signals draws one window, and 2 are named"),
+        (("--cells", "blur-1"), "no cell"),
+        (("--images", "a.png"), "--images and --signals draw one sheet each"),
+    ):
+        refused = rbms("show", path, "--signals", drawn, "--suite", suite, *words)
+        assert refused.code == 2
+        assert said in refused.err, refused.err

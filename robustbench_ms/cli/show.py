@@ -19,7 +19,6 @@ from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
 
 if TYPE_CHECKING:
-    from robustbench_ms.evaluation.finished import Finished
     from robustbench_ms.records.record import Record
 
 __all__ = ["command"]
@@ -46,9 +45,20 @@ def command(
             show_default=False,
         ),
     ] = None,
+    signals: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a record of signals: draw a window clean and under each fault, and where accuracy went.",
+            show_default=False,
+        ),
+    ] = None,
     ids: Annotated[
         str | None,
-        typer.Option(metavar="ID,...", help="Which pictures; three, the first or worst.", show_default=False),
+        typer.Option(
+            metavar="ID,...",
+            help="Which pictures: three, the first or worst; or which window.",
+            show_default=False,
+        ),
     ] = None,
     cells: Annotated[
         str | None,
@@ -79,7 +89,8 @@ def command(
     path = _record_path(name, places.results)
     if path is None:
         given = {
-            "images": images, "maps": maps, "ids": ids, "cells": cells, "detections": detections, "suite": suite,
+            "images": images, "maps": maps, "signals": signals, "ids": ids, "cells": cells, "detections": detections,
+            "suite": suite,
         }  # fmt: skip
         if named := [option for option, value in given.items() if value is not None]:
             raise UserError(f"--{named[0]} is of a record, and {name} is none: give its file, or SUITE/MODEL")
@@ -87,17 +98,19 @@ def command(
         return
     if measure:
         raise UserError("--measure counts what a model costs, and a record is not built")
-    if images is not None and maps is not None:
-        raise UserError("--images and --maps draw one sheet: give one of them")
-    if images is None and maps is None and (ids is not None or cells is not None):
-        raise UserError("--ids and --cells say what is drawn: give --images or --maps, the file to draw into")
+    sheets = {k: v for k, v in (("images", images), ("maps", maps), ("signals", signals)) if v is not None}
+    if len(sheets) > 1:
+        raise UserError(f"--{' and --'.join(sheets)} draw one sheet each: give one of them")
+    if not sheets and (ids is not None or cells is not None):
+        raise UserError(
+            "--ids and --cells say what is drawn: give --images, --maps or --signals, the file for it"
+        )
     if not 0 <= score <= 1:
         raise UserError(f"--score is from 0 to 1, not {score:g}")
     from robustbench_ms.records.record import read_record
 
     record = read_record(path)
-    drawn = images or maps
-    if drawn is None and detections is None:
+    if not sheets and detections is None:
         _record(record, places, suite, as_json=as_json)
         return
     from robustbench_ms.evaluation.finished import Finished
@@ -105,8 +118,13 @@ def command(
 
     finished = Finished(record, places, suite_of(record, suite, places=places))
     told: dict[str, Any] = {}
-    if drawn is not None:
-        told |= _draw(finished, drawn, ids, cells, score, worst=maps is not None)
+    for kind, drawn in sheets.items():
+        from robustbench_ms.cli.sheets import draw_images, draw_signals
+
+        if kind == "signals":
+            told |= draw_signals(finished, drawn, ids, cells)
+        else:
+            told |= draw_images(finished, drawn, ids, cells, score, worst=kind == "maps")
     if detections is not None:
         told["detections"] = []
         for written, count in finished.write_detections(detections):
@@ -117,8 +135,8 @@ def command(
             print(f"rbms: {lost}", file=sys.stderr)
     if as_json:
         print_json(told)
-    elif drawn is not None:
-        print(drawn)
+    else:
+        print(*sheets.values(), sep="\n", end="\n" if sheets else "")
 
 
 def _record_path(name: str, results: Path) -> Path | None:
@@ -165,56 +183,6 @@ def _record(record: Record, places: Places, suite: str | None, *, as_json: bool)
     print(parts_markdown(record, parts), end="")
     if lacking:
         print(lacking)
-
-
-def _draw(
-    finished: Finished, path: Path, ids: str | None, cells: str | None, score: float, *, worst: bool
-) -> dict[str, Any]:
-    """Draw a sheet; what is on it. Of heat maps those that lose most come first."""
-    from PIL import Image
-
-    from robustbench_ms.evaluation.panels import drawing_of, panels, worst_maps
-    from robustbench_ms.files import replacing
-    from robustbench_ms.reports.sheets import sheet
-    from robustbench_ms.reports.shown import cell_title
-    from robustbench_ms.specs.conditions import file_name, key
-
-    option = "--maps" if worst else "--images"
-    kind = {k: v for k, v in Image.registered_extensions().items() if v in Image.SAVE}.get(
-        path.suffix.lower()
-    )
-    if kind is None:
-        raise UserError(f"{option}: Pillow writes no picture with the ending {path.suffix!r}; .png is usual")
-    record, drawing = finished.record, drawing_of(finished.record.task)
-    names = finished.few() if cells is None else [one.strip() for one in cells.split(",")]
-    wanted = [finished.named(one) for one in names]
-    first = worst_maps(finished, wanted) if worst else finished.index.ids.tolist()
-    chosen = first[:3] if ids is None else _numbers(ids)
-    rows = finished.rows(chosen)
-    made = sheet(
-        panels(finished, wanted, rows, score),
-        [cell_title(record, key(one)) for one in wanted],
-        [f"id {number}" for number in chosen],
-        f"{record.name} on {record.suite['name']}, n = {finished.measured(wanted[0]).n:,}. {drawing.legend(score)}",
-    )
-    try:
-        with replacing(path) as part:
-            made.save(part, format=kind)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{option}: {path} cannot be written ({error})") from error
-    return {
-        option.removeprefix("--"): str(path),
-        "size": list(made.size),
-        "ids": chosen,
-        "cells": [file_name(one) for one in wanted],
-    }
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(one) for one in text.split(",")]
-    except ValueError:
-        raise UserError(f"--ids wants whole numbers with commas between them, not {text!r}") from None
 
 
 def _not_read(record: Record) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,18 @@ import torch
 from numpy.typing import NDArray
 
 from robustbench_ms.catalog.registry import TASKS, load
-from robustbench_ms.datasets.protocol import Images, RaggedImages
+from robustbench_ms.datasets.protocol import Batch, Images, RaggedImages, Signals
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.finished import Finished
+from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Input, of_record
+from robustbench_ms.specs.channels import Channel
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.subjects.inputs import way_of
 from robustbench_ms.tasks.outcomes import taken
 from robustbench_ms.tasks.protocol import Drawing, Shown
 
-__all__ = ["drawing_of", "panels", "worst_maps"]
+__all__ = ["SignalsShown", "drawing_of", "panels", "shown_under", "signals_under", "worst_maps"]
 
 SMALLEST, LARGEST = 360, 640
 """Pixels of a panel's longer side: smaller samples are enlarged by whole numbers, larger ones made smaller."""
@@ -48,21 +51,69 @@ def panels(
     for condition in wanted:
         outcomes = finished.outcomes(condition)
         finished.check_data(condition)
-        data, perturbation = (
-            finished.shown.data(condition, canvas),
-            finished.shown.perturbation(condition, canvas),
-        )
-        if not isinstance(data.facts.layout, (Images, RaggedImages)):
+        facts = finished.shown.data(condition, canvas).facts
+        if not isinstance(facts.layout, (Images, RaggedImages)):
             raise UserError(f"{finished.suite.name} shows no pictures that could be drawn")
         for i, row in enumerate(rows):
-            batch = data.load(rows[i : i + 1], torch.device("cpu"))
-            if condition and perturbation is not None:
-                batch = perturbation(batch, condition)
+            batch = shown_under(finished, condition, rows[i : i + 1], canvas)
             pixels, zoom = _zoomed(batch.samples[0].numpy())
             answer = taken(outcomes, np.array([row]))
-            names = data.facts.names
-            made[i].append(drawing.draw(Shown(pixels, zoom, batch.targets[0], answer, names, score)))
+            made[i].append(drawing.draw(Shown(pixels, zoom, batch.targets[0], answer, facts.names, score)))
     return made
+
+
+def shown_under(
+    finished: Finished, condition: Condition, rows: NDArray[np.int64], canvas: str | Canvas = "stored"
+) -> Batch:
+    """Samples of one shape as models are shown them under a condition, on the CPU."""
+    batch = finished.shown.data(condition, canvas).load(rows, torch.device("cpu"))
+    perturbation = finished.shown.perturbation(condition, canvas)
+    return perturbation(batch, condition) if condition and perturbation is not None else batch
+
+
+@dataclass(frozen=True)
+class SignalsShown:
+    """One window under several conditions beside what was answered to it."""
+
+    id: int
+    label: int
+    channels: tuple[Channel, ...]
+    names: tuple[str, ...]
+    """What classes are called; () where they have no names."""
+    windows: NDArray[np.float32]
+    """(conditions, C, T), in physical units."""
+    answers: list[int]
+    right: list[bool]
+
+    def name(self, label: int) -> str:
+        """What a class is called."""
+        return self.names[label] if label < len(self.names) else f"class {label}"
+
+
+def signals_under(finished: Finished, wanted: Sequence[Condition], number: int | None) -> SignalsShown:
+    """The window of that id; None for one that is right at first and wrong under the most of the other conditions.
+
+    UserError where the data are no signals or the cache has no answers, Incomparable where they are others than they
+    were.
+    """
+    facts = finished.shown.data(wanted[0]).facts
+    if not isinstance(facts.layout, Signals):
+        raise UserError(
+            f"{finished.record.name} is a record of {finished.record.task}, and no signals; --images draws it"
+        )
+    for condition in wanted:
+        finished.check_data(condition)
+    cells = [finished.cell(condition).outcomes.samples for condition in wanted]
+    right = np.stack([cell["correct"] for cell in cells]).astype(bool)
+    if number is None:
+        number = int(facts.ids[np.argmax(np.where(right[0], (~right).sum(axis=0), -1))])
+    rows = finished.rows([number])
+    batches = [shown_under(finished, condition, rows) for condition in wanted]
+    return SignalsShown(
+        number, int(batches[0].targets[0]), facts.layout.of, facts.names,
+        np.stack([batch.samples[0].numpy() for batch in batches]),
+        [int(cell["prediction"][rows[0]]) for cell in cells], right[:, rows[0]].tolist(),
+    )  # fmt: skip
 
 
 def worst_maps(finished: Finished, wanted: Sequence[Condition]) -> list[int]:

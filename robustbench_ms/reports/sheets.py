@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["sheet"]
+__all__ = ["broken", "sheet"]
 
 _INK, _GREY = (0, 0, 0), (90, 90, 90)
 
@@ -28,7 +28,7 @@ def sheet(
     large, small = ImageFont.load_default(size), ImageFont.load_default(round(0.8 * size))
     gap, left, top = max(6, size // 3), round(1.5 * size), round(2.6 * size)
     width = left + sum(widths) + gap * len(widths)
-    lines = _broken(caption, small, width - left - 2 * gap)
+    lines = broken(caption, small, width - left - 2 * gap)
     step = round(1.1 * size)
     height = top + sum(heights) + gap * len(heights) + step * len(lines) + 2 * gap
     made = Image.new("RGB", (width, height), (255, 255, 255))
@@ -55,7 +55,7 @@ def sheet(
     return made
 
 
-def _broken(text: str, font: Any, width: int) -> list[str]:
+def broken(text: str, font: Any, width: int) -> list[str]:
     """The lines of a paragraph."""
     lines, line = [], ""
     for word in text.split():
