@@ -95,8 +95,8 @@ def draw_signals(finished: Finished, path: Path, ids: str | None, cells: str | N
         panels, min(5, len(panels)),
         f"{record.name} on {record.suite['name']}: window {shown.id}, which is {shown.name(shown.label)}; wrong "
         "answers in orange. A triad's channels are blue, yellow and green, each band at one scale throughout. Below: "
-        f"all n = {finished.measured(wanted[0]).n:,} windows, in per cent; rows of confusions are what was true, and add "
-        "up to 100.",
+        f"all n = {finished.measured(wanted[0]).n:,} windows, in per cent; rows of confusions are what was true, and "
+        "add up to 100.",
         [shaded(table, cell) for table, cell in _where_it_went(record)],
     )  # fmt: skip
     _save(made, "--signals", path)
