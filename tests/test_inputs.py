@@ -81,8 +81,9 @@ def test_on_stored_samples_of_its_own_size_nothing_is_cut_unless_it_is_asked_for
     assert way_of(asked, "stored", (32, 32)).left.crop == 0.875
 
 
-def test_every_run_says_each_models_input_in_one_line(tiny, rbms):
-    found = rbms("run", tiny, "-m", "tests.fakes:build", "-m", "digits-resnet8@0", "--limit", 20)
+def test_every_run_says_each_models_input_in_one_line_of_its_first_seed(tiny, rbms):
+    seeds = ("-m", "digits-resnet8@0", "-m", "digits-resnet8@1")
+    found = rbms("run", tiny, "-m", "tests.fakes:build", *seeds, "--limit", 20)
     lines = [line for line in found.err.splitlines() if "RGB in 0..1" in line]
     assert [line.count("model tests.fakes:build: nobody said") for line in lines[:1]] == [1]
     assert "model digits-resnet8@0: its input: RGB in 0..1, mean" in lines[1]

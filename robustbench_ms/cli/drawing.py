@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -31,6 +32,7 @@ __all__ = ["draw"]
 
 TOLD_FROM = 100
 """Batches after which the time left is told: the first ones also compile, and fill caches."""
+_SEED = re.compile(r"^(model [^:@]+)@\d+:")
 _LONG = 60.0
 """Seconds after which it is told of fewer, slow ones."""
 
@@ -53,6 +55,7 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
     )
     answers = tenths = batches = 0
     begun, before, opening, said = time.monotonic(), 0, "", False
+    notes = set[str]()
     plan = Planned(0, 0, 0)
     with stdout_aside(), bar:
         shown = bar.add_task("cells", total=None, key="loading models", left="")
@@ -100,7 +103,11 @@ def draw(events: Iterable[Event], *, title: str) -> Iterator[Event]:
                         tenths = answers * 10 // max(plan.answers, 1)
                         console.print(f"{title}: {tenths * 10} % ({event.key})", markup=False)
                 case Note():
-                    console.print(printable(event.message), markup=False, style="yellow")
+                    # What is so of one seed of a card is mostly so of all, and told of the first.
+                    told = _SEED.sub(r"\1:", event.message)
+                    if told not in notes:
+                        console.print(printable(event.message), markup=False, style="yellow")
+                    notes.add(told)
                 case Trouble():
                     how = " was stopped" if event.stopped else ""
                     told = printable(f"{event.card}{how}: {event.message}")
