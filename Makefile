@@ -6,7 +6,7 @@ DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca 
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow test-mmdet test-newest lint format bench leaderboard profiles train-gpu clean
+.PHONY: demo test test-slow test-mmdet test-newest lint format bench leaderboard profiles reproduce train-gpu clean
 
 demo: .venv/installed
 	$(BIN)/rbms run quick $(addprefix -m ,$(DEMO_MODELS)) --results $(DEMO)/results --cache $(DEMO)/cache
@@ -45,6 +45,13 @@ profiles: .venv/installed
 	$(BIN)/rbms profile imagenet-resnet50 $(addprefix imagenet-resnet50-,$(PROFILED)) --batch 1,8 --results results
 	$(BIN)/rbms profile resnet20 resnet32 resnet20-fast $(addprefix resnet20-fast-,$(PROFILED_32)) --batch 1,8 --results results
 	$(BIN)/rbms profile --page results/PROFILES.md --results results
+
+# One cell of every record, which its digest chooses, and all of one. Suites whose data are not here are told, and fail.
+reproduce: .venv/installed
+	@status=0; for suite in $$(ls -d results/*/ | xargs -n 1 basename); do \
+	  ls results/$$suite/*.json >/dev/null 2>&1 || continue; \
+	  $(BIN)/rbms reproduce $$suite --cells 1 --results results || status=1; done; \
+	$(BIN)/rbms reproduce results/quick/digits-resnet8@0.json || status=1; exit $$status
 
 # Small networks leave a GPU idle: AT_ONCE processes share the list, each taking what no other has.
 CARDS ?= resnet20-fast $(addprefix resnet20-fast-,cbam coord ema dmsca)

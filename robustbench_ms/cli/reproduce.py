@@ -40,6 +40,14 @@ def command(
     published: Annotated[
         bool, typer.Option("--published", help="Compare with the figures that the cards cite.")
     ] = False,
+    cells: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Only so many cells of each record, which its digest chooses.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
@@ -74,6 +82,7 @@ def command(
         published=published,
         limit=limit,
         seed=seed,
+        cells=cells,
         settings=Settings(device, batch_size, threads=threads, trust=trust),
         watch=watch,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tempfile
 from collections import Counter
@@ -24,6 +25,7 @@ from robustbench_ms.records.record import Measurement, Record, read_record, reco
 from robustbench_ms.records.suites import suite_of
 from robustbench_ms.records.summary import interval_of, summarise
 from robustbench_ms.specs.card import Card, Published
+from robustbench_ms.specs.conditions import conditions, key
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
@@ -86,11 +88,13 @@ def reproduce(
     published: bool = False,
     limit: int | None = None,
     seed: int | None = None,
+    cells: int | None = None,
     settings: Settings | None = None,
     watch: Watch = iter,
 ) -> list[Reproduction]:
     """Measure a record, or all the records of a suite, again from nothing: no finished cell is reused.
 
+    `cells` measures so many cells of each record, which its digest chooses: who wrote it could not know which.
     `models` names the cards where the records' names do not, or picks some of a suite's. `suite` names the suite of a
     record whose own is not shipped; a folder is shown as the record says. `annotations`, `corruptions` and `labels` are
     a folder's, as `find_suite` takes them. `published` compares with the figures that the cards cite, not with records.
@@ -113,6 +117,14 @@ def reproduce(
             target, annotations=annotations, corruptions=corruptions, labels=labels, places=places
         ).limited(limit, seed)
         pairs = _pairs(models, places.results / chosen.label, published=published, trust=trust)
+    if cells is not None:
+        if published or cells < 1:
+            raise UserError("--cells is a number of a record's cells, 1 or more; --published has no record")
+        return [
+            _some(record, card, chosen, cells, places, settings, watch)
+            for card, record in pairs
+            if record is not None
+        ]
     if published:
         return _published(chosen, [card for card, _ in pairs], places, settings, watch)
     with tempfile.TemporaryDirectory(prefix="rbms-reproduce-") as scratch:
@@ -127,19 +139,57 @@ def reproduce(
         ]
 
 
-def compare_records(then: Record, now: Record) -> Reproduction:
-    """Each number of a record against the same number measured again."""
+def _some(
+    record: Record,
+    card: Card,
+    suite: Suite,
+    cells: int,
+    places: Places,
+    settings: Settings | None,
+    watch: Watch,
+) -> Reproduction:
+    """So many of a record's cells, each measured by itself."""
+
+    def place(one: Measurement) -> str:
+        return hashlib.sha256(f"{record.digest}:{one.key}".encode()).hexdigest()
+
+    found: list[Reproduction] = []
+    for one in sorted((m for m in record.measurements if m.error is None), key=place)[:cells]:
+        condition = next((c for c in conditions(suite) if key(c) == one.key), None)
+        if condition is None:
+            raise UserError(
+                f"the record of {record.name} has the cell {one.key}, and suite {suite.name} has none such"
+            )
+        only = replace(
+            suite, matrix={axis: (value,) for axis, value in condition}, also=() if condition else ("clean",)
+        )
+        with tempfile.TemporaryDirectory(prefix="rbms-reproduce-") as scratch:
+            again, stopped = _measure(only, [card], places, scratch, settings, watch)
+            if card.name not in again:
+                return Reproduction(
+                    card.name, (), notes=(f"it was stopped: {stopped.get(card.name, 'no record')}",)
+                )
+            found.append(compare_records(record, again[card.name], [one.key]))
+    changes = [one.changed for one in found if one.changed is not None]
+    return Reproduction(
+        record.name,
+        tuple(number for one in found for number in one.numbers),
+        (sum(c for c, _ in changes), sum(n for _, n in changes)) if len(changes) == len(found) else None,
+        tuple(dict.fromkeys(note for one in found for note in one.notes)),
+        found[0].rows if found else {},
+    )
+
+
+def compare_records(then: Record, now: Record, cells: Sequence[str] | None = None) -> Reproduction:
+    """Each number of a record, or of some of its cells, against the same number measured again."""
     pair = Comparison.of(now, then)
-    numbers = [number for m in then.measurements if m.error is None for number in _cell(m, pair)]
+    measured = [m for m in then.measurements if m.error is None and (cells is None or m.key in cells)]
+    numbers = [number for m in measured for number in _cell(m, pair)]
     first = pair.terms.rows.first.name
-    first = pair.terms.rows.first.name
-    sides = (pair.candidate, pair.reference)
-    kept = [(s.samples.keys, s.bits(first, s.samples.keys)) for s in sides if s.samples is not None]
+    mine, theirs = (side.bits(first, [m.key for m in measured]) for side in (pair.candidate, pair.reference))
     changed = None
-    if len(kept) == 2 and kept[0][0] == kept[1][0]:
-        mine, theirs = (bits for _, bits in kept)
-        if mine is not None and theirs is not None and mine.shape == theirs.shape:
-            changed = (int(np.count_nonzero(mine != theirs)), mine.size)
+    if mine is not None and theirs is not None and mine.shape == theirs.shape:
+        changed = (int(np.count_nonzero(mine != theirs)), mine.size)
     notes = []
     if then.subject["digest"] != now.subject["digest"]:
         same = then.subject.get("weights") == now.subject.get("weights")
