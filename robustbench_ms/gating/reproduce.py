@@ -100,6 +100,8 @@ def reproduce(
     a folder's, as `find_suite` takes them. `published` compares with the figures that the cards cite, not with records.
     A card that only a record names runs no stranger's code, unless `settings` trust it: UserError.
     """
+    if cells is not None and (published or cells < 1):
+        raise UserError("--cells is a number of a record's cells, 1 or more; --published has no record")
     trust = settings is not None and settings.trust
     pairs: list[tuple[Card, Record | None]]
     if target.endswith(".json"):
@@ -118,8 +120,6 @@ def reproduce(
         ).limited(limit, seed)
         pairs = _pairs(models, places.results / chosen.label, published=published, trust=trust)
     if cells is not None:
-        if published or cells < 1:
-            raise UserError("--cells is a number of a record's cells, 1 or more; --published has no record")
         return [
             _some(record, card, chosen, cells, places, settings, watch)
             for card, record in pairs
