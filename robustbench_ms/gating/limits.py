@@ -24,20 +24,18 @@ def limited(rule: Rule, suite: Suite) -> Rule:
         or rule.row.apart != "pp"
     ):
         return rule
-    tolerance = _row(rule.row.any_cell, suite.limit)
+    tolerance, sample = _row(rule.row.any_cell, suite.limit), rows_of(suite.task).sample
     own = f"{100 * rule.tolerance:g} pp"
     if tolerance is None:
         why = (
-            f"{suite.limit} images cannot tell a loss in one of many cells"
+            f"{suite.limit} {sample}s cannot tell a loss in one of many cells"
             if rule.row.any_cell
-            else f"no simulation says what {suite.limit:,} images tell of {rule.metric} in one of many cells"
+            else f"no simulation says what {suite.limit:,} {sample}s tell of {rule.metric} in one of many cells"
         )
         return replace(rule, warn=True, note=f"a warning, because {why}")
     if tolerance <= rule.tolerance:
         return rule
-    why = (
-        f"{100 * tolerance:g} pp instead of the suite's {own}, because only {suite.limit:,} images are shown"
-    )
+    why = f"{100 * tolerance:g} pp instead of the suite's {own}, because only {suite.limit:,} {sample}s are shown"
     return replace(rule, tolerance=tolerance, note=why)
 
 

@@ -9,6 +9,7 @@ from robustbench_ms.reports.costs import Speed
 from robustbench_ms.reports.numbers import heading, number, plain
 from robustbench_ms.reports.tables import Row, Table
 from robustbench_ms.specs.metrics import Metric
+from robustbench_ms.statistics.intervals import FEWEST_GROUPS
 from robustbench_ms.statistics.seeds import t_needed
 
 __all__ = ["cells", "footnotes"]
@@ -44,7 +45,9 @@ def cells(table: Table, safe: Callable[[str], str] = str) -> list[list[str]]:
             columns.append([head, *("" if count is None else f"{count / scale:,.3f}" for count in counts)])
     for device, mark in _marks(table).items():
         speeds = [row.cost.speeds.get(device) for row in rows]
-        columns.append([f"images/s ↑{mark}", *("" if one is None else _speed(one) for one in speeds)])
+        columns.append(
+            [f"{table.sample}s/s ↑{mark}", *("" if one is None else _speed(one) for one in speeds)]
+        )
     return [list(line) for line in zip(*columns, strict=True)]
 
 
@@ -76,7 +79,7 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
     ]
     notes += [*table.means, *([table.normalised] if table.normalised else [])]
     if any(row.seeds == 1 for row in table.rows):
-        notes.append("± is half a 95 % interval over the test images; it does not cover training seeds.")
+        notes.append(f"± is half a 95 % interval {_over(table)}; it does not cover training seeds.")
     if any(row.seeds > 1 for row in table.rows):
         notes.append(
             "Of several seeds the mean is shown, and ± is half a 95 % interval over the seeds (Student's t)."
@@ -84,18 +87,19 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
     if table.of_sets:
         counts = " or ".join(f"{n:,}" for n in ns)
         high = " and ".join(dict.fromkeys(m.too_high for m in table.metrics if m.too_high))
-        few = f"of few images {high} is too high on average, and " if high else ""
+        few = f"of few {table.sample}s {high} is too high on average, and " if high else ""
         notes.append(
-            f"{', '.join(table.of_sets)}: of sets of {counts} such images, intervals too (a jackknife of groups of "
-            f"images); {few}nothing is said here of larger sets."
+            f"{', '.join(table.of_sets)}: of sets of {counts} such {table.sample}s, intervals too (a jackknife of "
+            f"{'these groups' if table.groups else f'groups of {table.sample}s'}); {few}nothing is said here of larger "
+            "sets."
         )
     for metric in table.metrics:
         notes += _about(table, metric)
     if any(row.ranks for row in table.rows):
         notes.append(
             f"ranks: the best and the worst that each model can have by {table.metrics[0].label}, as far as "
-            "these images (of models of several seeds: the seeds and the images) can tell; two-sided at 0.05, Holm "
-            "over all pairs."
+            f"these {table.unit} (of models of several seeds: the seeds and the {table.unit}) can tell; two-sided at "
+            "0.05, Holm over all pairs."
         )
         notes += _few_seeds(table)
     notes += [*_no_better(table, safe), *_of_others(table, safe), *_costs(table, safe)]
@@ -108,6 +112,16 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
             )
     notes += [safe(line) for line in table.apart]
     return notes + [f"* {safe(row.card)}: {safe(w)}" for row in table.rows for w in row.warnings]
+
+
+def _over(table: Table) -> str:
+    """What intervals of one seed are over."""
+    if not table.groups:
+        return f"over the test {table.sample}s"
+    groups = f"over the {table.groups} groups (subjects) of the test {table.sample}s"
+    if table.groups < FEWEST_GROUPS:
+        return f"{groups}, and of fewer than {FEWEST_GROUPS} there is none"
+    return f"{groups}, each left out in turn (Student's t with {table.groups - 1} degrees of freedom)"
 
 
 def _no_better(table: Table, safe: Callable[[str], str]) -> Iterator[str]:
@@ -176,7 +190,7 @@ def _costs(table: Table, safe: Callable[[str], str]) -> Iterator[str]:
         if len(threads) > 1:
             precisions += f", of {' or '.join(map(str, threads))} threads"
         yield (
-            f"images/s{mark}: on {safe(device)}, of profiles in batches of 1 and {precisions}, ± over blocks of calls; "
+            f"{table.sample}s/s{mark}: on {safe(device)}, of profiles in batches of 1 and {precisions}, ± over blocks of calls; "
             "nothing of it holds on another device."
         )
         yield from (f"(!) {safe(card)}: {safe('; '.join(one.doubts))}." for card, one in found if one.doubts)

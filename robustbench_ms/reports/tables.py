@@ -13,6 +13,7 @@ import numpy as np
 from robustbench_ms.catalog.published import PublishedTable, published_table
 from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.entry import Entry, entry_of
 from robustbench_ms.records.normalised import others_mce
 from robustbench_ms.records.profile import Profile
@@ -76,6 +77,12 @@ class Table:
     """The labels of the columns that are functions of the set of images, and no means over them."""
     valueless: Mapping[str, str] = field(default_factory=dict)
     """Where a column has no value, for people."""
+    sample: str = "image"
+    """What one sample is called."""
+    groups: int = 0
+    """How many groups (subjects) the samples are of, by which intervals are; 0 where each stands alone."""
+    unit: str = "images"
+    """What ranks are told by: "runs" of samples that are alike."""
     shown: str = " images a cell"
     """What n counts, of a part of a data set of pictures as " of 50,000 images a cell, 10 of 1,000 classes"."""
     normalised: str = ""
@@ -228,6 +235,8 @@ def _table(
         else replace(row, rank=i + 1, ranks=None if found_ranges is None else found_ranges[i])
         for i, (row, _) in enumerate(made)
     ]
+    side = Side.of(first) if "alike" in first.suite else None
+    samples = None if side is None else side.samples
     return Table(
         str(first.suite["name"]),
         columns,
@@ -239,14 +248,17 @@ def _table(
         _means(terms, columns),
         tuple(m.label for m, c in zip(metrics, columns, strict=True) if _of_sets(terms, c)),
         {c: terms.quantity(c).valueless for c in columns},
-        _shown(first),
-        _normalised(first, terms, columns),
-        found.apart,
-        tuple(terms.rows[name] for name in terms.rows if any(name in row.published for row in rows)),
+        shown=_shown(first, terms.rows.sample),
+        normalised=_normalised(first, terms, columns),
+        apart=found.apart,
+        cited=tuple(terms.rows[name] for name in terms.rows if any(name in row.published for row in rows)),
+        sample=terms.rows.sample,
+        groups=0 if samples is None or samples.groups is None else len(np.unique(samples.groups)),
+        unit=f"{terms.rows.sample}s" if samples is None or samples.alike is None else side.unit,
     )
 
 
-def _shown(record: Record) -> str:
+def _shown(record: Record, sample: str) -> str:
     """What n counts, and of a part of a data set of pictures of how many images and classes that is."""
     told = record.suite["protocol"]
     name = told.get("dataset")
@@ -254,7 +266,7 @@ def _shown(record: Record) -> str:
     size = info.size(told.get("split", "")) if info is not None and info.photographs else None
     of = f" of {size:,}" if size is not None and told.get("n", size) < size else ""
     few = f", {told['classes_present']:,} of {told['classes']:,} classes" if "classes_present" in told else ""
-    return f"{of} images a cell{few}"
+    return f"{of} {sample}s a cell{few}"
 
 
 def _normalised(record: Record, terms: Terms, columns: Sequence[str]) -> str:

@@ -101,7 +101,11 @@ class Rows(Mapping[str, Metric]):
     The first measured one is that by which cells are told: where something was lost.
     """
 
-    def __init__(self, measured: tuple[Metric, ...], summaries: tuple[Summary, ...]) -> None:
+    def __init__(
+        self, measured: tuple[Metric, ...], summaries: tuple[Summary, ...], sample: str = "image"
+    ) -> None:
+        self.sample = sample
+        """What one sample is called: "window"."""
         self.measured = {row.name: row for row in measured}
         self.summaries = {row.name: row for row in summaries}
         self._rows: dict[str, Metric] = {**self.measured, **self.summaries}

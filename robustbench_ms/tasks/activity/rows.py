@@ -72,6 +72,7 @@ def rows(sample: str, worse: str, several: str) -> Rows:
             ),
             *(summary for metric in others for summary in both(metric)),
         ),
+        sample=sample,
     )  # fmt: skip
 
 
