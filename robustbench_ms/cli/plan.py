@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Show the cells and images of a run, and what is measured already."""
     from robustbench_ms.catalog.find import find_card, find_suite, is_folder
-    from robustbench_ms.catalog.registry import index_of, size_of, task_of
+    from robustbench_ms.catalog.registry import index_of, rows_of, size_of, task_of
     from robustbench_ms.cli.looking import looking
     from robustbench_ms.evaluation.measured import measured, probably_finished
     from robustbench_ms.gating.limits import noticed, noticed_lines
@@ -98,7 +98,8 @@ def command(
         )
         return
     shown = "an unknown number of" if size is None else f"{size:,}"
-    print(f"Suite {chosen.label}: {len(keys)} conditions of {shown} images" + _matrix(chosen.matrix))
+    sample = rows_of(chosen.task).sample
+    print(f"Suite {chosen.label}: {len(keys)} conditions of {shown} {sample}s" + _matrix(chosen.matrix))
     for line in noticed_lines(chosen, size):
         print(line)
     if chosen.canvas != "stored":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from robustbench_ms.errors import Incomparable
 from robustbench_ms.gating.rules import Rule
 from robustbench_ms.gating.verdict import GRAVITY, Verdict, amount
-from robustbench_ms.records.comparison import Comparison, Lack
+from robustbench_ms.records.comparison import Comparison, Lack, Side
 from robustbench_ms.records.summary import shortfall
 from robustbench_ms.records.terms import Quantity
 from robustbench_ms.statistics.bounded import Bounded
@@ -68,7 +68,7 @@ class OneLoss:
         interval = Interval(difference.mean, difference.lower(level), difference.upper(alpha))
         verdict = Verdict(
             self.rule, "pass", "", self.reference, self.candidate, difference.mean, interval, margin,
-            difference.method, difference.n, self.changed, difference.detectable(level, margin),
+            difference.method, difference.n, self.changed, difference.detectable(level, margin), each=difference.each,
         )  # fmt: skip
         if rejected:
             return replace(verdict, state="fail", reason=self.lost(interval.low))
@@ -165,7 +165,7 @@ class AnyLoss:
         verdict = Verdict(
             self.rule, "pass", "", worst.reference, worst.candidate, difference.mean, interval, worst.margin,
             difference.method, difference.n, worst.changed, difference.detectable(each, worst.margin),
-            cell=key, failed=failed,
+            cell=key, failed=failed, each=difference.each,
         )  # fmt: skip
         whole = f"of {len(self.cells)} cells"
         if rejected:
@@ -232,7 +232,7 @@ def _floor(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdic
     cells = {key: candidate.cells[key].values[quantity.of] for key in quantity.cells}
     n = candidate.cells[quantity.cells[0]].n
     scorer = candidate.terms.scorers[quantity.of]
-    if untested := _untested(rule, scorer, n):
+    if untested := _untested(rule, scorer, n, candidate):
         return untested
     found = shortfall(quantity, scorer, cells, n, candidate.samples, rule.tolerance)
     if found is None:
@@ -242,19 +242,26 @@ def _floor(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdic
         rule,
         value,
         found,
-        about=f", on average over sets of {n:,} such images" if scorer.kind == "set" else "",
+        about=f", on average over sets of {n:,} such {candidate.terms.rows.sample}s"
+        if scorer.kind == "set"
+        else "",
     )
 
 
-def _untested(rule: Rule, scorer: Scorer, n: int) -> Verdict | None:
-    """Why a number has no test: too few samples of a measure of whole sets."""
+def _untested(rule: Rule, scorer: Scorer, n: int, side: Side) -> Verdict | None:
+    """Why a number has no test: too few samples or runs, or it is not known which of them are alike."""
+    samples, told, sample = side.samples, "", side.terms.rows.sample
     fewest = getattr(scorer, "fewest", 0)
     if n < fewest:
-        told = (
-            f"{n} images say nothing certain of {scorer.names[0]}; {fewest} are the fewest that a gate takes"
-        )
-        return Verdict(rule, "missing", told)
-    return None
+        told = f"{n} {sample}s say nothing certain of {scorer.names[0]}; {fewest} are the fewest that a gate takes"
+    elif samples is None:
+        if alike := side.record.suite.get("alike"):
+            told = (
+                f"{sample}s are alike in {alike}, and the arrays that say in which are not beside the record"
+            )
+    elif scorer.kind != "mean" and samples.groups is None and samples.runs is not None:
+        told = f"{sample}s of one run are alike, and no groups (subjects) are known by which {scorer.names[0]} is told"
+    return Verdict(rule, "missing", told) if told else None
 
 
 def _one(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdict:
@@ -276,7 +283,7 @@ def _one(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdict:
     n = pair.candidate.cells[quantity.cells[0]].n
     if n < 2:
         return Verdict(rule, "missing", "one sample says nothing of a difference")
-    if untested := _untested(rule, pair.terms.scorers[quantity.of], n):
+    if untested := _untested(rule, pair.terms.scorers[quantity.of], n, pair.candidate):
         return untested
     if unkept := pair.unkept(quantity):
         return Verdict(rule, "missing", "; ".join(unkept))

@@ -57,6 +57,8 @@ class Judgement:
     """What the cells are told by; None where nothing was compared."""
     relation: tuple[str, ...] = ()
     """Who the reference is, where it is this very model or another card: said before all else."""
+    sample: str = "image"
+    """What one sample is called."""
 
     @property
     def state(self) -> State:
@@ -102,10 +104,14 @@ def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.
             _noted(f if isinstance(f, Verdict) else f.decide(alpha, *level_of[id(f)])) for f in row
         )
         against = "nothing" if case.reference is None else case.against
-        first = rows_of(case.candidate.task).first
+        rows = rows_of(case.candidate.task)
         told = (*notes, "nothing was gated: every rule is a warning") if not gates else notes
         who = () if case.reference is None else relation(case.candidate, case.reference)
-        judged.append(Judgement(case.candidate.name, against, alpha, verdicts, cells, told, first, who))
+        judged.append(
+            Judgement(
+                case.candidate.name, against, alpha, verdicts, cells, told, rows.first, who, rows.sample
+            )
+        )
     return judged
 
 

@@ -54,7 +54,9 @@ def noticed_lines(suite: Suite, n: int | None) -> list[str]:
     rows = rows_of(suite.task)
     told = [f"{rows[name].show_apart(loss)} of {name}" for name, loss in noticed(suite, n).items()]
     if told:
-        line = f"A gate on {n:,} images notices a loss of {' and '.join(told)} beyond what is tolerated"
+        line = (
+            f"A gate on {n:,} {rows.sample}s notices a loss of {' and '.join(told)} beyond what is tolerated"
+        )
         return [f"{line}, where a tenth of the answers changed."]
     firsts = [rows[name].noticed[0][0] for name in suite.summary if rows[name].noticed]
     if n is None or not firsts:

@@ -36,6 +36,7 @@ class Verdict:
     """The tolerated loss in the metric's stored unit."""
     method: str = ""
     n: int | None = None
+    """Samples; of such as are alike, runs or groups of them."""
     changed: int | None = None
     """Answers that are right in one record and wrong in the other."""
     detectable: float | None = None
@@ -46,6 +47,8 @@ class Verdict:
     """Of a rule about any cell, the worst one, of which values and loss are told."""
     failed: tuple[str, ...] = ()
     """Of a rule about any cell, those that lose more than is tolerated."""
+    each: str = "image"
+    """What n counts: "image" for any sample, "run" or "group"."""
 
 
 def amount(metric: Metric, loss: float | None) -> str:

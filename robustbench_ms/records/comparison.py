@@ -232,6 +232,12 @@ class Comparison:
                 told.append(f"the {who} keeps no bits of {quantity.of}")
             else:
                 told.append(f"no record keeps {quantity.of} sample by sample for {quantity.keys[0]}")
+        sides = [side.samples for _, side in self._sides if side.samples is not None]
+        kept = [samples.each for samples in sides]
+        if any(samples.alike is not None and len(set(samples.alike.tolist())) < 2 for samples in sides):
+            told = [f"one {kept[0]} says nothing of a difference"]
+        elif not told and len({*kept}) > 1:
+            told = [f"the candidate tells differences by {kept[0]}s, and the reference by {kept[1]}s"]
         return list(dict.fromkeys(told))
 
     def loss(self, quantity: Quantity) -> Loss:

@@ -190,7 +190,7 @@ def _costs(table: Table, safe: Callable[[str], str]) -> Iterator[str]:
         if len(threads) > 1:
             precisions += f", of {' or '.join(map(str, threads))} threads"
         yield (
-            f"{table.sample}s/s{mark}: on {safe(device)}, of profiles in batches of 1 and {precisions}, ± over blocks of calls; "
-            "nothing of it holds on another device."
+            f"{table.sample}s/s{mark}: on {safe(device)}, of profiles in batches of 1 and {precisions}, ± over blocks "
+            "of calls; nothing of it holds on another device."
         )
         yield from (f"(!) {safe(card)}: {safe('; '.join(one.doubts))}." for card, one in found if one.doubts)

@@ -87,8 +87,11 @@ def compared_markdown(pair: Comparison, alpha: float) -> str:
         f"- {first.title} differs beyond chance in {len(apart)} of {len(cells)} cells"
         + (f": {told_cells}{more}" if apart else "")
     )
+    samples = pair.candidate.samples
+    alike = samples is not None and samples.alike is not None
+    over = f"{samples.each}s of these subjects" if samples and alike else f"{pair.terms.rows.sample}s"
     lines.append(
-        f"- A loss above 0 means that the second is worse; {100 * (1 - alpha):g} % intervals over the same images, "
+        f"- A loss above 0 means that the second is worse; {100 * (1 - alpha):g} % intervals over the same {over}, "
         f"which do not cover training seeds{''.join(f'; {why}' for why in pair.terms.untested.values())}"
     )
     lines += [f"- Not compared: {escape(told)}" for told in _apart(pair)]

@@ -13,7 +13,6 @@ import numpy as np
 from robustbench_ms.catalog.published import PublishedTable, published_table
 from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.errors import BadFile, UserError
-from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.entry import Entry, entry_of
 from robustbench_ms.records.normalised import others_mce
 from robustbench_ms.records.profile import Profile
@@ -235,8 +234,7 @@ def _table(
         else replace(row, rank=i + 1, ranks=None if found_ranges is None else found_ranges[i])
         for i, (row, _) in enumerate(made)
     ]
-    side = Side.of(first) if "alike" in first.suite else None
-    samples = None if side is None else side.samples
+    samples = first.samples() if "alike" in first.suite else None
     return Table(
         str(first.suite["name"]),
         columns,
@@ -254,7 +252,7 @@ def _table(
         cited=tuple(terms.rows[name] for name in terms.rows if any(name in row.published for row in rows)),
         sample=terms.rows.sample,
         groups=0 if samples is None or samples.groups is None else len(np.unique(samples.groups)),
-        unit=f"{terms.rows.sample}s" if samples is None or samples.alike is None else side.unit,
+        unit=f"{terms.rows.sample if samples is None or samples.alike is None else samples.each}s",
     )
 
 

@@ -43,15 +43,19 @@ def _judged(one: Judgement) -> str:
     lines += [f"- Note: {escape(note)}" for note in one.notes]
     tested = [v for v in one.verdicts if v.n is not None]
     if tested:
-        samples = ", ".join(sorted({f"{v.n:,}" for v in tested}))
+        runs = dict.fromkeys(f"{v.each}s" for v in tested if v.each != "image")
+        samples = ", ".join(
+            sorted({f"{v.n:,} {'samples' if v.each == 'image' else f'{v.each}s of samples'}" for v in tested})
+        )
         shown = ", ".join(
             f"{code(v.rule.target)} {amount(v.rule.row, v.detectable) or 'none'}" for v in tested
         )
         lines.append(
-            f"- n = {samples} samples a cell; bounds are one-sided at alpha = {one.alpha:g}, the lower ones "
+            f"- n = {samples} a cell; bounds are one-sided at alpha = {one.alpha:g}, the lower ones "
             f"Holm-adjusted over the rules; noticed four times in five where the loss exceeds its tolerance by: {shown}"
         )
-        lines.append("- Bounds cover the sampling of images and not of training seeds")
+        over = f"{' and '.join(runs)} of these subjects" if runs else f"{one.sample}s"
+        lines.append(f"- Bounds cover the sampling of {over} and not of training seeds")
     return "\n".join(lines)
 
 
@@ -96,6 +100,7 @@ def judged_json(judged: Sequence[Judgement], *, lenient: bool) -> dict[str, Any]
                         "tolerated": v.margin,
                         "method": v.method or None,
                         "n": v.n,
+                        "each": v.each,
                         "changed": v.changed,
                         "detectable": v.detectable,
                         "needed": v.needed,
