@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from robustbench_ms.cli import app
+from robustbench_ms.faults.table import NAMES
 from robustbench_ms.gating.judge import judge
 from robustbench_ms.gating.rules import parse_rule
 from robustbench_ms.records.entry import entry_of
@@ -106,3 +108,25 @@ def test_without_its_arrays_no_floor_is_told_as_if_windows_were_not_alike(change
     found = verdict(alone, alone, "floor:clean_accuracy=1pp")[0]
     assert found.state == "missing"
     assert found.reason.startswith("windows are alike in runs of one group and class, and the arrays")
+
+
+def test_a_record_shows_confusions_clean_and_under_the_worst_fault(record, rbms):
+    shown = json.loads(rbms("show", record.path, "--json").out)["confusions"]
+    told = rbms("show", record.path).out
+    samples = record.samples()
+    keys = [key for key in samples.keys if not key.startswith(("clean", "fault=sensor"))]
+    accuracy = {key: record.cell(key).values["accuracy"]["mean"] for key in keys}
+    faults = {key.partition(",")[0] for key in keys}
+    mean = {one: np.mean([v for key, v in accuracy.items() if key.startswith(one + ",")]) for one in faults}
+    common = {f"fault={name}" for name in NAMES}
+    worst = min(mean.keys() & common, key=mean.get)
+
+    assert [len(one["cells"]) for one in shown] == [1, 5]
+    assert {key.partition(",")[0] for key in shown[1]["cells"]} == {worst}
+    counts = np.array(shown[1]["counts"])
+    assert counts.sum() == 5 * 60
+    assert np.trace(counts) == pytest.approx(5 * 60 * mean[worst])
+    assert "answered where true: clean, %" in told
+    assert f"{worst.removeprefix('fault=').replace('_', ' ')}, all its levels, the worst" in told
+    share = 100 * counts[0, 0] / counts[0].sum()
+    assert f"| {share:.1f} |" in " ".join(told.split())

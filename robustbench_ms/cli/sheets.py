@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_images", "draw_signals"]
 
-COUNTED = "macro_f1"
-"""The measure beside whose values answers are counted by label."""
-
 
 def draw_images(
     finished: Finished, path: Path, ids: str | None, cells: str | None, score: float, *, worst: bool
@@ -116,9 +113,10 @@ def _middle(finished: Finished) -> list[str]:
 
 
 def _where_it_went(record: Record) -> Iterator[tuple[Shares, tuple[int, int]]]:
-    """The first metric by the matrix's two axes, the worst first; and confusions, clean and of the worst row."""
+    """The first metric by the matrix's two axes, the worst first; and confusions, clean and of the worst fault."""
     from robustbench_ms.records.terms import Terms
     from robustbench_ms.reports.charts import Shares
+    from robustbench_ms.reports.confusions import confusions
 
     first = Terms.of(record).rows.first
     found: dict[str, dict[str, tuple[str, float]]] = {}
@@ -135,19 +133,8 @@ def _where_it_went(record: Record) -> Iterator[tuple[Shares, tuple[int, int]]]:
     values = np.array([[found[row].get(c, ("", np.nan))[1] for c in columns] + [mean[row]] for row in order])
     words = [row.replace("_", " ") for row in order]
     yield Shares(f"{first.label} by {axes[0]} and {axes[1]}", words, [*columns, "mean"], values), (52, 21)
-    samples = record.samples()
-    counts = None if samples is None else samples.tables.get(f"{COUNTED}/counts")
-    if samples is None or counts is None:
-        return
-    names = record.suite.get("classes") or [f"class {i}" for i in range(counts.shape[1])]
-    for title, keys in (
-        ("clean", ["clean"]),
-        (f"{words[0]}, all its {axes[1]}s", [k for k, _ in found[order[0]].values()]),
-    ):
-        some = counts[[samples.keys.index(one) for one in keys if one in samples.keys]].sum(axis=0)
-        with np.errstate(invalid="ignore"):
-            shares = some / some.sum(axis=1, keepdims=True)
-        yield Shares(f"answered where true: {title}", names, names, shares), (44, 32)
+    for one in confusions(record, record.samples()):
+        yield Shares(f"answered where true: {one.title}", one.names, one.names, one.shares), (44, 32)
 
 
 def _refuse_ending(option: str, path: Path) -> None:

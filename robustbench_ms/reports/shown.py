@@ -12,6 +12,7 @@ from robustbench_ms.records.record import Measurement, Record
 from robustbench_ms.records.samples import Samples
 from robustbench_ms.records.summary import interval_of, summarise
 from robustbench_ms.records.terms import Terms
+from robustbench_ms.reports.confusions import confusions, confusions_markdown
 from robustbench_ms.reports.markdown import escape, grid
 from robustbench_ms.reports.numbers import heading, number, plain
 from robustbench_ms.reports.time_split import time_split
@@ -67,6 +68,10 @@ def record_json(record: Record) -> dict[str, Any]:
             for m in record.measurements
         ],
         "kept": _kept(samples),
+        "confusions": [
+            {"cells": list(one.cells), "classes": list(one.names), "counts": one.counts.tolist()}
+            for one in confusions(record, samples)
+        ],
     }
 
 
@@ -103,7 +108,8 @@ def record_markdown(record: Record) -> str:
     if missing:
         lines.append("")
     lines.append(f"{heading(first)}, a cell: {first.about}")
-    lines += ["", *_cells(record, terms, samples), "", *_footnotes(record, first)]
+    lines += ["", *_cells(record, terms, samples), ""]
+    lines += [*confusions_markdown(record, samples), *_footnotes(record, first)]
     return "\n".join(lines) + "\n"
 
 
