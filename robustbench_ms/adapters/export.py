@@ -26,7 +26,7 @@ __all__ = ["load"]
 def load(path: Path, card: Card, index: Index) -> Adapted:
     """The program in a file; where nobody said what it wants to be shown, at the size that it was exported with.
 
-    BadFile where torch cannot read it, UserError where it does not take one batch of images.
+    BadFile where torch cannot read it, UserError where it does not take one batch of images or signals.
     """
     del index
     with _logged() as logged, warnings.catch_warnings():
@@ -41,12 +41,13 @@ def load(path: Path, card: Card, index: Index) -> Adapted:
                 f"{path} is damaged, or no program that torch {torch.__version__} has exported or can read ({told})"
             ) from error
     program = Program(exported.module(), exported)
-    if [len(shape) for shape in program.inputs] != [4]:
+    if len(program.inputs) != 1 or len(program.inputs[0]) not in {3, 4}:
         raise UserError(
             f"the program takes {len(program.inputs)} inputs of shapes {program.inputs}, and one batch (n, channels, "
-            "height, width) is shown"
+            "height, width), or of signals (n, channels, samples), is shown"
         )
-    _, _, height, width = program.inputs[0]
+    _, _, *size = program.inputs[0]
+    height, width = size if len(size) == 2 else (None, None)
     if card.input.assumed and card.input.size is None and height is not None and height == width:
         card = replace(card, input=replace(card.input, size=height))
     return Adapted(program, card, digest_of([path], path.parent))

@@ -75,7 +75,7 @@ class Program(nn.Module):
         """Its answers to samples (n, ...), those of a fixed batch joined."""
         self._move(shown.device)
         wanted = self.inputs[0] if self.inputs else ()
-        if len(wanted) == shown.ndim == 4:
+        if len(wanted) in {3, 4} and shown.ndim in {3, 4}:
             refuse_shape(shown, wanted[1:])
         if not wanted or wanted[0] in {None, len(shown)}:
             return self.program(shown)
