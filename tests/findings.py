@@ -13,13 +13,18 @@ import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
+
+import numpy as np
 
 from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.records.entry import entry_of
 from robustbench_ms.records.ranking import gain
 from robustbench_ms.records.record import read_record
-from robustbench_ms.statistics.intervals import holm
+from robustbench_ms.records.summary import value_of, without_each_group
+from robustbench_ms.records.terms import Terms
+from robustbench_ms.statistics.intervals import group_interval, holm
 
 RESULTS = Path(__file__).parent.parent / "results"
 PAGE = RESULTS / "FINDINGS.md"
@@ -32,8 +37,10 @@ HEAD = """\
 What articles claim of their systems, and what the records beside this page say. Made by
 `python -m tests.findings --write` from [findings.toml](findings.toml); a test holds every figure to the records. The
 gain is that over one rival, of the means over seeds, with its 95 % interval; p is the larger of Welch's over seeds and
-that over images, two-sided, by Holm over the claim's rivals. A claim holds where the gain over every rival is above 0;
-it does not where one is below 0 or surely below half a point; else it cannot be told here.
+that over images (of windows of sensors: over runs of alike ones), two-sided, by Holm over the claim's rivals. A claim
+holds where the gain over every rival is above 0; it does not where one is below 0 or surely below half a point; else it
+cannot be told here. A number that is claimed holds where ours, of the mean over seeds and with the 95 % interval over
+groups (subjects), is surely no more than half a point below; it does not where ours is surely below.
 """
 
 
@@ -73,21 +80,73 @@ def verdict(differences, adjusted):
     return "holds" if all(above) else "does not hold" if any(below) else "cannot be told here"
 
 
+def by_groups(claim, results=RESULTS):
+    """(seeds, groups, Interval) of a model: of the mean over its seeds, over the groups (subjects) of the samples.
+
+    One group is left out at a time, as in tables of one seed. A sentence where there is no record, or none of groups.
+    """
+    records = [one.record() for one in entries(claim["suite"], claim["column"], claim["model"], results)]
+    if not records:
+        return f"no record of {claim['model']}"
+    values, left = [], []
+    for record in records:
+        samples, terms = record.samples(), Terms.of(record)
+        quantity = terms.quantity(claim["column"])
+        cells = {key: record.cell(key).values[quantity.of]["mean"] for key in quantity.cells}
+        without = without_each_group(quantity, terms.scorers[quantity.of], samples) if samples else None
+        if without is None:
+            return f"{record.name} keeps no groups (subjects), of which there are five at least"
+        values.append(value_of(quantity, cells))
+        left.append(without)
+    found = group_interval(fmean(values), np.mean(left, axis=0), (0.0, 1.0))
+    return len(records), len(left[0]), found
+
+
+def verdict_on(number, interval):
+    """Of a number that is claimed, higher is better, and the interval of ours."""
+    if interval.low >= number - NOTHING:
+        return "holds"
+    return "does not hold" if interval.high < number else "cannot be told here"
+
+
 def told(claim, results=RESULTS):
-    """A claim's section."""
-    found = rows(claim, results)
+    """A claim's section: over rivals, or of a number."""
+    return _number(claim, results) if "value" in claim else _gains(claim, results)
+
+
+def _head(claim, said):
     metric = rows_of(find_suite(claim["suite"]).task).summary(claim["column"])
+    looked = f"{metric.label} of `{claim['model']}` on `{claim['suite']}`"
+    note = f" {claim['note']}." if "note" in claim else ""
+    return [
+        f"## {claim['of']}: {claim['says']}",
+        "",
+        f"{claim['source']}. Looked at: {looked}.{note} **{said.capitalize()}.**",
+        "",
+    ]
+
+
+def _number(claim, results):
+    found = by_groups(claim, results)
+    said = "not measured yet" if isinstance(found, str) else verdict_on(claim["value"], found[2])
+    lines = [
+        *_head(claim, said),
+        "| claimed, % | seeds | groups | ours, % |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    if isinstance(found, str):
+        return "\n".join([*lines, f"| {100 * claim['value']:.2f} | - | - | {found} |"])
+    seeds, groups, one = found
+    ours = f"{100 * one.mean:.2f} ({100 * one.low:.2f} to {100 * one.high:.2f})"
+    return "\n".join([*lines, f"| {100 * claim['value']:.2f} | {seeds} | {groups} | {ours} |"])
+
+
+def _gains(claim, results):
+    found = rows(claim, results)
     differences = [d for _, seeds, d in found if seeds]
     adjusted = iter(holm([d.p_differs for d in differences]))
     p_values = [next(adjusted) if seeds else None for _, seeds, _ in found]
-    said = verdict(differences, p_values).capitalize()
-    looked = f"{metric.label} of `{claim['model']}` on `{claim['suite']}`"
-    lines = [
-        f"## {claim['of']}: {claim['says']}",
-        "",
-        f"{claim['source']}. Looked at: {looked}. **{said}.**",
-        "",
-    ]
+    lines = _head(claim, verdict(differences, p_values))
     lines += ["| against | seeds | gain, pp | p |", "| --- | ---: | ---: | ---: |"]
     for (rival, seeds, one), p in zip(found, p_values, strict=True):
         if seeds is None:

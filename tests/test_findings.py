@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from statistics import fmean
 
+import numpy as np
 import pytest
 
 from robustbench_ms.catalog.find import card_names, suite_names
+from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.statistics.differences import Student
-from tests import findings
+from robustbench_ms.statistics.intervals import Interval
+from tests import findings, signalled
+from tests.test_activity import CARD
 
 MINE, RIVAL = "digits-resnet8-cbam", "digits-resnet8"
 CLAIM = {
@@ -27,8 +32,10 @@ def test_claims_name_what_is_shipped():
 
     for claim in tomllib.loads((findings.RESULTS / "findings.toml").read_text())["claims"]:
         assert claim["suite"] in suite_names()
-        assert {claim["model"], *claim["against"]} <= {*card_names()}
-        assert claim["model"] not in claim["against"]
+        against = claim.get("against", [])
+        assert {claim["model"], *against} <= {*card_names()}
+        assert claim["model"] not in against
+        assert bool(against) != ("value" in claim)
 
 
 def test_figures_are_the_records():
@@ -52,6 +59,63 @@ def test_a_record_that_is_not_there_is_told(tmp_path):
     said = findings.told(CLAIM, tmp_path)
     assert "**Not measured yet.**" in said
     assert f"no record of {MINE}" in said
+
+
+NUMBER = {
+    "of": "Listens", "says": "it hears", "source": "nobody", "note": "By hand", "suite": "har-mini-faults",
+    "model": "listens", "column": "clean_accuracy", "value": 0.9606,
+}  # fmt: skip
+
+
+def test_a_number_that_is_claimed_is_judged_by_subjects(tmp_path, rbms):
+    """Of two seeds of a small network: the interval is the jackknife's, over the subjects, of the mean over seeds."""
+    assert "| 96.06 | - | - | no record of listens |" in findings.told(NUMBER, tmp_path)
+    card = tmp_path / "listens.toml"
+    card.write_text(CARD)
+    assert rbms("run", signalled.npz_suite(tmp_path / "own"), "-m", card, "--device", "cpu").code == 0
+    (path,) = (tmp_path / "results").rglob("*.json")
+    record = read_record(path)
+    samples = record.samples()
+    bits, folder = [], tmp_path / "records" / "har-mini-faults"
+    for seed in range(2):
+        correct = samples.correct.copy()
+        correct[0, : 3 * seed + 4] = False
+        cells = [
+            replace(m, values={**m.values, "accuracy": {**m.values["accuracy"], "mean": row.mean()}})
+            for m, row in zip(record.measurements, correct, strict=True)
+        ]
+        other = replace(
+            record, card={**record.card, "name": f"listens@{seed}"}, measurements=tuple(cells),
+            subject={**record.subject, "digest": str(seed)},
+        )  # fmt: skip
+        tables = {name: one for name, one in samples.tables.items() if not name.endswith("/counts")}
+        write_record(other, replace(samples, correct=correct, tables=tables), folder / f"listens@{seed}.json")
+        bits.append(correct[0])
+    mean = np.mean(bits, axis=0)
+    left = np.array([mean[samples.groups != group].mean() for group in range(6)])
+    half = 2.570581835636314 * np.sqrt(5 / 6 * ((left - left.mean()) ** 2).sum())
+
+    seeds, groups, found = findings.by_groups(NUMBER, tmp_path / "records")
+    assert (seeds, groups) == (2, 6)
+    assert found.mean == pytest.approx(mean.mean())
+    assert found.low == pytest.approx(mean.mean() - half)
+    said = findings.told(NUMBER, tmp_path / "records")
+    assert f"| 96.06 | 2 | 6 | {100 * found.mean:.2f} (" in said
+    assert "on `har-mini-faults`. By hand. **Cannot be told here.**" in said
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((0.956, 0.97), "holds"),
+        ((0.95, 0.97), "cannot be told here"),
+        ((0.94, 0.96), "does not hold"),
+        ((0.957, 0.96), "holds"),
+        ((float("nan"), float("nan")), "cannot be told here"),
+    ],
+)
+def test_verdicts_on_numbers(ends, said):
+    assert findings.verdict_on(0.9606, Interval(0.955, *ends)) == said
 
 
 def student(mean, stderr):
