@@ -87,6 +87,15 @@ def test_verdicts_have_runs_of_these_subjects(record, changed):
     assert "Bounds cover the sampling of runs of these subjects and not of training seeds" in page
 
 
+def test_what_is_left_out_by_subjects_counts_them(record, changed):
+    found, page = verdict(changed("other"), record, "clean_macro_f1=90pp")
+
+    assert (found.state, found.n, found.each) == ("pass", 6, "group")
+    assert "n = 6 groups of samples a cell" in page
+    assert "the sampling of groups (subjects) and not of training seeds" in page
+    assert verdict(record, record, "floor:worst_fault_accuracy=1pp")[0].n == 6
+
+
 def test_what_cannot_be_told_is_a_sentence(record, changed):
     one = changed("one", runs=np.zeros(60, np.int64))
     assert verdict(one, one, "clean_accuracy=1pp")[0].reason == "one run says nothing of a difference"

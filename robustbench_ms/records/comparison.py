@@ -302,6 +302,9 @@ class Comparison:
         found = of_replicates(
             exact, losses, n, jackknife=jackknifed(quantity, self.terms.scorers[quantity.of])
         )
+        samples = self.candidate.samples
+        if samples is not None and samples.groups is not None:  # one is left out at a time
+            found = replace(found, n=np.unique(samples.groups).size, each="group")
         return Loss(found, 0 if exact == 0 and not losses.any() else None)
 
     def _drop(self, quantity: Quantity, exact: float) -> Loss | None:

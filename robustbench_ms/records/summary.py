@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -187,7 +187,10 @@ def shortfall(
         if replicates is not None:
             draws = value_of(quantity, dict(zip(quantity.cells, replicates, strict=True)))
     if draws is not None:
-        return of_replicates(lacks, sign * (floor - draws), n, jackknife=jackknifed(quantity, scorer))
+        found = of_replicates(lacks, sign * (floor - draws), n, jackknife=jackknifed(quantity, scorer))
+        if samples is not None and samples.groups is not None:
+            return replace(found, n=np.unique(samples.groups).size, each="group")
+        return found
     good = _good(quantity, scorer, cells, n, samples)
     if good is None or good.values.size < 2:
         return None

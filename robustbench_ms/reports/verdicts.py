@@ -13,6 +13,10 @@ from robustbench_ms.reports.markdown import code, escape, grid
 __all__ = ["judged_json", "judged_markdown"]
 
 
+_OVER = {"run": "runs of these subjects", "group": "groups (subjects)"}
+"""What bounds are over, by what a verdict's n counts."""
+
+
 def judged_markdown(judged: Sequence[Judgement]) -> str:
     """One table a candidate, readable in a terminal and rendered in a pull request."""
     return "\n\n".join(_judged(one) for one in judged) + "\n"
@@ -43,7 +47,7 @@ def _judged(one: Judgement) -> str:
     lines += [f"- Note: {escape(note)}" for note in one.notes]
     tested = [v for v in one.verdicts if v.n is not None]
     if tested:
-        runs = dict.fromkeys(f"{v.each}s" for v in tested if v.each != "image")
+        runs = dict.fromkeys(_OVER[v.each] for v in tested if v.each in _OVER)
         samples = ", ".join(
             sorted({f"{v.n:,} {'samples' if v.each == 'image' else f'{v.each}s of samples'}" for v in tested})
         )
@@ -54,7 +58,7 @@ def _judged(one: Judgement) -> str:
             f"- n = {samples} a cell; bounds are one-sided at alpha = {one.alpha:g}, the lower ones "
             f"Holm-adjusted over the rules; noticed four times in five where the loss exceeds its tolerance by: {shown}"
         )
-        over = f"{' and '.join(runs)} of these subjects" if runs else f"{one.sample}s"
+        over = " and of ".join(runs) or f"{one.sample}s"
         lines.append(f"- Bounds cover the sampling of {over} and not of training seeds")
     return "\n".join(lines)
 
