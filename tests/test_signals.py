@@ -16,6 +16,7 @@ from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source
 from tests import signalled
 from tests.faults.windows import windows
+from tests.sources import ROOT
 
 MINI = Source("har-mini", "test", classes=6)
 
@@ -185,3 +186,22 @@ def test_the_shipped_scales_are_those_of_the_training_windows(real_data):
     test = index_of(MINI, places, ()).open("stored").facts
     assert len({*test.groups.tolist()}) == 9
     assert test.runs.max() + 1 == 116
+
+
+def test_the_page_makes_windows_of_a_log(tmp_path, monkeypatch):
+    page = (ROOT / "suites" / "README.md").read_text(encoding="utf-8")
+    code = page.partition("- A log as CSV")[2].partition("```python\n")[2].partition("```")[0]
+    rows = np.arange(800)
+    log = np.column_stack([np.sin(rows / 9), rows, -rows, rows // 300, 4 + rows // 500])
+    np.savetxt(
+        tmp_path / "log.csv", log, delimiter=",", header="acc_x,acc_y,acc_z,activity,subject", comments=""
+    )
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README", "exec"), {})
+    made = np.load(tmp_path / "windows.npz")
+
+    assert made["windows"].dtype == np.float32
+    assert made["windows"][:, 1, 0].tolist() == [0, 64, 128, 320, 640]
+    assert made["windows"].shape == (5, 3, 128)
+    assert made["labels"].tolist() == [0, 0, 0, 1, 2]
+    assert made["groups"].tolist() == [4, 4, 4, 4, 5]
