@@ -68,6 +68,7 @@ def test_footnotes_have_windows_and_groups_and_no_images(record, changed):
     assert "over the 6 groups (subjects) of the test windows" in told
     assert "5 degrees of freedom" in told
     assert "as far as these runs" in told
+    assert "macro F1: of sets of 60 such windows, intervals too (a jackknife of 6 groups)" in told
     assert "image" not in told
 
 

@@ -87,11 +87,11 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
     if table.of_sets:
         counts = " or ".join(f"{n:,}" for n in ns)
         high = " and ".join(dict.fromkeys(m.too_high for m in table.metrics if m.too_high))
+        groups = f"{table.groups} groups" if table.groups else f"groups of {table.sample}s"
         few = f"of few {table.sample}s {high} is too high on average, and " if high else ""
         notes.append(
             f"{', '.join(table.of_sets)}: of sets of {counts} such {table.sample}s, intervals too (a jackknife of "
-            f"{'these groups' if table.groups else f'groups of {table.sample}s'}); {few}nothing is said here of larger "
-            "sets."
+            f"{groups}); {few}nothing is said here of larger sets."
         )
     for metric in table.metrics:
         notes += _about(table, metric)
