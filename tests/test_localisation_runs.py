@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from robustbench_ms.catalog.find import find_card, find_suite
 from robustbench_ms.datasets import scenes
@@ -36,6 +37,19 @@ TRAINED = [
     f"scenes-one{kind}"
     for kind in ("", "-cbam", "-ema", "-dmsca", "-amsra-net", "-amsra-net-no-lgsa", "-amsra-net-single-scale")
 ]
+
+
+class Blinded(nn.Module):
+    """Looks at the middle, and answers NaN for one class where neighbours differ much."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = centre(classes=10)
+
+    def forward(self, images):
+        logits = self.inner(images).clone()
+        logits[images.diff(dim=3).abs().mean((1, 2, 3)) > 0.2, 9] = torch.nan
+        return logits
 
 
 @pytest.fixture
@@ -80,6 +94,17 @@ def test_a_run_its_record_and_its_pictures(few, tmp_path, rbms):
     assert len(shown.json()["ids"]) == 3
     assert np.asarray(Image.open(sheet)).std() > 10
     assert rbms("show", path, "--suite", few, "--maps", sheet, "--images", sheet).code == 2
+
+
+def test_what_is_no_number_ends_its_cell_alone(few, tmp_path, rbms):
+    card = tmp_path / "blinded.toml"
+    card.write_text('build = "tests.test_localisation_runs:Blinded"\n[input]\nrange = [0, 1]\n')
+    found = rbms("run", few, "-m", card, "--device", "cpu")
+
+    assert found.code == 1
+    clean, noisy = read_record(tmp_path / "results" / "few" / "blinded.json").measurements
+    assert clean.error is None
+    assert noisy.error.startswith("NaN for 12 of 12 images, first 3,000")
 
 
 def test_the_worst_map_comes_first(few, tmp_path, rbms):

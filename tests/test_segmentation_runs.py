@@ -45,10 +45,21 @@ def blinks():
     return lambda images: body(images * (torch.arange(images.shape[-1]) % 2))
 
 
+class Dazzled(Sees):
+    """Of bright pictures one logit is +inf, and one is NaN of brighter ones; -inf is a logit like any other."""
+
+    def forward(self, images):
+        logits, light = super().forward(images), images.mean((1, 2, 3))
+        logits[:, 2, 0, 0] = -torch.inf
+        logits[light > 0.3, 1, 5, 5] = torch.inf
+        logits[light > 0.41, 1, 7, 5] = torch.nan
+        return logits
+
+
 def asked(card, places):
     from robustbench_ms.subjects.loading import load_model
 
-    return TASK.ask(load_model(card, index(), device=CPU, places=places), batch_of()).tensor
+    return TASK.ask(load_model(card, index(), device=CPU, places=places), batch_of()).raw["classes"]
 
 
 def test_a_folder_is_run_and_its_record_gated(tmp_path, rbms):
@@ -78,6 +89,21 @@ def test_a_folder_is_run_and_its_record_gated(tmp_path, rbms):
     compared = rbms("compare", path.with_name("worse.json"), path)
     assert compared.code == 0, compared.err
     assert "mIoU" in compared.out
+
+
+def test_what_is_no_number_ends_its_cell_alone(tmp_path, rbms):
+    card = tmp_path / "dazzled.toml"
+    card.write_text(CARD.replace("sees", "Dazzled"))
+    folder = labelled.folder_at(tmp_path / "own", count=4)
+    found = rbms("run", folder, "-m", card, "--device", "cpu", "--corruptions", "brightness,contrast")
+
+    assert found.code == 1
+    (path,) = (tmp_path / "results").rglob("*.json")
+    told = {m.key.removeprefix("corruption="): m.error for m in read_record(path).measurements}
+    assert [name for name, error in told.items() if error] == [f"brightness,severity={s}" for s in (3, 4, 5)]
+    assert told["brightness,severity=3"].startswith("infinity for 4 of 4 images, first ")
+    assert told["brightness,severity=5"].startswith("NaN for 4 of 4 images")
+    assert read_record(path).cell("clean").values["mIoU_truth"]["mean"] > 0.99
 
 
 def test_a_wrong_mask_ends_a_run_in_one_sentence(tmp_path, rbms):

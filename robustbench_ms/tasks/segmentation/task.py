@@ -21,6 +21,7 @@ from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.detection.labels import class_map
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Asked, Geometry, IndexOf
+from robustbench_ms.tasks.segmentation.seen import written
 
 __all__ = ["Segmentation"]
 
@@ -45,7 +46,10 @@ class Segmentation:
         del suite
 
     def ask(self, model: Asked, batch: Batch) -> Answers:
-        """Class indices of the data's, int16 (n, H, W); the number of classes where it is none of them."""
+        """Of the data's "classes" int16 (n, H, W), the number of classes where it is none of them; "broken" float32 (n,).
+
+        The latter is 0, or what among the logits is no number, NaN or infinity; -inf is one, of what has probability 0.
+        """
         shown, geometry = model.prepare(batch.samples)
         if min(geometry.offset) < 0:
             raise UserError(
@@ -66,8 +70,7 @@ class Segmentation:
                     f"it answers with logits of {raw.shape[1]} classes, and {len(known)} are asked for; its [output] "
                     "labels may name its own in their order"
                 )
-            if raw.is_floating_point() and not bool(torch.isfinite(raw).all()):
-                raise UserError("it answers with NaN or infinity")
+            raw, broken = _numbers(raw)
             if raw.ndim == 3 and raw.is_floating_point() and not torch.equal(raw, raw.round()):
                 raise UserError(
                     "it answers with fractions (n, h, w), and class indices are whole numbers: of two classes it may "
@@ -79,24 +82,31 @@ class Segmentation:
             if lowest < 0 or highest >= len(known):
                 wrong = lowest if lowest < 0 else highest
                 raise UserError(f"it answers with class {wrong}, and its classes are 0 to {len(known) - 1}")
-            return Answers(known.to(maps.device)[maps.long()])
+            return Answers({"classes": known.to(maps.device)[maps.long()], "broken": broken})
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
-        """Pixels (n, K) uint32: "intersection", that are a class and are called it, and "predicted"."""
+        """Pixels (n, K) uint32: "intersection", that are a class and are called it, and "predicted".
+
+        And of each picture "broken" float32, as answered, and "seen", its map made small for people to look at.
+        """
+        found = answers.raw
+        assert isinstance(found, dict)
         classes = _classes(batch)
-        true, said = batch.maps[MAP].long(), answers.tensor.long()
-        counted = true != IGNORED
+        true, said = batch.maps[MAP], found["classes"]
+        said = said.where(true != IGNORED, classes)
         return Outcomes(
             {
-                "intersection": _counts(said, counted & (said == true), classes),
-                "predicted": _counts(said, counted & (said < classes), classes),
+                "intersection": _counts(said.where(said == true, classes), classes),
+                "predicted": _counts(said, classes),
+                "broken": found["broken"],
+                "seen": written(found["classes"].cpu().numpy()),
             }
         )
 
     def truth(self, batch: Batch) -> Outcomes:
         """Pixels (n, K) uint32 of each class, "true"."""
-        true = batch.maps[MAP].long()
-        return Outcomes({"true": _counts(true, true != IGNORED, _classes(batch))})
+        true, classes = batch.maps[MAP], _classes(batch)
+        return Outcomes({"true": _counts(true.where(true != IGNORED, classes), classes)})
 
     def calibrate(self, model: Asked, source: Source, index_of: IndexOf) -> dict[str, Any]:
         """Nothing is found; but labels that do not fit the data are a UserError before anything is asked."""
@@ -126,7 +136,8 @@ class Segmentation:
     def health(self, answers: Answers, facts: DataFacts) -> list[str]:
         """Every pixel of every picture has one class."""
         del facts
-        maps = answers.tensor
+        assert isinstance(answers.raw, dict)
+        maps = answers.raw["classes"]
         return ["it gives every pixel of the probe one class"] if int(maps.min()) == int(maps.max()) else []
 
     def doubts(self, values: Mapping[str, Mapping[str, float]], facts: DataFacts) -> list[str]:
@@ -153,6 +164,17 @@ def _tensor(raw: Any) -> Tensor:
     return Answers(raw).tensor
 
 
+def _numbers(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """An answer (n, ...) of numbers alone, and of each sample 0, or what it has that is none, float32 (n,)."""
+    if not raw.is_floating_point() or not raw.numel():
+        return raw, torch.zeros(len(raw), device=raw.device)
+    lowest, highest = torch.aminmax(raw.flatten(1), dim=1)  # of NaN among others NaN
+    broken = highest.where(~highest.isfinite(), 0.0).float()
+    if not bool(torch.isfinite(lowest + highest).all()):
+        raw = raw.nan_to_num(0.0)  # enlarged, 0 times infinity would be NaN, and NaN no whole number
+    return raw, broken
+
+
 def _native(one: Tensor, shown: tuple[int, ...], geometry: Geometry) -> Tensor:
     """One answer (K, h, w) or (h, w), of what was shown, as classes (H, W) on the picture's own grid."""
     logits = one.ndim == 3
@@ -161,7 +183,8 @@ def _native(one: Tensor, shown: tuple[int, ...], geometry: Geometry) -> Tensor:
     if (tall, wide) != tuple(shown):  # a letterbox: first what was shown, then the part that is the picture
         values = _enlarged(values, tuple(shown), logits=logits)[..., top : top + tall, left : left + wide]
     values = _enlarged(values, (height, width), logits=logits)[0]
-    return values.argmax(dim=0) if logits else values[0].round().long()
+    # max, not argmax, which takes six times as long on a CPU; both say the first of equal ones.
+    return values.max(dim=0).indices if logits else values[0].round().long()
 
 
 def _enlarged(values: Tensor, size: tuple[int, ...], *, logits: bool) -> Tensor:
@@ -172,9 +195,9 @@ def _enlarged(values: Tensor, size: tuple[int, ...], *, logits: bool) -> Tensor:
     return F.interpolate(values, size=size, mode="nearest-exact")
 
 
-def _counts(classes: Tensor, where: Tensor, of: int) -> NDArray[np.uint32]:
-    """How many pixels of each class are marked, (n, K), of maps (n, H, W)."""
-    n = len(classes)
-    rows = torch.arange(n, device=classes.device)[:, None, None].expand_as(classes)
-    found = torch.bincount((rows * of + classes)[where], minlength=n * of)
-    return found.reshape(n, of).cpu().numpy().astype(np.uint32)
+def _counts(maps: Tensor, of: int) -> NDArray[np.uint32]:
+    """How many pixels of each class maps (n, H, W) have, (n, K); K, which is none of them, is not counted."""
+    n = len(maps)
+    rows = torch.arange(n, dtype=torch.int32, device=maps.device)[:, None, None] * (of + 1)
+    found = torch.bincount((rows + maps).flatten(), minlength=n * (of + 1)).reshape(n, of + 1)[:, :of]
+    return found.cpu().numpy().astype(np.uint32)
