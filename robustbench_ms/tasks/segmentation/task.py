@@ -46,7 +46,7 @@ class Segmentation:
         del suite
 
     def ask(self, model: Asked, batch: Batch) -> Answers:
-        """Of the data's "classes" int16 (n, H, W), the number of classes where it is none of them; "broken" float32 (n,).
+        """The data's "classes" int16 (n, H, W), their number where it is none of them; and "broken" float32 (n,).
 
         The latter is 0, or what among the logits is no number, NaN or infinity; -inf is one, of what has probability 0.
         """
