@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from robustbench_ms.catalog.find import find_card
@@ -83,6 +84,12 @@ def test_a_folder_is_run_and_its_record_gated(tmp_path, rbms):
     assert rbms("check", path).code == 0
     shown = rbms("show", path)
     assert "classes that mIoU is the mean of" in shown.out.replace("\n", " ")
+    sheet = tmp_path / "sheet.png"
+    drawn = rbms("show", path, "--suite", folder, "--images", sheet, "--json")
+    assert drawn.code == 0, drawn.err
+    assert drawn.json()["cells"][:2] == ["clean", "brightness-1"]
+    assert np.asarray(Image.open(sheet)).std() > 10
+    assert "which has no heat maps" in rbms("show", path, "--suite", folder, "--maps", sheet).err
     worse = tmp_path / "worse.toml"
     worse.write_text(CARD.replace("sees", "blinks"))
     assert rbms("run", folder, "-m", worse, "--device", "cpu", "--corruptions", "brightness").code == 0

@@ -198,6 +198,7 @@ TASKS = Registry(
             task="robustbench_ms.tasks.segmentation.task:Segmentation",
             rows="robustbench_ms.tasks.segmentation.rows:ROWS",
             measures="robustbench_ms.tasks.segmentation.measures:SCORERS",
+            drawing="robustbench_ms.tasks.segmentation.drawing:DRAWING",
         ),
         "localisation": TaskInfo(
             task="robustbench_ms.tasks.localisation.task:Localisation",

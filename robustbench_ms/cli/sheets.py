@@ -39,7 +39,7 @@ def draw_images(
     rows = finished.rows(chosen)
     made = sheet(
         panels(finished, wanted, rows, score),
-        [cell_title(record, key(one)) for one in wanted],
+        [*([("truth", "")] if drawing.truth else []), *(cell_title(record, key(one)) for one in wanted)],
         [f"id {number}" for number in chosen],
         f"{record.name} on {record.suite['name']}, n = {finished.measured(wanted[0]).n:,}. {drawing.legend(score)}",
     )

@@ -42,12 +42,14 @@ def panels(
 ) -> list[list[Any]]:
     """Pictures of Pillow's, one a condition for each sample: what is shown, its truth and what was answered.
 
+    Before them the truth alone, where the task draws that.
+
     UserError where a cell's answers are not kept, Incomparable where the data are others than they were.
     """
     drawing, canvas = drawing_of(finished.record.task), finished.suite.canvas
     if canvas == "model":  # of each model its own; a record has its input
         canvas = way_of(Input(**of_record(finished.record.card["input"])), canvas).canvas or canvas
-    made: list[list[Any]] = [[] for _ in rows]
+    made: list[list[Shown]] = [[] for _ in rows]
     for condition in wanted:
         outcomes = finished.outcomes(condition)
         finished.check_data(condition)
@@ -58,8 +60,10 @@ def panels(
             batch = shown_under(finished, condition, rows[i : i + 1], canvas)
             pixels, zoom = _zoomed(batch.samples[0].numpy())
             answer = taken(outcomes, np.array([row]))
-            made[i].append(drawing.draw(Shown(pixels, zoom, batch.targets[0], answer, facts.names, score)))
-    return made
+            maps = {name: np.asarray(one[0]) for name, one in batch.maps.items()}
+            made[i].append(Shown(pixels, zoom, batch.targets[0], answer, facts.names, score, maps))
+    first = [] if drawing.truth is None else [drawing.truth]
+    return [[*(true(row) for true in first), *map(drawing.draw, row)] for row in made]
 
 
 def shown_under(

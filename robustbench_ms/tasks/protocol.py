@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -54,6 +54,8 @@ class Shown:
     """What classes are called; () where they have no names."""
     score: float
     """From which on an answer with a score is drawn."""
+    maps: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """What is true of each of its pixels, (H, W) of the sample itself, by name."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ class Drawing:
     """A picture of Pillow's, as wide as the sample is shown; it may be higher."""
     legend: Callable[[float], str]
     """What is to be seen, of answers with that score or more: a sentence or two for a caption."""
+    truth: Callable[[Sequence[Shown]], Any] | None = None
+    """What is true of a sample that is shown under several conditions, a picture before theirs; None where `draw` has
+    it."""
     worth: Callable[[Outcomes], NDArray[np.float64]] | None = None
     """How good each sample's heat map is, (n,), nan where it has none; None of tasks without maps."""
 

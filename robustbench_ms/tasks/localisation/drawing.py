@@ -74,4 +74,4 @@ def _worth(outcomes: Outcomes) -> NDArray[np.float64]:
         return np.asarray(np.where(count > 0, energy / count, np.nan))
 
 
-DRAWING = Drawing(_draw, _legend, _worth)
+DRAWING = Drawing(_draw, _legend, worth=_worth)

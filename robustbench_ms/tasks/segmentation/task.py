@@ -98,7 +98,7 @@ class Segmentation:
             {
                 "intersection": _counts(said.where(said == true, classes), classes),
                 "predicted": _counts(said, classes),
-                "broken": found["broken"],
+                "broken": found["broken"].cpu().numpy(),
                 "seen": written(found["classes"].cpu().numpy()),
             }
         )
