@@ -16,11 +16,15 @@ from robustbench_ms.statistics.intervals import Interval
 from tests import findings, signalled
 from tests.test_activity import CARD
 
-MINE, RIVAL = "digits-resnet8-cbam", "digits-resnet8"
+MINE, RIVAL, FLOOR = "digits-resnet8-cbam", "digits-resnet8", "digits-resnet8-eca"
 CLAIM = {
     "of": "CBAM", "says": "more digits are read", "source": "nobody", "suite": "quick", "model": MINE,
     "column": "clean_accuracy", "against": [RIVAL],
 }  # fmt: skip
+
+
+def student(mean, stderr):
+    return Student(mean, stderr, 300, 299, "t")
 
 
 def test_the_page_is_fresh():
@@ -32,10 +36,10 @@ def test_claims_name_what_is_shipped():
 
     for claim in tomllib.loads((findings.RESULTS / "findings.toml").read_text())["claims"]:
         assert claim["suite"] in suite_names()
-        against = claim.get("against", [])
-        assert {claim["model"], *against} <= {*card_names()}
-        assert claim["model"] not in against
-        assert bool(against) != ("value" in claim)
+        models = [claim["model"], *claim.get("against", ()), *claim.get("floors", ())]
+        assert ("against" in claim) != ("value" in claim)
+        assert {*models} <= {*card_names()}
+        assert len({*models}) == len(models)
 
 
 def test_figures_are_the_records():
@@ -52,7 +56,26 @@ def test_figures_are_the_records():
     ((rival, seeds, difference),) = findings.rows(CLAIM)
     assert (rival, seeds) == (RIVAL, (3, 3))
     assert difference.mean == pytest.approx(mean(MINE) - mean(RIVAL))
-    assert f"| {RIVAL} | 3, 3 | {100 * difference.mean:+.2f} (" in findings.told(CLAIM)
+    said = findings.told(CLAIM)
+    assert f"| {100 * difference.mean:+.2f} (" in said
+    assert f"| {RIVAL} | 3 | {100 * mean(RIVAL):.2f} (" in said
+    assert f"| {MINE} | 3 | {100 * mean(MINE):.2f} (" in said
+    assert "on `quick`, 597 images. **" in said
+    assert difference.method in said
+    assert f"Measured by `rbms run quick -m {MINE} -m {RIVAL}`." in said
+
+
+def test_what_is_not_surely_above_a_floor_is_told(monkeypatch):
+    claim = {**CLAIM, "floors": [FLOOR], "beside": "clean_accuracy"}
+    for gains, said in (
+        ({MINE: student(0.05, 0.01), RIVAL: student(0.03, 0.005)}, "Every network is surely above them."),
+        ({MINE: student(0.05, 0.01), RIVAL: student(0.01, 0.02)}, f"surely above: `{RIVAL}` over `{FLOOR}` (+1.00)."),
+        ({MINE: student(-0.05, 0.01), RIVAL: student(0.05, 0.01)}, f"surely above: `{MINE}` over `{FLOOR}` (-5.00)."),
+    ):  # fmt: skip
+        monkeypatch.setattr(findings, "gain", lambda mine, theirs, known=gains: known[mine[0].group])
+        assert said in findings.told(claim)
+    assert "Beside it: clean 9" in findings.told(claim)
+    assert f"Floors: `{FLOOR}`; no record of " in findings.floors({**claim, "against": ["nothing"]})
 
 
 def test_a_record_that_is_not_there_is_told(tmp_path):
@@ -101,7 +124,7 @@ def test_a_number_that_is_claimed_is_judged_by_subjects(tmp_path, rbms):
     assert found.low == pytest.approx(mean.mean() - half)
     said = findings.told(NUMBER, tmp_path / "records")
     assert f"| 96.06 | 2 | 6 | {100 * found.mean:.2f} (" in said
-    assert "on `har-mini-faults`. By hand. **Cannot be told here.**" in said
+    assert "on `har-mini-faults`, 60 windows. By hand. **Cannot be told here.**" in said
 
 
 @pytest.mark.parametrize(
@@ -116,10 +139,6 @@ def test_a_number_that_is_claimed_is_judged_by_subjects(tmp_path, rbms):
 )
 def test_verdicts_on_numbers(ends, said):
     assert findings.verdict_on(0.9606, Interval(0.955, *ends)) == said
-
-
-def student(mean, stderr):
-    return Student(mean, stderr, 300, 299, "t")
 
 
 @pytest.mark.parametrize(
