@@ -133,7 +133,7 @@ def wrong(root, kind):
     [
         (
             "unknown",
-            r"masks/p1.png holds the class number 7, and 3 classes have numbers up to 2 .*255 is ignored",
+            r"masks/p1.png holds the class number 7, and 3 classes have the numbers 0 to 2; 255 is ignored",
         ),
         ("size", r"masks/p1.png has 30 x 24 pixels, and its picture p1.png 32 x 24"),
         ("colours", r"masks/p1.png has colours \(mode RGB\); a mask holds class numbers"),

@@ -192,7 +192,9 @@ def test_bad_networks_are_one_sentence(places):
         loaded(places, output=Output(labels=("red", "green", "sky")))
     four = Colours()
     four.head = nn.Linear(3, 4)
-    with pytest.raises(UserError, match=r"it answers \(1, 4\) to 1 pictures, and logits \(1, 3\) are wanted"):
+    with pytest.raises(
+        UserError, match=r"answers for 4 classes, and 3 are asked for; its .output. labels may name"
+    ):
         loaded(places, four)
     with pytest.raises(UserError, match="whose layers cannot be reached"):
         loaded(places, lambda: lambda x: x.mean((2, 3)))
@@ -249,7 +251,7 @@ def test_pairs_ask_a_network_of_a_thousand(tmp_path, places):
     assert found["label"].tolist() == [0]
     assert found["right"].tolist() == [True]
     with pytest.raises(
-        UserError, match=r"logits \(1, 1000\) are wanted; the suite's pairs are of ImageNet's 1,000"
+        UserError, match="for 3 classes, and 1000 are asked for; the suite's pairs are of ImageNet's 1,000"
     ):
         loaded(places, task=task)
     assert "pairs" in task.question(

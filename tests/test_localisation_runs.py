@@ -163,7 +163,7 @@ def test_other_classes_than_the_datas_end_before_anything_is_asked(few, rbms, tm
     )
     found = rbms("run", few, "-m", card, "--device", "cpu")
     assert found.code == 2
-    assert "it answers (1, 3) to 1 pictures, and logits (1, 10) are wanted" in found.err
+    assert "it answers for 3 classes, and 10 are asked for; its [output] labels may name its own" in found.err
     card.write_text(card.read_text().replace("classes = 3", "classes = 10") + '[output]\nlayer = "layer4"\n')
     found = rbms("run", few, "-m", card, "--device", "cpu")
     assert found.code == 2

@@ -263,6 +263,10 @@ def test_doubts_about_the_truth_and_the_clean_cell():
     (doubt,) = TASK.doubts(told, facts)
     assert "one class for every pixel" in doubt
     assert TASK.doubts(told | {"mIoU_truth": {"mean": 0.4}}, facts) == []
+    (doubt,) = TASK.doubts({"classes": {"mean": 0}, "classes_truth": {"mean": 0}}, facts)
+    assert "every mask is 255" in doubt
+    (doubt,) = TASK.doubts(told | {"classes_truth": {"mean": 1}}, facts)
+    assert doubt == "of 3 classes one alone is true anywhere: are the masks of 0 and 255? 255 is ignored"
 
 
 def replace_facts():

@@ -147,8 +147,8 @@ def read_mask(path: Path, rule: Rule, classes: int) -> NDArray[np.uint8]:
         last = int(np.flatnonzero((rule != IGNORED) & (rule != _UNKNOWN))[-1])
         first = int(np.flatnonzero(rule != _UNKNOWN)[0])
         raise BadFile(
-            f"{path} holds the class number {int(values[beyond][0])}, and {classes} classes have numbers up to {last} "
-            f"(from {first}); 255 is ignored"
+            f"{path} holds the class number {int(values[beyond][0])}, and {classes} classes have the numbers {first} "
+            f"to {last}; 255 is ignored"
         )
     return known
 

@@ -113,12 +113,18 @@ class Localisation:
             wanted = len(imagenet_ids())
         else:
             wanted = len(class_map(model.card.output.labels, model.names, model.classes))
-        if logits.ndim != 2 or logits.shape != (len(shown), wanted):
-            why = "; the suite's pairs are of ImageNet's 1,000" if self._pairs is not None else ""
+        if logits.ndim != 2 or len(logits) != len(shown):
             raise UserError(
                 f"it answers {tuple(logits.shape)} to {len(shown)} pictures, and logits ({len(shown)}, {wanted}) are "
-                f"wanted{why}"
+                "wanted"
             )
+        if logits.shape[1] != wanted:
+            why = (
+                "its [output] labels may name its own in their order"
+                if self._pairs is None
+                else "the suite's pairs are of ImageNet's 1,000"
+            )
+            raise UserError(f"it answers for {logits.shape[1]} classes, and {wanted} are asked for; {why}")
         return logits
 
     def _labels(self, target: Any, known: Mapping[int, int], i: int) -> list[int]:

@@ -141,9 +141,15 @@ class Segmentation:
         return ["it gives every pixel of the probe one class"] if int(maps.min()) == int(maps.max()) else []
 
     def doubts(self, values: Mapping[str, Mapping[str, float]], facts: DataFacts) -> list[str]:
-        """A clean mean that a model reaches which gives every pixel one class."""
+        """Masks of which nothing, or one class alone, is asked; a clean mean of what gives every pixel one class."""
         name, first = next(iter(values.items()))
         count = values.get("classes_truth", {}).get("mean", facts.classes)
+        if count == 0:
+            return ["nobody is asked about any pixel: every mask is 255, which is ignored, from side to side"]
+        if count == 1 < facts.classes:
+            return [
+                f"of {facts.classes} classes one alone is true anywhere: are the masks of 0 and 255? 255 is ignored"
+            ]
         if first["mean"] * count > 1:
             return []
         told = f"clean {name} is {first['mean']:.1%}, what one class for every pixel may reach"
