@@ -28,6 +28,11 @@ def module_of(model: Any) -> nn.Module:
 
 def named_layer(module: nn.Module, name: str) -> nn.Module:
     """The layer of a name as `named_modules` has it; UnknownName with the nearest."""
+    try:
+        if name:
+            return module.get_submodule(name)
+    except AttributeError:
+        pass  # it may be one that `named_modules` alone has, or none
     layers = dict(module.named_modules())
     del layers[""]
     found: nn.Module = layers[choose(name, layers, "layer", "its [output] layer")]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -97,10 +98,16 @@ def _map_of(out: Any, layer: str) -> Tensor:
     return out
 
 
+_PARAMETERS: WeakKeyDictionary[nn.Module, list[nn.Parameter]] = WeakKeyDictionary()
+"""Those that ask for gradients, of each module that was asked: to look for them anew takes longer than backward."""
+
+
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
     """Its parameters ask for no gradients in the block."""
-    asking = [p for p in module.parameters() if p.requires_grad]
+    asking = _PARAMETERS.get(module)
+    if asking is None:
+        asking = _PARAMETERS[module] = [p for p in module.parameters() if p.requires_grad]
     for parameter in asking:
         parameter.requires_grad_(False)
     try:
