@@ -207,6 +207,10 @@ def test_layers_that_are_not_there_or_no_map_are_told(net):
         taken(net, "layr3")
     with pytest.raises(UserError, match=r"its layer 'linear' gives \(3, 10\), which is no map"):
         taken(net, "linear")
+    many = nn.Sequential(nn.Sequential(*(nn.ReLU() for _ in range(50))), nn.Flatten())
+    for name in ("quite other", ""):
+        with pytest.raises(UnknownName, match=rf"no layer named '{name}'; known: 0, 1$"):
+            named_layer(many, name)
     deep = Deep()
     deep.spare = nn.Conv2d(3, 3, 1)
     with pytest.raises(UserError, match="its layer 'spare' is not called"):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from robustbench_ms.errors import UserError, choose
+from robustbench_ms.errors import UnknownName, UserError, suggest
 
 __all__ = ["last_map", "module_of", "named_layer"]
 
@@ -27,16 +27,13 @@ def module_of(model: Any) -> nn.Module:
 
 
 def named_layer(module: nn.Module, name: str) -> nn.Module:
-    """The layer of a name as `named_modules` has it; UnknownName with the nearest."""
-    try:
-        if name:
+    """The layer of a name as `named_modules` has it; UnknownName with the nearest, or with the outermost ones."""
+    with suppress(AttributeError):
+        if name:  # not by named_modules, which walks all of it at each batch
             return module.get_submodule(name)
-    except AttributeError:
-        pass  # it may be one that `named_modules` alone has, or none
-    layers = dict(module.named_modules())
-    del layers[""]
-    found: nn.Module = layers[choose(name, layers, "layer", "its [output] layer")]
-    return found
+    every = [one for one, _ in module.named_modules() if one]
+    near = suggest(name, every) or suggest(name, [one for one in every if "." not in one])
+    raise UnknownName(f"its [output] layer: no layer named {name!r}{near}")
 
 
 def last_map(module: nn.Module, forward: Forward, shown: Tensor) -> str:
