@@ -59,7 +59,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 
 HEAVY = {
     "torch", "torchvision", "timm", "numba", "cv2", "scipy", "skimage", "sklearn", "safetensors", "PIL", "onnxruntime",
-    "transformers", "pyarrow", "ray", "submitit", "mmdet", "mmengine", "mmcv",
+    "transformers", "pyarrow", "ray", "submitit", "mmdet", "mmengine", "mmcv", "nibabel",
 }  # fmt: skip
 HEAVY_ROOMS = {
     "adapters",

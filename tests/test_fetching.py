@@ -314,7 +314,7 @@ def test_a_mistake_in_the_table_is_named(tmp_path):
 def test_every_data_set_of_the_data_folder_is_looked_for(places):
     by_path = {
         "digits", "quick-scenes", "quick-scenes-one", "quick-volumes", "basic-motions", "coco-folder", "picture-folder",
-        "labelled-folder", "arrays", "windows", "volumes",
+        "labelled-folder", "arrays", "windows", "volumes", "scan-folder",
     }  # fmt: skip
     assert {*DATASETS.ours} - by_path == {*FOLDERS}
 

@@ -275,6 +275,13 @@ DATASETS: dict[str, DatasetInfo] = {
         gives=("label", "map"),
         options=("file",),
     ),
+    "scan-folder": DatasetInfo(
+        f"{_HERE}.scan_folder:index_scans",
+        "anybody's volumes as NIfTI files: a folder as nnU-Net has it, or a table of paths and labels",
+        gives=("label", "map"),
+        options=("path",),
+        counts_classes=True,
+    ),
     "arrays": DatasetInfo(
         f"{_HERE}.arrays:index_arrays", "any pair of .npy files: uint8 images and whole-number labels"
     ),

@@ -152,9 +152,7 @@ def _found(source: Source, places: Places) -> Path:
             f"{path} is a DICOM file: convert the series to one array first, by dcm2niix and nibabel"
         )
     if head[:2] == b"\x1f\x8b" or name.endswith((".nii", ".nii.gz")):
-        raise BadFile(
-            f"{path} is no .npz file; a NIfTI volume's array is saved as one by nibabel and numpy.savez"
-        )
+        raise BadFile(f"{path} is no .npz file; NIfTI volumes are read by the data set scan-folder")
     return path
 
 

@@ -31,6 +31,7 @@ EXTRAS = {
     "ray": "workers on a Ray cluster",
     "slurm": "workers as Slurm's jobs",
     "signals": "BasicMotions, a data set",
+    "volumes": "volumes as NIfTI files",
     "interop": "the protocols of MAITE",
 }
 """What each extra is for; those of developers are left out."""
