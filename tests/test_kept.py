@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from robustbench_ms.records.record import write_record
 from robustbench_ms.reports.boards import boards
 from robustbench_ms.reports.pages import page
 from tests.simulated import answers, record
+from tests.sources import ROOT
 
 KEYS = ("clean", "corruption=fog,severity=1")
 
@@ -131,6 +135,29 @@ def test_what_other_code_has_made_is_not_read(results, tmp_path, read, monkeypat
     monkeypatch.setattr(kept, "_numbers", lambda task: {"accuracy": 2})
     shown(results, tmp_path / "cache")
     assert "m0" in read, "a measure's number was raised"
+
+
+def test_all_code_that_summaries_are_made_by_counts():
+    """What a leaderboard imports of this package, but faces without code of their own and the terminal."""
+    script = (
+        "import sys, robustbench_ms.cli, robustbench_ms.reports.boards, robustbench_ms.records.kept as kept\n"
+        "from robustbench_ms.records.record import records_in; from pathlib import Path\n"
+        "from robustbench_ms.records.entry import entry_of\n"
+        f"[entry_of(one) for one in records_in(Path({str(ROOT / 'results' / 'quick')!r}))[:1]]\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('robustbench_ms.')), sep='\\n')"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    package = ROOT / "robustbench_ms"
+    used = {str(Path(line).relative_to(package)) for line in told.stdout.splitlines()}
+    counted = {str(path.relative_to(package)) for path in kept._code(package)}
+    other = {one for one in used - counted if not one.endswith("__init__.py")}
+
+    assert {one for one in other if one.partition("/")[0] not in {"cli", "reports"}} == {
+        "errors.py",
+        "files.py",
+    }
 
 
 def test_a_cache_that_cannot_be_written_is_left_alone(results, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +39,7 @@ from robustbench_ms.cli.options import (
     print_json,
 )
 from robustbench_ms.errors import UserError
+from robustbench_ms.files import replacing
 
 __all__ = ["command"]
 
@@ -148,9 +151,11 @@ def command(
         print(line)
     if markdown is not None:
         # At the end: GitHub's summary file is one for all commands of a step.
-        _write("--markdown", markdown, f"## Robustness gate\n\n{text}", "a")
+        with _writing("--markdown", markdown), markdown.open("a", encoding="utf-8") as file:
+            file.write(f"## Robustness gate\n\n{text}")
     if verdicts is not None:
-        _write("--verdicts", verdicts, as_text(told), "w")
+        with _writing("--verdicts", verdicts), replacing(verdicts) as part:
+            part.write_text(as_text(told), encoding="utf-8")
     sys.exit(exit_code(judged, lenient=lenient))
 
 
@@ -164,9 +169,9 @@ def _measured(suite: Any, cards: list[Any], against: str | None, places: Any, **
     return gate_models(suite, cards, against, places, watch=watch, **options)
 
 
-def _write(option: str, path: Path, text: str, mode: str) -> None:
+@contextmanager
+def _writing(option: str, path: Path) -> Iterator[None]:
     try:
-        with path.open(mode, encoding="utf-8") as file:
-            file.write(text)
+        yield
     except OSError as error:
         raise UserError(f"{option}: {path} cannot be written ({error.strerror})") from error
