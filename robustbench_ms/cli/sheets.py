@@ -1,4 +1,4 @@
-"""What `rbms show` draws of a record: pictures with answers, heat maps, windows of signals."""
+"""What `rbms show` draws of a record: pictures with answers, heat maps, windows of signals, planes of volumes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from robustbench_ms.evaluation.finished import Finished
     from robustbench_ms.records.record import Record
     from robustbench_ms.reports.charts import Shares
-    from robustbench_ms.specs.conditions import Condition
 
-__all__ = ["draw_images", "draw_signals"]
+__all__ = ["draw_images", "draw_signals", "draw_slices"]
 
 
 def draw_images(
@@ -71,7 +70,7 @@ def draw_signals(finished: Finished, path: Path, ids: str | None, cells: str | N
 
     _refuse_ending("--signals", path)
     record = finished.record
-    names = _middle(finished) if cells is None else [one.strip() for one in cells.split(",")]
+    names = finished.middling() if cells is None else [one.strip() for one in cells.split(",")]
     wanted = [finished.named(one) for one in names]
     chosen = None if ids is None else _numbers(ids)
     if chosen is not None and len(chosen) > 1:
@@ -102,14 +101,30 @@ def draw_signals(finished: Finished, path: Path, ids: str | None, cells: str | N
     }  # fmt: skip
 
 
-def _middle(finished: Finished) -> list[str]:
-    """The first cell, and of each value of the first axis that of a middle strength."""
-    from robustbench_ms.specs.conditions import file_name
+def draw_slices(finished: Finished, path: Path, ids: str | None, cells: str | None) -> dict[str, Any]:
+    """Draw three planes of volumes, by default of the first, clean and under each artefact at a middle level."""
+    from robustbench_ms.evaluation.slices import slices
+    from robustbench_ms.reports.sheets import sheet
+    from robustbench_ms.reports.shown import cell_title
+    from robustbench_ms.specs.conditions import file_name, key
 
-    of: dict[object, list[Condition]] = {}
-    for condition in finished.conditions.values():
-        of.setdefault(condition[0][1] if condition else None, []).append(condition)
-    return [file_name(some[len(some) // 2]) for some in of.values()]
+    _refuse_ending("--slices", path)
+    record = finished.record
+    names = finished.middling() if cells is None else [one.strip() for one in cells.split(",")]
+    wanted = [finished.named(one) for one in names]
+    chosen = finished.index.ids.tolist()[:1] if ids is None else _numbers(ids)
+    drawn = slices(finished, wanted, finished.rows(chosen))
+    titles = [cell_title(record, key(one)) for one in wanted]
+    made = sheet(
+        drawn.pictures,
+        [(title.replace(", level", ""), under) for title, under in titles],
+        drawn.names,
+        f"{record.name} on {record.suite['name']}, n = {finished.measured(wanted[0]).n:,}. {drawn.legend}",
+    )
+    _save(made, "--slices", path)
+    return {
+        "slices": str(path), "size": list(made.size), "ids": chosen, "cells": [file_name(one) for one in wanted],
+    }  # fmt: skip
 
 
 def _where_it_went(record: Record) -> Iterator[tuple[Shares, tuple[int, int]]]:

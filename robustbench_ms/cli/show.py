@@ -52,11 +52,18 @@ def command(
             show_default=False,
         ),
     ] = None,
+    slices: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a record of volumes: draw three planes, clean and under each artefact, into this file.",
+            show_default=False,
+        ),
+    ] = None,
     ids: Annotated[
         str | None,
         typer.Option(
             metavar="ID,...",
-            help="Which pictures: three, the first or worst; or which window.",
+            help="Which pictures: three, the first or worst; which window; which volumes: the first.",
             show_default=False,
         ),
     ] = None,
@@ -89,8 +96,8 @@ def command(
     path = _record_path(name, places.results)
     if path is None:
         given = {
-            "images": images, "maps": maps, "signals": signals, "ids": ids, "cells": cells, "detections": detections,
-            "suite": suite,
+            "images": images, "maps": maps, "signals": signals, "slices": slices, "ids": ids, "cells": cells,
+            "detections": detections, "suite": suite,
         }  # fmt: skip
         if named := [option for option, value in given.items() if value is not None]:
             raise UserError(f"--{named[0]} is of a record, and {name} is none: give its file, or SUITE/MODEL")
@@ -98,12 +105,13 @@ def command(
         return
     if measure:
         raise UserError("--measure counts what a model costs, and a record is not built")
-    sheets = {k: v for k, v in (("images", images), ("maps", maps), ("signals", signals)) if v is not None}
+    asked = (("images", images), ("maps", maps), ("signals", signals), ("slices", slices))
+    sheets = {kind: file for kind, file in asked if file is not None}
     if len(sheets) > 1:
         raise UserError(f"--{' and --'.join(sheets)} draw one sheet each: give one of them")
     if not sheets and (ids is not None or cells is not None):
         raise UserError(
-            "--ids and --cells say what is drawn: give --images, --maps or --signals, the file for it"
+            "--ids and --cells say what is drawn: give --images, --maps, --signals or --slices, the file for it"
         )
     if not 0 <= score <= 1:
         raise UserError(f"--score is from 0 to 1, not {score:g}")
@@ -119,10 +127,12 @@ def command(
     finished = Finished(record, places, suite_of(record, suite, places=places))
     told: dict[str, Any] = {}
     for kind, drawn in sheets.items():
-        from robustbench_ms.cli.sheets import draw_images, draw_signals
+        from robustbench_ms.cli.sheets import draw_images, draw_signals, draw_slices
 
         if kind == "signals":
             told |= draw_signals(finished, drawn, ids, cells)
+        elif kind == "slices":
+            told |= draw_slices(finished, drawn, ids, cells)
         else:
             told |= draw_images(finished, drawn, ids, cells, score, worst=kind == "maps")
     if detections is not None:

@@ -81,6 +81,13 @@ class Finished:
         found = [first, *(name for name in wanted if name in self.conditions)]
         return (found if len(found) > 1 else list(self.conditions))[:4]
 
+    def middling(self) -> list[str]:
+        """Names of the first cell, and of each value of the first axis at a middle one of the others."""
+        of: dict[object, list[str]] = {}
+        for name, condition in self.conditions.items():
+            of.setdefault(condition[0][1] if condition else None, []).append(name)
+        return [some[len(some) // 2] for some in of.values()]
+
     def named(self, name: str) -> Condition:
         """The condition of a name as people give it, "clean" or "fog-3"; UnknownName with the nearest."""
         return self.conditions[choose(name, self.conditions, "cell", f"suite {self.suite.name}")]
