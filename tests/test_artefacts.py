@@ -147,3 +147,12 @@ def test_a_folded_sum_is_the_sum(n):
     assert (
         folded(torch.arange(2.0 * n).view(n, 2)).tolist() == torch.arange(2.0 * n).view(n, 2).sum(0).tolist()
     )
+
+
+def test_nan_is_refused_by_name_and_passes_at_level_0():
+    x = bodies((8, 8, 8), 2)
+    x[1, 0, 3, 3, 3] = float("nan")
+
+    with pytest.raises(UserError, match="volume 9 has NaN or infinite voxels"):
+        shown(x, "blur", 1, ids=torch.tensor([4, 9]), of_bytes=True)
+    assert torch.equal(shown(x, "blur", 0).view(torch.int32), x.view(torch.int32))

@@ -51,6 +51,10 @@ def artefact(
     made = torch.empty_like(volumes)
     moved = None if labels is None else labels.clone()
     for i, draws in enumerate(draws_of(name, seed, ids)):
+        if not bool(torch.isfinite(volumes[i]).all()):
+            raise UserError(
+                f"volume {int(ids[i])} has NaN or infinite voxels, outside the brain perhaps: set them to a number"
+            )
         low, width = scale_of(volumes[i], int(ids[i]), of_bytes=of_bytes)
         scaled = (volumes[i] - low) / width
         if name in MOVING:
