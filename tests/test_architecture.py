@@ -37,6 +37,7 @@ ROOMS: dict[str, set[str]] = {
         "errors", "files", "specs", "statistics", "catalog", "subjects", "records", "evaluation", "profiling",
     },
     "reports": {"errors", "specs", "statistics", "catalog", "records", "gating"},
+    "site": {"errors", "files", "specs", "corruptions", "tasks", "catalog", "records", "reports"},
     "contracts": {
         "errors", "specs", "datasets", "tasks", "catalog", "subjects", "evaluation", "gating", "reports",
     },
@@ -45,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "pytest_plugin": {"specs", "catalog", "gating", "reports", "api"},
     "cli": {
         "errors", "files", "specs", "corruptions", "catalog", "fetching", "subjects", "records", "evaluation",
-        "profiling", "gating", "reports", "contracts",
+        "profiling", "gating", "reports", "site", "contracts",
     },
     "__main__": {"cli"},
     "": {"errors", "specs", "corruptions", "catalog", "records", "api"},

@@ -32,6 +32,7 @@ from robustbench_ms.cli import (
     reproduce,
     run,
     show,
+    site,
     train,
 )
 from robustbench_ms.errors import DeviceLost, UserError
@@ -77,6 +78,7 @@ for verb, module in (
     ("plan", plan),
     ("run", run),
     ("leaderboard", leaderboard),
+    ("site", site),
     ("gate", gate),
     ("accept", accept),
     ("compare", compare),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -53,6 +54,8 @@ class Row:
     """{metric: its value and source}, as its card cites them of this suite or of its data set."""
     cost: Cost = field(default_factory=Cost)
     untrained: bool = False
+    records: tuple[Path, ...] = ()
+    """Where its records stand, one a seed; empty of records in no file."""
 
 
 @dataclass(frozen=True)
@@ -336,4 +339,5 @@ def _row(
         },
         cost=cost_of(names, first.card, profiles),
         untrained=group.untrained,
+        records=tuple(one.source for one in entries if isinstance(one.source, Path)),
     )

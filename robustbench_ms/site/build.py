@@ -1,0 +1,142 @@
+"""From folders of results to a folder of pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robustbench_ms.catalog.find import card_names
+from robustbench_ms.records.ranking import Progress, silent
+from robustbench_ms.records.record import Record, read_record
+from robustbench_ms.reports.boards import boards
+from robustbench_ms.reports.exports import suites_csv
+from robustbench_ms.reports.tables import Table
+from robustbench_ms.site.cards import card_of
+from robustbench_ms.site.examples import SEVERITIES, examples
+from robustbench_ms.site.folder import Names, check_folder, write_files
+from robustbench_ms.site.pages import page, plotly, static
+from robustbench_ms.site.pictures import pictures_of
+from robustbench_ms.site.table import table_of
+
+__all__ = ["build_site"]
+
+
+class _Board(NamedTuple):
+    """A suite's tables in one folder of results."""
+
+    title: str
+    suite: str
+    tables: list[Table]
+
+
+def build_site(
+    results: Sequence[Path], output: Path, cache: Path | None = None, progress: Progress = silent
+) -> int:
+    """Write the pages, and say how many. UserError says what to run without records, or what is in the way."""
+    check_folder(output)
+    drawn = plotly()  # what is missing is said before anything is worked out
+    found = [
+        _Board(name if len(results) == 1 else f"{name} ({folder.name})", name, tables)
+        for folder in results
+        for name, tables in boards(folder, None, cache, progress).items()
+    ]
+    records = {
+        path: read_record(path)
+        for board in found
+        for table in board.tables
+        for row in table.rows
+        for path in row.records
+    }
+    names, cards = Names(), dict[str, list[tuple[str, list[Record]]]]()
+    files: dict[str, bytes] = {**static(), "plotly.min.js": drawn}
+    shown = sorted({value for one in records.values() for value in _corruptions(one)})
+    pictures = examples(shown)
+    files |= pictures
+    index: list[dict[str, Any]] = []
+    for board in found:
+        for table in board.tables:
+            for row in table.rows:
+                if row.records:
+                    told = board.title + (" (another protocol)" if table.protocol else "")
+                    cards.setdefault(row.card, []).append((told, [records[path] for path in row.records]))
+        name = names.of("suite", board.title)
+        csv = f"{name.removesuffix('.html')}.csv"
+        files[csv] = suites_csv({board.suite: board.tables}).encode()
+        content = _suite(board, records, names, csv, pictures)
+        files[name] = page("suite.html", **content)
+        index.append(_indexed(board, name, content, records))
+    for card, parts in cards.items():
+        files[names.of("card", card)] = page(
+            "card.html", title=card, suites=[card_of(suite, mine) for suite, mine in parts]
+        )
+    files["index.html"] = page("index.html", title="Robustness under corruption", suites=index)
+    write_files(output, files)
+    return sum(name.endswith(".html") for name in files)
+
+
+def _suite(
+    board: _Board, records: dict[Path, Record], names: Names, csv: str, pictures: dict[str, bytes]
+) -> dict[str, Any]:
+    tables = [
+        table_of(table, records, lambda card: names.of("card", card), _shipped) for table in board.tables
+    ]
+    data = {
+        "suite": board.title,
+        "tables": [
+            {"columns": told["columns"], "pictures": pictures_of(table, records)}
+            for told, table in zip(tables, board.tables, strict=True)
+        ],
+    }
+    mine = {
+        v
+        for table in board.tables
+        for row in table.rows
+        for p in row.records
+        for v in _corruptions(records[p])
+    }
+    rows = [
+        {"name": name, "files": [f"example-{name}-{s}.jpg" for s in SEVERITIES]}
+        for name in sorted(mine)
+        if f"example-{name}-{SEVERITIES[0]}.jpg" in pictures
+    ]
+    return {
+        "title": board.title,
+        "tables": tables,
+        "csv": csv,
+        "data": data,
+        "examples": rows,
+        "severities": SEVERITIES,
+    }
+
+
+def _indexed(
+    board: _Board, name: str, content: dict[str, Any], records: dict[Path, Record]
+) -> dict[str, Any]:
+    rows = [row for told in content["tables"] for row in told["rows"]]
+    first = next(
+        (records[path] for table in board.tables for row in table.rows for path in row.records), None
+    )
+    metric = next((table.metrics[0] for table in board.tables if table.metrics), None)
+    best = rows[0] if rows and rows[0]["ranked"] else None
+    return {
+        "title": board.title,
+        "page": name,
+        "task": first.task if first else "",
+        "dataset": str(first.suite["protocol"].get("dataset", "")) if first else "",
+        "models": len(rows),
+        "metric": metric.title if metric else "",
+        "best": best["name"] if best else "",
+        "value": best["values"][metric.name]["text"] if best and metric else "",
+        "date": max((row["values"]["date"]["text"] for row in rows), default=""),
+    }
+
+
+def _corruptions(record: Record) -> set[str]:
+    """The values of its first axis, where that is the corruptions'."""
+    return {str(m.condition["corruption"]) for m in record.measurements if "corruption" in m.condition}
+
+
+def _shipped(card: str) -> bool:
+    """Whether the project's own cards have one of that name, which it measures itself."""
+    return card.partition("@")[0] in card_names()

@@ -1,0 +1,33 @@
+"""Example pictures: scikit-image's photograph of the astronaut under each corruption, as lossy files of some kB."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+__all__ = ["SEVERITIES", "examples"]
+
+SEVERITIES = (1, 3, 5)
+_SIDE = 144
+
+
+def examples(names: Iterable[str]) -> dict[str, bytes]:
+    """{"example-fog-3.jpg": its bytes} for those of the names that are corruptions of ours."""
+    import numpy as np
+    import torch
+    from PIL import Image
+    from skimage import data
+
+    from robustbench_ms.corruptions.api import corrupt
+    from robustbench_ms.corruptions.table import COMMON, EXTRA
+
+    whole = Image.fromarray(data.astronaut()).crop((96, 0, 352, 256)).resize((_SIDE, _SIDE))
+    images = torch.from_numpy(np.array(whole)).permute(2, 0, 1)[None]
+    found = {}
+    for name in dict.fromkeys(names):
+        for severity in SEVERITIES if name in {*COMMON, *EXTRA} else ():
+            shown = corrupt(images, name, severity)[0].permute(1, 2, 0).numpy()
+            out = io.BytesIO()
+            Image.fromarray(shown).save(out, "JPEG", quality=85)
+            found[f"example-{name}-{severity}.jpg"] = out.getvalue()
+    return found

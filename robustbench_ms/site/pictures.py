@@ -1,0 +1,175 @@
+"""What the pictures of a table are drawn from: its models' cells by condition, their costs, their calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustbench_ms.records.record import Record
+from robustbench_ms.records.terms import Terms
+from robustbench_ms.reports.tables import Row, Table
+from robustbench_ms.site.lines import FEWEST, line_through
+from robustbench_ms.tasks.calibration import BINS, SUMS
+
+__all__ = ["front", "pictures_of"]
+
+_DIGITS = 5
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The indices of (cost, goodness) that no other beats: none costs as little and is better, by cost."""
+    found: list[int] = []
+    best = -math.inf
+    for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if points[i][1] > best:
+            found.append(i)
+            best = points[i][1]
+    return found
+
+
+def pictures_of(table: Table, records: Mapping[Path, Record]) -> dict[str, Any]:
+    """Plain data: metrics, axes, keys, and of each model its cells' means over seeds (None where missing), costs."""
+    rows = [row for row in table.rows if row.records]
+    if not rows:
+        return {}
+    first = records[rows[0].records[0]]
+    terms = Terms.of(first)
+    keys = ["clean"] if first.cell("clean") else []
+    keys += [key for key in terms.every if first.cell(key)] or [
+        m.key for m in first.measurements if m.key not in keys
+    ]
+    models = [_model(row, [records[path] for path in row.records], keys, terms) for row in rows]
+    return {
+        "keys": keys,
+        "axes": [{"name": name, "values": [str(v) for v in values]} for name, values in terms.matrix.items()],
+        "metrics": [_metric(terms.rows[name]) for name in terms.rows.measured],
+        "column": _metric(table.metrics[0]),
+        "models": models,
+        "costs": _costs(table, rows, table.metrics[0].sign),
+        "shift": _shift(table, rows, terms),
+    }
+
+
+def _metric(metric: Any) -> dict[str, Any]:
+    return {
+        "name": metric.name,
+        "label": metric.title,
+        "unit": metric.unit,
+        "scale": metric.scale,
+        "digits": metric.digits,
+        "sign": metric.sign,
+    }
+
+
+def _model(row: Row, mine: Sequence[Record], keys: Sequence[str], terms: Terms) -> dict[str, Any]:
+    cells = [{m.key: m for m in record.measurements} for record in mine]
+    values = {}
+    for name in terms.rows.measured:
+        found = []
+        for key in keys:
+            each = [
+                one[key].values[name]["mean"]
+                for one in cells
+                if key in one and one[key].error is None and name in one[key].values
+            ]
+            found.append(round(sum(each) / len(each), _DIGITS) if len(each) == len(cells) and each else None)
+        if any(value is not None for value in found):
+            values[name] = found
+    return {"name": row.card, "values": values, "bins": _bins(mine[0], keys, terms)}
+
+
+def _bins(record: Record, keys: Sequence[str], terms: Terms) -> dict[str, list[list[float]]] | None:
+    """Samples, confidence and accuracy of each filled bin, clean and over the other cells; None where not kept."""
+    samples = record.samples()
+    names = [n for n, scorer in terms.scorers.items() if scorer.kept == "sums" and n in terms.rows.measured]
+    if samples is None or not names:
+        return None
+    found = {}
+    for what, some in (
+        ("clean", [k for k in keys if k == "clean"]),
+        ("corrupted", [k for k in keys if k != "clean"]),
+    ):
+        sums = samples.sums(names[0], some) if some else None
+        if sums is None or sums.shape[1:] != (len(SUMS), BINS):
+            continue
+        n, sure, right = sums.sum(axis=0)[:3]
+        filled = n > 0
+        found[what] = np.round(
+            np.stack([n[filled], sure[filled] / n[filled], right[filled] / n[filled]], axis=1), _DIGITS
+        ).tolist()
+    return found or None
+
+
+def _costs(table: Table, rows: Sequence[Row], sign: int) -> list[dict[str, Any]]:
+    """A choice for each cost that any model has: its points and which of them no other beats."""
+    choices: list[tuple[str, list[float | None]]] = [
+        ("parameters, M", [_over(row.cost.parameters, 1e6) for row in rows]),
+        ("multiply-adds, G", [_over(row.cost.macs, 1e9) for row in rows]),
+    ]
+    for device in table.devices:
+        speeds = [row.cost.speeds.get(device) for row in rows]
+        choices.append(
+            (f"ms an image on {device}", [None if one is None else 1e3 / one.interval.mean for one in speeds])
+        )
+    column = table.metrics[0].name
+    found = []
+    for name, costs in choices:
+        points = [
+            (row.card, cost, row.values[column])
+            for row, cost in zip(rows, costs, strict=True)
+            if cost is not None and row.rank is not None
+        ]
+        if points:
+            best = front([(cost, sign * value.mean) for _, cost, value in points])
+            found.append(
+                {
+                    "name": name,
+                    "models": [model for model, _, _ in points],
+                    "x": [cost for _, cost, _ in points],
+                    "y": [value.mean for *_, value in points],
+                    "half": [value.half_width for *_, value in points],
+                    "front": best,
+                }
+            )
+    return found
+
+
+def _over(count: int | None, scale: float) -> float | None:
+    return None if count is None else count / scale
+
+
+def _shift(table: Table, rows: Sequence[Row], terms: Terms) -> dict[str, Any] | None:
+    """Clean against the mean of the other cells, of shares; with a line where enough trained models are whole."""
+    metric = terms.rows.first
+    pair = [
+        next((c for c in table.columns if _over_is(terms, c, metric.name, group)), None)
+        for group in (True, False)
+    ]
+    if None in pair or metric.scale == 1:
+        return None
+    clean, corrupted = (str(name) for name in pair)
+    ranked = [row for row in rows if row.rank is not None]
+    ends = [[row.values[name] for row in ranked] for name in (clean, corrupted)]
+    x, y = (np.array([one.mean for one in each]) for each in ends)
+    told = {
+        "models": [row.card for row in ranked],
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "labels": [table.metrics[table.columns.index(name)].title for name in (clean, corrupted)],
+        "fewest": FEWEST,
+        "line": None,
+    }
+    if len(ranked) >= FEWEST:
+        errors = [np.nan_to_num(np.array([one.half_width for one in each])) for each in ends]
+        told["line"] = line_through(x, y, errors[0], errors[1], min(row.n for row in ranked))
+    return told
+
+
+def _over_is(terms: Terms, column: str, of: str, clean: bool) -> bool:
+    quantity = terms.quantity(column)
+    over = quantity.over == "clean"
+    return quantity.of == of and quantity.how == "mean" and not quantity.beside and over == clean

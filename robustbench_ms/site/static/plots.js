@@ -1,0 +1,195 @@
+"use strict";
+// Pictures. plotly is fetched from beside the page when the first one comes into view.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const MANY = 8; // curves that are shown at first; the others wait in the legend
+  const CARRIED = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f"];
+  // plotly reads a little markup in texts.
+  const safe = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const brief = (text) => safe(text.length > 32 ? text.slice(0, 30) + "..." : text);
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const mean = (found) => (found.length ? found.reduce((a, b) => a + b, 0) / found.length : null);
+
+  let loading;
+  function plotly() {
+    loading ??= new Promise((done, failed) => {
+      const script = document.createElement("script");
+      script.src = "plotly.min.js";
+      script.onload = () => done(window.Plotly);
+      script.onerror = failed;
+      document.head.append(script);
+    });
+    return loading;
+  }
+
+  function layout(x, y, more = {}) {
+    const axis = (title) => ({ title: { text: safe(title) }, gridcolor: css("--line"), zeroline: false, automargin: true });
+    return {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: css("--ink"), size: 13 },
+      margin: { l: 56, r: 12, t: 12, b: 48 }, hovermode: "closest", colorway: CARRIED,
+      legend: { orientation: "h", y: -0.22 }, height: 400, ...more,
+      xaxis: { ...axis(x), ...more.xaxis }, yaxis: { ...axis(y), ...more.yaxis },
+    };
+  }
+
+  const unit = (metric) => metric.label + (metric.unit ? `, ${metric.unit}` : "");
+  const scaled = (metric, value) => (value === null ? null : value * metric.scale);
+
+  function pareto(p, [choice]) {
+    const cost = p.costs[choice];
+    const front = new Set(cost.front);
+    const y = cost.y.map((v) => scaled(p.column, v));
+    const of = (some) => some.map((i) => cost.models[i]);
+    const trace = (name, some, more) => ({
+      name, x: some.map((i) => cost.x[i]), y: some.map((i) => y[i]), text: of(some).map(safe), type: "scatter",
+      hovertemplate: "%{text}<br>%{x:.4g}, %{y:.2f}<extra></extra>", ...more,
+      error_y: { type: "data", array: some.map((i) => scaled(p.column, cost.half[i])), color: css("--soft"), thickness: 1 },
+    });
+    const others = cost.models.map((_, i) => i).filter((i) => !front.has(i));
+    return [
+      [
+        trace("beaten", others, { mode: "markers", marker: { size: 8, color: css("--soft") } }),
+        trace("Pareto front", cost.front, {
+          mode: "lines+markers+text", line: { shape: p.column.sign > 0 ? "hv" : "hv", color: CARRIED[0] }, marker: { size: 11, color: CARRIED[0] },
+          text: of(cost.front).map(brief), textposition: "bottom right", cliponaxis: false,
+        }),
+      ],
+      layout(cost.name, unit(p.column), { xaxis: { type: Math.max(...cost.x) > 5 * Math.min(...cost.x) ? "log" : "linear" } }),
+    ];
+  }
+
+  // The mean over all cells with one value of an axis.
+  function along(p, model, metric, axis) {
+    const values = model.values[metric.name];
+    return axis.values.map((value) => {
+      const found = p.keys.flatMap((key, i) =>
+        key.split(",").includes(`${axis.name}=${value}`) && values[i] !== null ? [values[i]] : []);
+      return scaled(metric, mean(found));
+    });
+  }
+
+  function curves(p, [which]) {
+    const metric = p.metrics[which];
+    const axis = p.axes[p.axes.length - 1];
+    const clean = p.keys.indexOf("clean");
+    const traces = p.models.filter((m) => m.values[metric.name]).map((model, i) => ({
+      name: brief(model.name), type: "scatter", mode: "lines+markers", visible: i < MANY ? true : "legendonly",
+      x: [...(clean < 0 ? [] : ["clean"]), ...axis.values],
+      y: [...(clean < 0 ? [] : [scaled(metric, model.values[metric.name][clean])]), ...along(p, model, metric, axis)],
+    }));
+    return [traces, layout(axis.name, unit(metric), { xaxis: { type: "category" }, height: 460 })];
+  }
+
+  function heat(p, [which]) {
+    const metric = p.metrics[which];
+    const models = p.models.filter((m) => m.values[metric.name]);
+    const axis = p.axes[0];
+    const z = models.map((model) => along(p, model, metric, axis));
+    return [
+      [{
+        type: "heatmap", x: axis.values.map(safe), y: models.map((m) => brief(m.name)), z, colorscale: "Viridis",
+        reversescale: metric.sign < 0, hoverongaps: false, colorbar: { title: { text: safe(unit(metric)) }, thickness: 12 },
+        hovertemplate: "%{y}<br>%{x}: %{z:.2f}<extra></extra>",
+      }],
+      layout("", "", { height: Math.max(300, 130 + 19 * models.length), xaxis: { type: "category", tickangle: -45 }, yaxis: { type: "category", autorange: "reversed" } }),
+    ];
+  }
+
+  function shift(p) {
+    const s = p.shift;
+    const per = (found) => found.map((v) => 100 * v);
+    const traces = [{
+      type: "scatter", mode: "markers", name: "models", x: per(s.x), y: per(s.y), marker: { size: 9 }, showlegend: false,
+      text: s.models.map((name, i) => safe(name) + (s.line ? `<br>${(100 * s.line.rho[i]).toFixed(1)} pp from the line` : "")),
+      hovertemplate: "%{text}<br>%{x:.1f}, %{y:.1f}<extra></extra>",
+    }];
+    if (s.line) traces.push({ type: "scatter", mode: "lines", name: "line", x: per(s.line.x), y: per(s.line.y), showlegend: false });
+    return [traces, layout(`${s.labels[0]}, %`, `${s.labels[1]}, %`)];
+  }
+
+  function reliability(p, [which]) {
+    const { bins } = p.models.filter((m) => m.bins)[which];
+    const traces = Object.entries(bins).map(([name, rows]) => ({
+      name, type: "scatter", mode: "lines+markers", x: rows.map((r) => r[1]), y: rows.map((r) => r[2]),
+      text: rows.map((r) => `${r[0].toLocaleString("en")} answers`), hovertemplate: "%{text}<br>%{x:.2f}, %{y:.2f}<extra></extra>",
+    }));
+    traces.push({ name: "calibrated", type: "scatter", mode: "lines", x: [0, 1], y: [0, 1], line: { dash: "dot", color: css("--soft") }, hoverinfo: "skip" });
+    return [traces, layout("confidence", "accuracy", { xaxis: { range: [0, 1.02] }, yaxis: { range: [0, 1.02] } })];
+  }
+
+  function slope(s) {
+    if (!s.line) {
+      return s.models.length < s.fewest
+        ? `No line: effective robustness takes ${s.fewest} ranked models of one protocol, and there are ${s.models.length}.`
+        : "No line: the models are all alike.";
+    }
+    const { slope: b, low, high, r2, n } = s.line;
+    return `Line on probit axes over ${n} models: slope ${b.toFixed(2)} (${low.toFixed(2)}-${high.toFixed(2)}), R2 ${r2.toFixed(2)}. The distance above it is effective robustness.`;
+  }
+
+  function kinds(p) {
+    const metrics = p.metrics.map((m, i) => [m, i]).filter(([m]) => p.models.some((one) => one.values[m.name])).map(([m, i]) => [m.label, i]);
+    const found = [];
+    if (p.costs.length) found.push({ id: "pareto", title: "Accuracy against cost", draw: pareto, choices: [["Cost", p.costs.map((c, i) => [c.name, i])]], told: "No other model costs less and is better than one on the front. Bars are 95 % intervals; time holds on its device alone." });
+    if (p.shift) found.push({ id: "shift", title: "Clean against corrupted", draw: shift, choices: [], told: slope(p.shift) });
+    if (p.axes.length && metrics.length) {
+      const last = p.axes[p.axes.length - 1].name;
+      found.push({ id: "curves", title: `Under rising ${last}`, draw: curves, choices: [["Number", metrics]], told: `Means over the cells of each ${last}; choose a calibration error to see calibration under ${last}.` });
+    }
+    if (p.models.some((m) => m.bins)) found.push({ id: "reliability", title: "Reliability", draw: reliability, choices: [["Model", p.models.filter((m) => m.bins).map((m, i) => [m.name, i])]], told: "Accuracy of the answers in each bin of confidence; of several seeds the first one's." });
+    if (p.axes.length && metrics.length) found.push({ id: "heat", wide: true, title: `Each ${p.axes[0].name} and model`, draw: heat, choices: [["Number", metrics]], told: p.axes.length > 1 ? `Means over ${p.axes[1].name}; gaps were not measured.` : "Gaps were not measured." });
+    return found;
+  }
+
+  const drawn = new Set();
+  async function draw(one) {
+    const library = await plotly();
+    const [traces, shape] = one.draw(one.p, one.selects.map((s) => Number(s.value)));
+    if (innerWidth < 700) shape.legend.font = { size: 11 };
+    await library.react(one.canvas, traces, shape, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+    one.canvas.dataset.drawn = "1";
+    drawn.add(one);
+  }
+
+  const seen = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      seen.unobserve(target);
+      draw(target.one_);
+    }
+  }, { rootMargin: "100px" });
+
+  for (const place of document.querySelectorAll(".plots")) {
+    const at = place.dataset.table;
+    const p = data.tables[at].pictures;
+    if (!p.models) continue;
+    for (const kind of kinds(p)) {
+      const figure = document.createElement("figure");
+      figure.className = kind.wide ? "wide" : "";
+      const title = document.createElement("h3");
+      title.textContent = kind.title;
+      const canvas = document.createElement("div");
+      canvas.className = "canvas";
+      canvas.id = `${kind.id}-${at}`;
+      const caption = document.createElement("figcaption");
+      caption.textContent = kind.told;
+      const one = { ...kind, p, canvas };
+      one.selects = kind.choices.map(([name, options]) => {
+        const label = document.createElement("label");
+        const select = document.createElement("select");
+        for (const [text, value] of options) select.add(new Option(text, value));
+        select.addEventListener("change", () => draw(one));
+        label.append(`${name} `, select);
+        figure.append(label);
+        return select;
+      });
+      if (one.selects.length && one.selects[0].length < 2) one.selects[0].parentElement.hidden = true;
+      figure.prepend(title);
+      figure.append(canvas, caption);
+      figure.one_ = one;
+      place.append(figure);
+      seen.observe(figure);
+    }
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach(draw));
+})();

@@ -1,0 +1,136 @@
+"""The table of a page: the cells of `reports`, with what sorts them, what a row links, and why one is empty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from robustbench_ms.records.record import Record
+from robustbench_ms.reports.cells import cells, footnotes
+from robustbench_ms.reports.numbers import heading
+from robustbench_ms.reports.tables import Row, Table
+from robustbench_ms.site.text import link
+from robustbench_ms.specs.metrics import Metric
+from robustbench_ms.statistics.intervals import Interval
+
+__all__ = ["rounded", "table_of"]
+
+_SHOWN = 3
+"""So many metrics stand in the default view."""
+_FACTS = ("date", "version", "device", "measured by", "licence", "n", "record")
+
+
+def rounded(metric: Metric, value: Interval) -> str:
+    """One decimal of a share, more where half the interval is so small that they say something; others as always."""
+    half = value.half_width * metric.scale
+    digits = metric.digits
+    if metric.scale != 1 and digits > 1:
+        carried = 1 if not half > 0 else max(1, math.ceil(-math.log10(half)))
+        digits = min(digits, carried)
+    text = f"{value.mean * metric.scale:.{digits}f}"
+    if math.isnan(half):
+        return text
+    centred = math.isclose((value.low + value.high) / 2, value.mean, abs_tol=1e-9)
+    if centred:
+        return f"{text} ± {half:.{digits}f}"
+    return f"{text} ({value.low * metric.scale:.{digits}f}-{value.high * metric.scale:.{digits}f})"
+
+
+def table_of(
+    table: Table, records: Mapping[Path, Record], page: Callable[[str], str], shipped: Callable[[str], bool]
+) -> dict[str, Any]:
+    """Plain data of one table. `records` are those of its rows, `page` is a card's page by its row's name."""
+    lines = cells(table)
+    names = [*lines[0]] if lines else []
+    metrics = {heading(m): m for m in table.metrics}
+    columns = [_column(head, metrics, names) for head in names if head != "#"]
+    columns += [{"key": fact, "head": fact, "kind": "text", "shown": False} for fact in _FACTS]
+    rows = [
+        _row(table, row, dict(zip(names, line, strict=True)), records, page, shipped)
+        for row, line in zip(table.rows, lines[1:], strict=True)
+    ]
+    return {
+        "protocol": table.protocol,
+        "columns": columns,
+        "rows": rows,
+        "notes": footnotes(table) if table.rows else [],
+        "left_out": list(table.left_out),
+    }
+
+
+def _column(head: str, metrics: Mapping[str, Metric], names: list[str]) -> dict[str, Any]:
+    if head in metrics:
+        place = list(metrics).index(head)
+        better = metrics[head].better
+        return {"key": metrics[head].name, "head": head, "kind": better, "shown": place < _SHOWN}
+    kind = "text" if head == "model" else "lower" if head[:1] in {"p", "M", "r"} else "higher"
+    shown = head in {"ranks", "model", "params, M"} or head.startswith("images/s")
+    return {"key": head, "head": head, "kind": kind, "shown": shown}
+
+
+def _row(
+    table: Table,
+    row: Row,
+    texts: Mapping[str, str],
+    records: Mapping[Path, Record],
+    page: Callable[[str], str],
+    shipped: Callable[[str], bool],
+) -> dict[str, Any]:
+    mine = [records[path] for path in row.records]
+    values: dict[str, dict[str, Any]] = {}
+    for head, text in texts.items():
+        values[head] = {"text": text, "sort": _number(text)}
+    for metric in table.metrics:
+        value = row.values[metric.name]
+        if math.isnan(value.mean):
+            told = "missing" if row.lacks else "no value"
+            why = "its cells were not measured" if row.lacks else table.valueless[metric.name]
+            values[metric.name] = {"text": told, "sort": None, "why": why}
+        else:
+            values[metric.name] = {"text": rounded(metric, value), "sort": value.mean}
+    values["ranks"] = {"text": texts.get("ranks") or texts["#"] or "unranked", "sort": row.rank}
+    values["model"] = {"text": row.card, "sort": None}
+    first = mine[0] if mine else None
+    card: Mapping[str, Any] = first.card if first else {}
+    facts = {
+        "date": max((one.started[:10] for one in mine), default=""),
+        "version": first.made_with("version") if first else "",
+        "device": row.device,
+        "measured by": "the project" if shipped(str(card.get("name", ""))) else "submitted",
+        "licence": str(card.get("licence", "")),
+        "n": f"{row.n:,}",
+        "record": ", ".join(path.name for path in row.records),
+    }
+    values |= {
+        name: {"text": text, "sort": _number(text) if name == "n" else None} for name, text in facts.items()
+    }
+    weights = card.get("weights") or {}
+    sources = [str(card.get("source", "")), *(source for _, source in row.published.values())]
+    return {
+        "name": row.card,
+        "page": page(row.card),
+        "values": values,
+        "complete": not row.lacks,
+        "ranked": row.rank is not None,
+        "warnings": list(row.warnings),
+        "command": "; ".join(one.command for one in mine),
+        "links": [
+            {"name": name, "to": to}
+            for name, to in (
+                ("paper", next(filter(None, map(link, sources)), "")),
+                ("weights", link(str(weights.get("url", "")))),
+            )
+            if to
+        ],
+        "build": str(card.get("build", "")),
+    }
+
+
+def _number(text: str) -> float | None:
+    """What a cell of counts or of images a second begins with."""
+    try:
+        return float(text.split(maxsplit=1)[0].replace(",", ""))
+    except (ValueError, IndexError):
+        return None
