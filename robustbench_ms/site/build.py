@@ -125,7 +125,7 @@ def _indexed(
         "task": first.task if first else "",
         "dataset": str(first.suite["protocol"].get("dataset", "")) if first else "",
         "models": len(rows),
-        "metric": metric.title if metric else "",
+        "metric": f"{metric.label}, {metric.unit}".rstrip(", ") if metric else "",
         "best": best["name"] if best else "",
         "value": best["values"][metric.name]["text"] if best and metric else "",
         "date": max((row["values"]["date"]["text"] for row in rows), default=""),

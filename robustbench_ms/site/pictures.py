@@ -57,7 +57,7 @@ def pictures_of(table: Table, records: Mapping[Path, Record]) -> dict[str, Any]:
 def _metric(metric: Any) -> dict[str, Any]:
     return {
         "name": metric.name,
-        "label": metric.title,
+        "label": metric.label[:1].upper() + metric.label[1:] if metric.label[1:2].islower() else metric.label,
         "unit": metric.unit,
         "scale": metric.scale,
         "digits": metric.digits,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,11 @@ __all__ = ["rounded", "table_of"]
 _SHOWN = 3
 """So many metrics stand in the default view."""
 _FACTS = ("date", "version", "device", "measured by", "licence", "n", "record")
+
+_PLACES = {
+    "paper": ("arxiv.org", "doi.org", "openreview.net", "openaccess.thecvf.com"),
+    "code": ("github.com", "gitlab.com"),
+}
 
 
 def rounded(metric: Metric, value: Interval) -> str:
@@ -45,7 +50,7 @@ def table_of(
     lines = cells(table)
     names = [*lines[0]] if lines else []
     metrics = {heading(m): m for m in table.metrics}
-    columns = [_column(head, metrics, names) for head in names if head != "#"]
+    columns = [_column(head, metrics) for head in names if head != "#"]
     columns += [{"key": fact, "head": fact, "kind": "text", "shown": False} for fact in _FACTS]
     rows = [
         _row(table, row, dict(zip(names, line, strict=True)), records, page, shipped)
@@ -60,7 +65,7 @@ def table_of(
     }
 
 
-def _column(head: str, metrics: Mapping[str, Metric], names: list[str]) -> dict[str, Any]:
+def _column(head: str, metrics: Mapping[str, Metric]) -> dict[str, Any]:
     if head in metrics:
         place = list(metrics).index(head)
         better = metrics[head].better
@@ -116,16 +121,22 @@ def _row(
         "ranked": row.rank is not None,
         "warnings": list(row.warnings),
         "command": "; ".join(one.command for one in mine),
-        "links": [
-            {"name": name, "to": to}
-            for name, to in (
-                ("paper", next(filter(None, map(link, sources)), "")),
-                ("weights", link(str(weights.get("url", "")))),
-            )
-            if to
-        ],
+        "links": _links(sources, str(weights.get("url", ""))),
         "build": str(card.get("build", "")),
     }
+
+
+def _links(sources: Iterable[str], weights: str) -> list[dict[str, str]]:
+    """The first paper, code and weights among a card's sources; what is neither is "source"."""
+    found: dict[str, str] = {}
+    for to in filter(None, map(link, sources)):
+        name = next(
+            (name for name, places in _PLACES.items() if any(place in to for place in places)), "source"
+        )
+        found.setdefault(name, to)
+    if link(weights):
+        found["weights"] = link(weights)
+    return [{"name": name, "to": to} for name, to in found.items()]
 
 
 def _number(text: str) -> float | None:

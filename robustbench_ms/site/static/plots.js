@@ -50,7 +50,7 @@
       [
         trace("beaten", others, { mode: "markers", marker: { size: 8, color: css("--soft") } }),
         trace("Pareto front", cost.front, {
-          mode: "lines+markers+text", line: { shape: p.column.sign > 0 ? "hv" : "hv", color: CARRIED[0] }, marker: { size: 11, color: CARRIED[0] },
+          mode: "lines+markers+text", line: { shape: "hv", color: CARRIED[0] }, marker: { size: 11, color: CARRIED[0] },
           text: of(cost.front).map(brief), textposition: "bottom right", cliponaxis: false,
         }),
       ],
@@ -84,14 +84,15 @@
     const metric = p.metrics[which];
     const models = p.models.filter((m) => m.values[metric.name]);
     const axis = p.axes[0];
+    const narrow = innerWidth < 700;
     const z = models.map((model) => along(p, model, metric, axis));
     return [
       [{
-        type: "heatmap", x: axis.values.map(safe), y: models.map((m) => brief(m.name)), z, colorscale: "Viridis",
-        reversescale: metric.sign < 0, hoverongaps: false, colorbar: { title: { text: safe(unit(metric)) }, thickness: 12 },
+        type: "heatmap", x: axis.values.map(safe), y: models.map((m) => (narrow && m.name.length > 16 ? safe(m.name.slice(0, 15) + "...") : brief(m.name))), z, colorscale: "Viridis",
+        reversescale: metric.sign < 0, hoverongaps: false, colorbar: { title: { text: safe(unit(metric)) }, thickness: 12, ...(narrow ? { orientation: "h", y: 1.02, yanchor: "bottom" } : {}) },
         hovertemplate: "%{y}<br>%{x}: %{z:.2f}<extra></extra>",
       }],
-      layout("", "", { height: Math.max(300, 130 + 19 * models.length), xaxis: { type: "category", tickangle: -45 }, yaxis: { type: "category", autorange: "reversed" } }),
+      layout("", "", { height: Math.max(380, 170 + 19 * models.length), margin: { l: 40, r: 8, t: narrow ? 60 : 12, b: 90 }, font: { color: css("--ink"), size: narrow ? 10 : 13 }, xaxis: { type: "category", tickangle: -45 }, yaxis: { type: "category", autorange: "reversed" } }),
     ];
   }
 
@@ -138,6 +139,8 @@
     }
     if (p.models.some((m) => m.bins)) found.push({ id: "reliability", title: "Reliability", draw: reliability, choices: [["Model", p.models.filter((m) => m.bins).map((m, i) => [m.name, i])]], told: "Accuracy of the answers in each bin of confidence; of several seeds the first one's." });
     if (p.axes.length && metrics.length) found.push({ id: "heat", wide: true, title: `Each ${p.axes[0].name} and model`, draw: heat, choices: [["Number", metrics]], told: p.axes.length > 1 ? `Means over ${p.axes[1].name}; gaps were not measured.` : "Gaps were not measured." });
+    const halves = found.filter((one) => !one.wide);
+    if (halves.length % 2) halves[halves.length - 1].wide = true; // no hole in the grid
     return found;
   }
 

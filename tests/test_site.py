@@ -1,0 +1,133 @@
+"""Pages of records, without a browser: what stands in them, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from robustbench_ms.errors import UserError
+from robustbench_ms.site import build, pages
+from robustbench_ms.site.build import build_site
+from robustbench_ms.site.folder import Names
+from robustbench_ms.site.lines import line_through
+from robustbench_ms.site.pictures import front
+from robustbench_ms.site.table import rounded
+from robustbench_ms.site.text import as_json, link, plain
+from robustbench_ms.specs.metrics import Metric
+from robustbench_ms.statistics.intervals import Interval
+from tests.sites import HOSTILE, results
+
+
+@pytest.fixture(autouse=True)
+def no_examples(monkeypatch):
+    """The corruptions are not compiled for these pages."""
+    monkeypatch.setattr(build, "examples", lambda names: {})
+
+
+@pytest.fixture
+def site(tmp_path):
+    out = tmp_path / "site"
+    build_site([results(tmp_path / "results", 3)], out)
+    return out
+
+
+def test_names_are_text(site):
+    text = "".join(path.read_text() for path in site.glob("*.html"))
+    assert "<img src=x" not in text
+    assert "<b>bold" not in text
+    assert "\u202e" not in text
+    assert "\x1b" not in text
+    assert "&lt;img src=x" in text
+    assert 'href="javascript' not in text
+
+
+def test_data_stand_in_the_page(site):
+    text = (site / "suite-made.html").read_text()
+    (told,) = re.findall(r'id="data">(.*?)</script>', text, re.DOTALL)
+    pictures = json.loads(told)["tables"][0]["pictures"]
+    assert pictures["keys"][0] == "clean"
+    assert len(pictures["models"]) == 3
+    assert pictures["models"][2]["values"]["accuracy"][-1] is None  # a missing cell
+    assert "fetch(" not in text
+    assert "type=module" not in text
+
+
+def test_partial_rows_are_unranked_and_say_missing(site):
+    text = (site / "suite-made.html").read_text()
+    assert "its cells were not measured" in text
+    assert text.count('data-ranked="0"') == 1
+    assert "Not measured: corruption=fog,severity=3" in (site / "card-net-2.html").read_text()
+
+
+def test_an_earlier_site_is_replaced_and_nothing_else(site, tmp_path):
+    (site / "mine.txt").write_text("keep")
+    count = build_site([results(tmp_path / "one", 1, lacking=False)], site)
+    assert count == 3
+    assert not (site / "card-net-1.html").exists()
+    assert (site / "mine.txt").read_text() == "keep"
+    with pytest.raises(UserError, match="holds something else"):
+        build_site([tmp_path / "one"], tmp_path / "one")
+
+
+@pytest.mark.parametrize("what", ["empty", "newer", "file"])
+def test_bad_input_is_one_sentence(what, tmp_path, rbms):
+    folder, out = tmp_path / "results", tmp_path / "out"
+    if what == "empty":
+        folder.mkdir()
+    else:
+        results(folder, 1, lacking=False)
+    if what == "newer":
+        path = folder / "made" / "net-0.json"
+        path.write_text(path.read_text().replace('"format": 2', '"format": 99', 1))
+    if what == "file":
+        out.write_text("")
+    answer = rbms("site", folder, "-o", out)
+    wanted = {"empty": "rbms run", "newer": "newer", "file": "is a file"}[what]
+    assert answer.code == 2
+    assert wanted in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_without_plotly_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    with pytest.raises(UserError, match=r"robustbench-ms\[site\]"):
+        pages.plotly()
+
+
+def test_the_front():
+    assert front([(1, 0.5), (2, 0.4), (2, 0.7), (3, 0.7), (0.5, 0.1)]) == [4, 0, 2]
+
+
+def test_a_known_line_is_found():
+    from scipy.stats import norm
+
+    x = np.linspace(0.55, 0.95, 12)
+    y = norm.cdf(-0.4 + 0.8 * norm.ppf(x))
+    found = line_through(x, y, np.zeros(12), np.zeros(12), 10_000)
+    assert found["slope"] == pytest.approx(0.8)
+    assert found["r2"] == pytest.approx(1)
+    assert np.abs(found["rho"]).max() < 1e-9
+    with pytest.raises(ValueError, match="10 models"):
+        line_through(x[:9], y[:9], x[:9], x[:9], 100)
+
+
+@pytest.mark.parametrize(
+    ("half", "wanted"), [(0.02, "91.7 ± 2.0"), (0.0004, "91.73 ± 0.04"), (float("nan"), "91.7")]
+)
+def test_one_decimal_unless_the_interval_carries_more(half, wanted):
+    metric = Metric("a", "a", "%", "higher", 2, "", share=True)
+    assert rounded(metric, Interval(0.91732, 0.91732 - half, 0.91732 + half)) == wanted
+
+
+def test_texts():
+    assert plain({"a": float("nan"), "b": "x\u2066y\nz"}) == {"a": None, "b": "xy z"}
+    assert "<" not in as_json({"a": HOSTILE})
+    assert link("see javascript:hit() and https://arxiv.org/abs/1.") == "https://arxiv.org/abs/1"
+    names = Names()
+    assert [names.of("card", "A"), names.of("card", "a"), names.of("card", "A")] == [
+        "card-A.html", "card-a-2.html", "card-A.html",
+    ]  # fmt: skip
