@@ -42,8 +42,7 @@
         const v = cell.dataset.v === undefined ? undefined : Number(cell.dataset.v);
         cells[cell.dataset.key] = { cell, v, text: cell.textContent, none: cell.classList.contains("none") };
       }
-      const words = (row.textContent + " " + row.dataset.words).toLowerCase();
-      return { row, place, cells_: cells, words };
+      return { row, place, cells_: cells, words: row.dataset.words.toLowerCase() };
     });
     const heads = all(board, "thead th[data-key]");
     return { board, body, rows, heads, first: heads.filter((h) => h.dataset.shown === "1").map((h) => h.dataset.key) };
