@@ -131,3 +131,19 @@ def test_texts():
     assert [names.of("card", "A"), names.of("card", "a"), names.of("card", "A")] == [
         "card-A.html", "card-a-2.html", "card-A.html",
     ]  # fmt: skip
+
+
+def test_two_records_on_one_page(tmp_path, rbms):
+    folder = results(tmp_path / "results", 3) / "made"
+    page = tmp_path / "pair.html"
+    answer = rbms("compare", folder / "net-0.json", folder / "net-2.json", "--html", page)
+    assert answer.code == 0
+    text = page.read_text()
+    (told,) = re.findall(r'id="data">(.*?)</script>', text, re.DOTALL)
+    found = json.loads(told)
+    assert [cell["cell"] for cell in found["cells"]][0] == "clean"
+    change = 100 * (found["metrics"][0]["candidate"] - found["metrics"][0]["reference"])
+    assert f"<td>{change:+.1f} pp</td>" in text
+    assert "corruption=fog,severity=3" in text.split("Not compared")[1]
+    assert 'src="' not in text
+    assert rbms("compare", folder / "net-0.json", folder / "net-1.json", "--html", folder).code == 2

@@ -17,6 +17,9 @@ def command(
     other: Annotated[Path, typer.Argument(help="Another; a loss above 0 means that it is worse.")],
     alpha: Annotated[float, typer.Option(help="One minus the confidence of the intervals.")] = 0.05,
     as_json: Json = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page too, one file to attach to a pull request.")
+    ] = None,
 ) -> None:
     """Compare two records image by image: losses, intervals, changed answers, and the cells that differ."""
     from robustbench_ms.errors import Incomparable
@@ -31,6 +34,10 @@ def command(
         both = [key for key in pair.candidate.cells if key in pair.reference.cells]
         why = "; ".join(pair.differing(both)) or "they have no cell in common"
         raise Incomparable(f"{one} and {other} answer different questions: in the second {why}")
+    if html is not None:
+        from robustbench_ms.site.compared import write_compared
+
+        write_compared(pair, alpha, html)
     if as_json:
         print_json(compared_json(pair, alpha))
     else:

@@ -16,12 +16,12 @@ def examples(names: Iterable[str]) -> dict[str, bytes]:
     import numpy as np
     import torch
     from PIL import Image
-    from skimage import data
+    from skimage.data import astronaut
 
     from robustbench_ms.corruptions.api import corrupt
     from robustbench_ms.corruptions.table import COMMON, EXTRA
 
-    whole = Image.fromarray(data.astronaut()).crop((96, 0, 352, 256)).resize((_SIDE, _SIDE))
+    whole = Image.fromarray(astronaut()).crop((96, 0, 352, 256)).resize((_SIDE, _SIDE))
     images = torch.from_numpy(np.array(whole)).permute(2, 0, 1)[None]
     found = {}
     for name in dict.fromkeys(names):

@@ -23,7 +23,9 @@ def _templates() -> Any:
     except ImportError as error:
         raise UserError(f"jinja2 is not installed; {_MISSING}") from error
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("robustbench_ms.site"),
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader("robustbench_ms.site", folder) for folder in ("templates", "static")]
+        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
