@@ -21,7 +21,8 @@ def examples(names: Iterable[str]) -> dict[str, bytes]:
     from robustbench_ms.corruptions.api import corrupt
     from robustbench_ms.corruptions.table import COMMON, EXTRA
 
-    whole = Image.fromarray(astronaut()).crop((96, 0, 352, 256)).resize((_SIDE, _SIDE))
+    picture = astronaut()  # type: ignore[no-untyped-call]
+    whole = Image.fromarray(picture).crop((96, 0, 352, 256)).resize((_SIDE, _SIDE))
     images = torch.from_numpy(np.array(whole)).permute(2, 0, 1)[None]
     found = {}
     for name in dict.fromkeys(names):
