@@ -37,7 +37,7 @@ ROOMS: dict[str, set[str]] = {
         "errors", "files", "specs", "statistics", "catalog", "subjects", "records", "evaluation", "profiling",
     },
     "reports": {"errors", "specs", "statistics", "catalog", "records", "gating"},
-    "site": {"errors", "files", "specs", "corruptions", "tasks", "catalog", "records", "reports"},
+    "site": {"errors", "files", "specs", "statistics", "corruptions", "tasks", "catalog", "records", "reports"},
     "contracts": {
         "errors", "specs", "datasets", "tasks", "catalog", "subjects", "evaluation", "gating", "reports",
     },

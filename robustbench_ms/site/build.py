@@ -133,8 +133,8 @@ def _indexed(
 
 
 def _corruptions(record: Record) -> set[str]:
-    """The values of its first axis, where that is the corruptions'."""
-    return {str(m.condition["corruption"]) for m in record.measurements if "corruption" in m.condition}
+    """The corruptions of its matrix, of which there are pictures."""
+    return set(map(str, (record.suite.get("matrix") or {}).get("corruption", ())))
 
 
 def _shipped(card: str) -> bool:

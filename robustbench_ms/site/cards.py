@@ -25,13 +25,14 @@ def card_of(suite: str, mine: Sequence[Record]) -> dict[str, Any]:
     terms = Terms.of(first)
     metric = terms.rows.first
     values = _means(mine, metric.name)
+    clean = values.get("clean")
     keys = [key for key in (terms.every or tuple(values)) if key != "clean"]
     keys += [key for key in values if key not in keys and key != "clean"]
     return {
         "suite": suite,
         "metric": metric.title,
         "unit": metric.unit,
-        "clean": None if "clean" not in values else _shown(metric, values["clean"]),
+        "clean": None if clean is None else _shown(metric, clean),
         "grid": _grid(terms, metric, values),
         "worst": [
             {"cell": key, "value": _shown(metric, values[key])}
@@ -77,15 +78,15 @@ def _grid(terms: Terms, metric: Metric, values: dict[str, float]) -> dict[str, A
 
 def _first_lost(terms: Terms, metric: Metric, values: dict[str, float]) -> list[str]:
     """Where half of the clean number is gone, at the earliest step of the second axis; [] where that has no meaning."""
-    if len(terms.matrix) != 2 or "clean" not in values or metric.sign < 0:
+    clean = values.get("clean")
+    if len(terms.matrix) != 2 or clean is None or metric.sign < 0:
         return []
     (one, lines), (two, columns) = terms.matrix.items()
     for column in columns:
         found = [
             (value, f"{line} ({_shown(metric, value)} {metric.unit} at {two} {column})")
             for line in lines
-            if (value := values.get(f"{one}={line},{two}={column}")) is not None
-            and value < _HALF * values["clean"]
+            if (value := values.get(f"{one}={line},{two}={column}")) is not None and value < _HALF * clean
         ]
         if found:
             return [told for _, told in sorted(found)]
@@ -95,7 +96,7 @@ def _first_lost(terms: Terms, metric: Metric, values: dict[str, float]) -> list[
 def _lost(record: Record, terms: Terms) -> dict[str, Any] | None:
     """The samples that are right when clean and wrong in most cells, by their place; None where no bits are kept."""
     samples = record.samples()
-    if samples is None or "clean" not in samples.keys or terms.scorers[terms.rows.first.name].kept != "bits":
+    if samples is None or record.cell("clean") is None or terms.scorers[terms.rows.first.name].kept != "bits":
         return None
     keys = [key for key in samples.keys if key != "clean"]
     if not keys or not samples.correct.size:
