@@ -12,7 +12,7 @@ from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import FEWEST_GROUPS
 from robustbench_ms.statistics.seeds import t_needed
 
-__all__ = ["cells", "footnotes"]
+__all__ = ["cells", "footnotes", "has_ends"]
 
 _FEW = 3
 """So few seeds are said to rank almost nothing."""
@@ -29,7 +29,7 @@ def cells(table: Table, safe: Callable[[str], str] = str) -> list[list[str]]:
         columns.append(["ranks", *ranks])
     columns.append(["model", *(safe(row.card) + ("*" if row.warnings else "") for row in rows)])
     columns += [
-        [heading(m), *(number(m, row.values[m.name], ends=_has_ends(row, m)) for row in rows)]
+        [heading(m), *(number(m, row.values[m.name], ends=has_ends(row, m)) for row in rows)]
         for m in table.metrics
     ]
     for m in table.cited:
@@ -64,7 +64,7 @@ def _speed(speed: Speed) -> str:
     return told + (" (!)" if speed.doubts else "")
 
 
-def _has_ends(row: Row, metric: Metric) -> bool:
+def has_ends(row: Row, metric: Metric) -> bool:
     """Whether a number's interval is told by its ends: that of one model's error, to which chance adds."""
     return row.seeds == 1 and metric.name in row.by_chance
 
@@ -149,7 +149,7 @@ def _about(table: Table, metric: Metric) -> Iterator[str]:
         ends = dict.fromkeys(f"{end * metric.scale:.{metric.digits}f}" for end in (chance[0], chance[-1]))
         told = f"{' to '.join(ends)} {metric.unit}".rstrip()
         note = f"{metric.label}: {table.faultless[metric.name]} shows {told} at this n"
-        if any(_has_ends(row, metric) for row in table.rows):
+        if any(has_ends(row, metric) for row in table.rows):
             note += "; (low-high) is a 95 % interval of the true error and may end below the number"
         yield f"{note}."
 

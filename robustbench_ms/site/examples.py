@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from importlib.resources import files
 
 __all__ = ["SEVERITIES", "examples"]
 
@@ -16,13 +17,12 @@ def examples(names: Iterable[str]) -> dict[str, bytes]:
     import numpy as np
     import torch
     from PIL import Image
-    from skimage.data import astronaut
 
     from robustbench_ms.corruptions.api import corrupt
     from robustbench_ms.corruptions.table import COMMON, EXTRA
 
-    picture = astronaut()  # type: ignore[no-untyped-call]
-    whole = Image.fromarray(picture).crop((96, 0, 352, 256)).resize((_SIDE, _SIDE))
+    with Image.open(str(files("skimage") / "data" / "astronaut.png")) as picture:
+        whole = picture.convert("RGB").crop((96, 0, 352, 256)).resize((_SIDE, _SIDE))
     images = torch.from_numpy(np.array(whole)).permute(2, 0, 1)[None]
     found = {}
     for name in dict.fromkeys(names):

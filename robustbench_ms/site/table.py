@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.records.record import Record
-from robustbench_ms.reports.cells import cells, footnotes
+from robustbench_ms.reports.cells import cells, footnotes, has_ends
 from robustbench_ms.reports.numbers import heading
 from robustbench_ms.reports.tables import Row, Table
 from robustbench_ms.site.text import link
@@ -27,8 +27,8 @@ _PLACES = {
 }
 
 
-def rounded(metric: Metric, value: Interval) -> str:
-    """One decimal of a share, more where half the interval is so small that they say something; others as always."""
+def rounded(metric: Metric, value: Interval, *, ends: bool = False) -> str:
+    """One decimal of a share, more where half the interval is so small that they say something; others as always; see `numbers.number`."""
     half = value.half_width * metric.scale
     digits = metric.digits
     if metric.scale != 1 and digits > 1:
@@ -37,8 +37,7 @@ def rounded(metric: Metric, value: Interval) -> str:
     text = f"{value.mean * metric.scale:.{digits}f}"
     if math.isnan(half):
         return text
-    centred = math.isclose((value.low + value.high) / 2, value.mean, abs_tol=1e-9)
-    if centred:
+    if not ends:
         return f"{text} ± {half:.{digits}f}"
     return f"{text} ({value.low * metric.scale:.{digits}f}-{value.high * metric.scale:.{digits}f})"
 
@@ -94,7 +93,10 @@ def _row(
             why = "its cells were not measured" if row.lacks else table.valueless[metric.name]
             values[metric.name] = {"text": told, "sort": None, "why": why}
         else:
-            values[metric.name] = {"text": rounded(metric, value), "sort": value.mean}
+            values[metric.name] = {
+                "text": rounded(metric, value, ends=has_ends(row, metric)),
+                "sort": value.mean,
+            }
     values["ranks"] = {"text": texts.get("ranks") or texts["#"] or "unranked", "sort": row.rank}
     values["model"] = {"text": row.card, "sort": None}
     first = mine[0] if mine else None

@@ -38,6 +38,7 @@
   function pareto(p, [choice]) {
     const cost = p.costs[choice];
     const front = new Set(cost.front);
+    const middle = (Math.min(...cost.x) + Math.max(...cost.x)) / 2;
     const y = cost.y.map((v) => scaled(p.column, v));
     const of = (some) => some.map((i) => cost.models[i]);
     const trace = (name, some, more) => ({
@@ -51,7 +52,7 @@
         trace("beaten", others, { mode: "markers", marker: { size: 8, color: css("--soft") } }),
         trace("Pareto front", cost.front, {
           mode: "lines+markers+text", line: { shape: "hv", color: CARRIED[0] }, marker: { size: 11, color: CARRIED[0] },
-          text: of(cost.front).map(brief), textposition: "bottom right", cliponaxis: false,
+          text: of(cost.front).map(brief), textposition: cost.front.map((i) => (cost.x[i] > middle ? "bottom left" : "bottom right")), cliponaxis: false,
         }),
       ],
       layout(cost.name, unit(p.column), { xaxis: { type: Math.max(...cost.x) > 5 * Math.min(...cost.x) ? "log" : "linear" } }),
