@@ -126,7 +126,7 @@
         : "No line: the models are all alike.";
     }
     const { slope: b, low, high, r2, n } = s.line;
-    return `Line on probit axes over ${n} models: slope ${b.toFixed(2)} (${low.toFixed(2)}-${high.toFixed(2)}), R2 ${r2.toFixed(2)}. The distance above it is effective robustness.`;
+    return `Line on probit axes over ${n} models: slope ${b.toFixed(2)} (95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}), R2 ${r2.toFixed(2)}. The distance above it is effective robustness.`;
   }
 
   function kinds(p) {
