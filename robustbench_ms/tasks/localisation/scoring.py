@@ -45,8 +45,9 @@ def levels_of(maps: Maps, left_out: Masks | None = None) -> tuple[Maps, Levels]:
     low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
     spread = np.where(high > low, high - low, np.float32(1.0))
     scale = np.where(high > low, np.float32(LEVELS - 1) / spread, np.float32(0.0))
-    levels = (maps - low[:, None, None]) * scale[:, None, None]
-    return maps, np.minimum(levels, LEVELS - 1).astype(np.uint8)
+    levels = maps - low[:, None, None]
+    levels *= scale[:, None, None]  # in place: new memory for so many pixels takes longer than the sums
+    return maps, np.minimum(levels, LEVELS - 1, out=levels).astype(np.uint8)
 
 
 def scored(
@@ -89,7 +90,7 @@ def scored(
         "seen": seen,
     }
     if thresholds is not None:
-        best = [[met(levels[i], t, boxes[i]) for t in thresholds] for i in range(count)]
+        best = [[met(levels[i], t, boxes[i], IOUS[0]) for t in thresholds] for i in range(count)]
         right = np.array(best).reshape(count, len(IOUS)) >= np.array(IOUS)
         found["box"] = right.mean(axis=1, dtype=np.float64).astype(np.float32)
     return found
@@ -115,28 +116,36 @@ def _disc(radius: float) -> Masks:
     return np.asarray(steps[:, None] + steps[None, :] < radius**2)
 
 
-def met(levels: Levels, threshold: int, boxes: Boxes) -> float:
-    """The best IoU of the boxes (k, 4) with one around what hangs together (by sides or corners) above a threshold."""
+def met(levels: Levels, threshold: int, boxes: Boxes, least: float = 0.0) -> float:
+    """The best IoU of the boxes (k, 4) with one around what hangs together (by sides or corners) above a threshold.
+
+    What is surely below `least` may be told as 0.
+    """
     # Of each part its outer edge, at the top of two levels; several times as fast as OpenCV's labelling of parts.
     above = (levels > threshold).view(np.uint8)
     edges, level = cv2.findContours(above, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if not edges or not len(boxes):
         return 0.0
     # By numbers of Python's: of a handful of parts and boxes arrays take several times as long.
+    objects = [(x0, y0, x1, y1, (x1 - x0) * (y1 - y0)) for x0, y0, x1, y1 in boxes.tolist()]
     best = 0.0
-    for edge, (*_, parent) in zip(edges, level[0].tolist(), strict=True):
+    for edge, parent in zip(edges, level[0, :, 3].tolist(), strict=True):
         if parent >= 0:
             continue
         x, y, w, h = cv2.boundingRect(edge)
-        for x0, y0, x1, y1 in boxes.tolist():
+        area = w * h
+        for x0, y0, x1, y1, whole in objects:
+            most = area / whole if area < whole else whole / area  # of two boxes of these areas
+            if most < least or most <= best:
+                continue
             shared = max(0.0, min(x + w, x1) - max(x, x0)) * max(0.0, min(y + h, y1) - max(y, y0))
-            best = max(best, shared / ((x1 - x0) * (y1 - y0) + w * h - shared))
+            best = max(best, shared / (whole + area - shared))
     return best
 
 
 def thresholds_of(levels: Sequence[Levels], boxes: Sequence[Boxes]) -> list[int]:
     """For each IoU the level above which most maps (H, W) have a box that meets an object's; the lowest of equals."""
     found = np.array(
-        [[met(one, t, some) for t in CANDIDATES] for one, some in zip(levels, boxes, strict=True)]
+        [[met(one, t, some, IOUS[0]) for t in CANDIDATES] for one, some in zip(levels, boxes, strict=True)]
     )
     return [CANDIDATES[int((found >= iou).sum(axis=0).argmax())] for iou in IOUS]
