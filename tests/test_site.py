@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from robustbench_ms.site.table import rounded
 from robustbench_ms.site.text import as_json, link, plain
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval
+from tests.records import record_of, written
 from tests.sites import HOSTILE, results
 
 
@@ -147,3 +149,29 @@ def test_two_records_on_one_page(tmp_path, rbms):
     assert "corruption=fog,severity=3" in text.split("Not compared")[1]
     assert 'src="' not in text
     assert rbms("compare", folder / "net-0.json", folder / "net-1.json", "--html", folder).code == 2
+
+
+@pytest.mark.parametrize("what", ["no clean cell", "1,000 cells", "one model"])
+def test_odd_records_make_a_page(what, tmp_path):
+    """A suite without a clean cell, one of many cells, and a model that nothing is compared with."""
+    severities = list(range(1, 501)) if what == "1,000 cells" else [1]
+    names = [f"corruption={c},severity={s}" for c in ("fog", "snow") for s in severities]
+    wanted = names if what == "no clean cell" else ["clean", *names]
+    record = record_of(dict.fromkeys(wanted, 0.5), summary=("mean_corruption_accuracy",), n=20)
+    matrix = {"corruption": ["fog", "snow"], "severity": severities}
+    groups = {"common": {"axis": "corruption", "values": ["fog", "snow"]}}
+    record = replace(
+        record,
+        suite={**record.suite, "matrix": matrix, "groups": groups},
+        measurements=tuple(
+            replace(m, values={"accuracy": m.values["accuracy"]}) for m in record.measurements
+        ),
+    )
+    folder = tmp_path / "results" / "made"
+    folder.mkdir(parents=True)
+    written(record, folder, np.tile(np.arange(20) < 10, (len(wanted), 1)))
+    assert build_site([tmp_path / "results"], tmp_path / "site") == 3
+    text = (tmp_path / "site" / "suite-made.html").read_text()
+    (told,) = re.findall(r'id="data">(.*?)</script>', text, re.DOTALL)
+    assert json.loads(told)["tables"][0]["pictures"]["keys"] == wanted
+    assert "50.0" in text

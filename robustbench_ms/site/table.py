@@ -28,7 +28,7 @@ _PLACES = {
 
 
 def rounded(metric: Metric, value: Interval, *, ends: bool = False) -> str:
-    """One decimal of a share, more where half the interval is smaller; others as always; `ends` as in `number`."""
+    """One decimal of a share, more where half the interval is smaller; others as always. `ends`: see `number`."""
     half = value.half_width * metric.scale
     digits = metric.digits
     if metric.scale != 1 and digits > 1:
