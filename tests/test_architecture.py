@@ -86,6 +86,7 @@ LIGHT_ALL_THE_SAME = {
     "tasks.detection", "tasks.detection.labels", "tasks.detection.rows", "tasks.detection.measures",
     "tasks.detection.visdrone_metric", "tasks.localisation", "tasks.localisation.measures", "tasks.localisation.pairs",
     "tasks.localisation.rows", "tasks.segmentation", "tasks.segmentation.rows", "tasks.segmentation.measures",
+    "tasks.voxels", "tasks.voxels.rows", "tasks.voxels.measures",
     "subjects", "evaluation", "profiling", "evaluation.measured", "evaluation.cells",
     "evaluation.checking", "evaluation.claims", "evaluation.events", "contracts", "contracts.announced",
     "contracts.code", "contracts.findings",

@@ -200,6 +200,12 @@ TASKS = Registry(
             measures="robustbench_ms.tasks.segmentation.measures:SCORERS",
             drawing="robustbench_ms.tasks.segmentation.drawing:DRAWING",
         ),
+        "volume-segmentation": TaskInfo(
+            task="robustbench_ms.tasks.voxels.task:Voxels",
+            rows="robustbench_ms.tasks.voxels.rows:ROWS",
+            measures="robustbench_ms.tasks.voxels.measures:SCORERS",
+            answers="segmentation",
+        ),
         "localisation": TaskInfo(
             task="robustbench_ms.tasks.localisation.task:Localisation",
             rows="robustbench_ms.tasks.localisation.rows:ROWS",

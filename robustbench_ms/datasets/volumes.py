@@ -50,6 +50,8 @@ class VolumeStack:
     """(N, D, H, W), a class for every voxel; None where nobody asks for it."""
     groups: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
+    parts: bool = False
+    """What is asked of a sample is its mask alone: targets say of how many classes, and at what spacing."""
 
     @property
     def facts(self) -> DataFacts:
@@ -64,11 +66,16 @@ class VolumeStack:
         return rows_of_one_shape(self.facts, size)
 
     def load(self, rows: NDArray[np.int64], device: torch.device) -> Batch:
-        """Samples float32 (k, C, D, H, W) in native units and labels int64 (k,) on the device, masks uint8 as a map."""
+        """Samples float32 (k, C, D, H, W) in native units and labels int64 (k,) on the device, masks uint8 as a map.
+
+        Where masks alone are asked for each target is {"classes", "spacing"} in place of a label.
+        """
         import torch
 
         samples = torch.from_numpy(self.volumes[rows]).to(device).float()
-        targets = torch.from_numpy(self.labels[rows]).to(device)
+        targets: Any = [{"classes": self.classes, "spacing": self.layout.spacing}] * len(rows)
+        if not self.parts:
+            targets = torch.from_numpy(self.labels[rows]).to(device)
         maps = {} if self.masks is None else {MAP: torch.from_numpy(self.masks[rows]).to(device)}
         return Batch(samples, targets, self.ids[rows], np.asarray(rows), maps)
 
@@ -105,6 +112,7 @@ def index_of_stack(
             masks,
             groups,
             names,
+            parts="label" not in source.wants,
         )
 
     return Index(ids, layout, classes, asked, opened, groups=groups, names=names)
@@ -118,9 +126,12 @@ def index_volumes(source: Source, places: Places, condition: Condition) -> Index
     """A suite's `file`, in its folder or else in the data folder; BadFile names what is wrong with it, and where."""
     del condition
     path = _found(source, places)
-    arrays, own = _read(path, source.split)
+    labelled = "label" in source.wants
+    arrays, own = _read(path, source.split, ("volumes", "labels") if labelled else ("volumes",))
     volumes = _checked_volumes(arrays["volumes"], path, flat=not own)
-    labels = _checked_labels(arrays["labels"], volumes, source, path)
+    labels = np.zeros(len(volumes), np.int64)
+    if labelled:
+        labels = _checked_labels(arrays["labels"], volumes, source, path)
     masks = None
     if "map" in source.wants:
         masks = _checked_masks(arrays.get("masks"), volumes, source, path)
@@ -156,7 +167,7 @@ def _found(source: Source, places: Places) -> Path:
     return path
 
 
-def _read(path: Path, split: str) -> tuple[dict[str, NDArray[Any]], bool]:
+def _read(path: Path, split: str, needed: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]], bool]:
     """Arrays by our names, and whether the file is of our kind; nothing pickled is read."""
     with _legible(path), zipfile.ZipFile(path) as archive:
         size = sum(one.file_size for one in archive.infolist())
@@ -168,14 +179,14 @@ def _read(path: Path, split: str) -> tuple[dict[str, NDArray[Any]], bool]:
     names = {key: key for key in _KEYS if key in held}
     if not own:
         names = {"volumes": f"{split}_images", "labels": f"{split}_labels"}
-    for key in ("volumes", "labels"):
+    for key in needed:
         if names.get(key) not in held:
             raise BadFile(
                 f"{path} has no {names.get(key, key)!r}: it needs volumes and labels, or {split}_images and "
                 f"{split}_labels as MedMNIST has them, and holds {', '.join(held) or 'nothing'}"
             )
     with _legible(path), np.load(path, allow_pickle=False) as file:
-        return {key: file[name] for key, name in names.items()}, own
+        return {key: file[name] for key, name in names.items() if name in held}, own
 
 
 @contextmanager

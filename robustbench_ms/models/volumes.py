@@ -1,12 +1,17 @@
-"""A residual network for volumes, beside HybridHAR on them."""
+"""Networks for volumes: a residual one that classifies them, beside HybridHAR, and a U-Net for every voxel."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections.abc import Sequence
 
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from robustbench_ms.errors import UserError
 from robustbench_ms.models.arguments import natural
 
-__all__ = ["VolumeResNet"]
+__all__ = ["Thresholds", "VolumeResNet", "VolumeUNet"]
 
 
 class _Block(nn.Module):
@@ -55,3 +60,60 @@ class VolumeResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.stages(self.stem(x)).flatten(2).mean(2))
         return logits
+
+
+def _convolved(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv3d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm3d(out), nn.ReLU())
+
+
+class VolumeUNet(nn.Module):
+    """A small 3-D U-Net (Cicek et al., MICCAI 2016): logits (B, classes, D, H, W) of (B, C, D, H, W).
+
+    Three resolutions of `width`, 2 and 4 times as many channels. Down by a convolution of stride 2 and one more, up by
+    the nearest voxel, beside what was there on the way down, and one convolution; one of a single voxel at the end.
+    """
+
+    def __init__(self, classes: int = 3, in_channels: int = 1, *, width: int = 8) -> None:
+        super().__init__()
+        for name, value in (("classes", classes), ("in_channels", in_channels), ("width", width)):
+            natural(name, value)
+        self.sample_size = (in_channels, 28, 28, 28)
+        self.stem = _convolved(in_channels, width)
+        self.down = nn.ModuleList(
+            nn.Sequential(_convolved(k * width, 2 * k * width, 2), _convolved(2 * k * width, 2 * k * width))
+            for k in (1, 2)
+        )
+        self.up = nn.ModuleList(_convolved(3 * k * width, k * width) for k in (2, 1))
+        self.head = nn.Conv3d(width, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        passed = [self.stem(x)]
+        for down in self.down:
+            passed.append(down(passed[-1]))
+        found = passed.pop()
+        for up in self.up:
+            beside = passed.pop()
+            found = up(torch.cat([F.interpolate(found, size=beside.shape[2:]), beside], dim=1))
+        logits: Tensor = self.head(found)
+        return logits
+
+
+class Thresholds(nn.Module):
+    """What any network must beat: class indices int64 (B, D, H, W) of the grey values of (B, 1, D, H, W) alone.
+
+    `labels` are the classes between ascending `levels`, one more than these; a value on a level is above it.
+    """
+
+    levels: Tensor
+    labels: Tensor
+
+    def __init__(self, levels: Sequence[float], labels: Sequence[int]) -> None:
+        super().__init__()
+        if list(levels) != sorted(set(levels)) or len(labels) != len(levels) + 1:
+            raise UserError(f"levels must rise, and labels be one more than they: not {levels} and {labels}")
+        self.sample_size = (1, 28, 28, 28)
+        self.register_buffer("levels", torch.tensor(levels, dtype=torch.float32), persistent=False)
+        self.register_buffer("labels", torch.tensor(labels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.labels[torch.bucketize(x[:, 0].contiguous(), self.levels, right=True)]

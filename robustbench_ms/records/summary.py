@@ -8,6 +8,7 @@ as independent.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -102,6 +103,8 @@ def value_of(quantity: Quantity, values: Mapping[str, Any]) -> Any:
         if quantity.beside:
             return relative_mce(errors, 1 - values[quantity.beside[0]], quantity.normaliser)
         return mce(errors, quantity.normaliser)
+    if quantity.how in _BY_LEVEL:
+        return sum(weight * values[key] for key, weight in _by_level(quantity).items())
     found = _before(quantity, values)
     return 1 - found if quantity.how in {"complement", "drop"} else found
 
@@ -124,6 +127,8 @@ def weights_of(quantity: Quantity) -> Mapping[str, float] | None:
     if quantity.how in {"mean", "complement"}:
         one = (sign if quantity.how == "mean" else -sign) / len(quantity.keys)
         return dict.fromkeys(quantity.keys, one)
+    if quantity.how in _BY_LEVEL:
+        return {key: sign * weight for key, weight in _by_level(quantity).items()}
     # Both are linear in the errors, so that the value of one error alone is its weight.
     return (
         None
@@ -256,7 +261,7 @@ def without_each_group(quantity: Quantity, scorer: Scorer, samples: Samples) -> 
 
 def _ends(quantity: Quantity) -> tuple[float, float]:
     """Between which the number lies: as its measure does, and a share of the clean one from 0 on."""
-    if quantity.how in {"mean", "worst"}:
+    if quantity.how in {"mean", "worst", "weighted"}:
         return quantity.ends
     return (0.0 if quantity.how == "ratio" else -math.inf), math.inf
 
@@ -379,6 +384,24 @@ def _linear(quantity: Quantity) -> Mapping[str, float]:
     """By how much one more error in each cell moves a normalised number."""
     right = dict.fromkeys(quantity.cells, 1.0)
     return {key: value_of(quantity, {**right, key: 0.0}) for key in (*quantity.keys, *quantity.beside)}
+
+
+_BY_LEVEL = {"weighted", "degradation"}
+_FALLING = 2 / 3
+"""By how much each level weighs less than the one below it (Boone et al., arXiv 2203.06060)."""
+
+
+@cache
+def _by_level(quantity: Quantity) -> Mapping[str, float]:
+    """The weight of each cell in a number over levels: the clean one is level 0, and a level's cells share its own."""
+    levels = {key: int(key.rpartition("=")[2]) for key in quantity.keys}
+    shared = Counter(levels.values())
+    weights = {key: _FALLING**level / shared[level] for key, level in levels.items()}
+    whole = sum(weights.values())
+    if quantity.how == "weighted":
+        return {key: weight / (1 + whole) for key, weight in {quantity.beside[0]: 1.0, **weights}.items()}
+    lost = {key: -weight / whole for key, weight in weights.items()}
+    return {key: quantity.sign * weight for key, weight in {quantity.beside[0]: 1.0, **lost}.items()}
 
 
 def _by_first_axis(keys: Sequence[str]) -> dict[str, list[str]]:

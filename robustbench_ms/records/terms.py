@@ -47,6 +47,8 @@ class Quantity:
     """The least and the largest value of its measure."""
     least: float = 0.0
     """See `Summary.least`."""
+    sign: int = 1
+    """1 where more of its measure is better, else -1."""
     unfit: str = ""
     """Of what it has no value, for people, where it is over a normaliser's errors and these are of other images."""
 
@@ -198,6 +200,7 @@ class Terms:
             self.normaliser,
             (one.low, one.high),
             row.least,
+            one.sign,
             self.unfit if row.how in {"normalised", "relative"} else "",
         )
 

@@ -83,12 +83,14 @@ class Summary(Metric):
     """The measured metric."""
     over: tuple[str, ...] = field(kw_only=True)
     """Which cells: "clean", or a group of the perturbation's axes ("common"), or both."""
-    how: Literal["mean", "complement", "drop", "ratio", "worst", "normalised", "relative"] = field(
-        default="mean", kw_only=True
-    )
+    how: Literal[
+        "mean", "complement", "drop", "ratio", "worst", "normalised", "relative", "weighted", "degradation"
+    ] = field(default="mean", kw_only=True)
     """The mean m over the cells; 1 - m; (clean - m) / clean and m / clean, m over the group; the least mean of those
     over the cells of each value of the first axis, or of what is better lower the largest; the mean over the group's
-    first axis of the errors' sums, each over a normaliser's; the same of what the errors exceed the clean one by."""
+    first axis of the errors' sums, each over a normaliser's; the same of what the errors exceed the clean one by;
+    (clean + sum a^s m_s) / (1 + sum a^s), and sum a^s (clean - m_s) / sum a^s, or where less is better its opposite,
+    a = 2/3 and m_s the mean over the cells of level s, the value of the last axis (ROOD-MRI's)."""
     least: float = field(default=0.0, kw_only=True)
     """A drop or a ratio has no value where the clean one is below it, or 0."""
     whole: bool = field(default=False, kw_only=True)
@@ -113,7 +115,7 @@ class Rows(Mapping[str, Metric]):
             raise UserError("a task needs measured metrics, and rows of different names")
         for row in summaries:
             choose(row.of, self.measured, "measured metric", f"summary {row.name}")
-            beside = row.how in {"drop", "ratio", "relative"}
+            beside = row.how in {"drop", "ratio", "relative", "weighted", "degradation"}
             if beside != (len(row.over) > 1 and row.over[0] == "clean"):
                 what = "clean and one group" if beside else "clean or one group"
                 raise UserError(f"summary {row.name}: its cells are {what}, not {', '.join(row.over)}")

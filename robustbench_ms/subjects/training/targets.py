@@ -51,15 +51,17 @@ def loss_of(model: nn.Module, shown: Tensor, target: Tensor | Boxed, smoothing: 
     """Of labels cross-entropy, or what a model that brings its own loss for several heads (deep supervision) says.
 
     Of boxes the sum of the losses that a detector answers when it is trained, as torchvision's do; of label maps uint8
-    (B, H, W) cross-entropy over the pixels, of logits that are enlarged to them as for an answer.
+    (B, H, W) or (B, D, H, W) cross-entropy over the pixels or voxels, of logits that are enlarged to them as for an
+    answer.
     """
     if isinstance(target, list):
         losses: Mapping[str, Tensor] = model(shown, target)
         return torch.stack([*losses.values()]).sum()
     outputs = model(shown)
-    if target.ndim == 3:
+    if target.ndim > 2 and not target.is_floating_point():
         logits = outputs["out"] if isinstance(outputs, Mapping) else outputs
-        logits = F.interpolate(logits.float(), size=target.shape[-2:], mode="bilinear", align_corners=False)
+        mode = "trilinear" if target.ndim == 4 else "bilinear"
+        logits = F.interpolate(logits.float(), size=target.shape[1:], mode=mode, align_corners=False)
         return F.cross_entropy(logits, target.long(), ignore_index=IGNORED)
     own = getattr(model, "training_loss", None)
     if own is not None:

@@ -21,6 +21,7 @@ from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.detection.labels import class_map
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Asked, Geometry, IndexOf
+from robustbench_ms.tasks.segmentation.raw import check_classes, checked
 from robustbench_ms.tasks.segmentation.seen import written
 
 __all__ = ["Segmentation"]
@@ -57,31 +58,12 @@ class Segmentation:
                 "shows all of it"
             )
         with torch.no_grad():  # not inference_mode: a model may switch gradients on for itself
-            raw = _tensor(model.forward(shown))
             known = torch.tensor(class_map_of(model.card.output.labels, model.names, model.classes))
             known = known.where(known >= 0, model.classes).to(torch.int16)
-            if raw.ndim not in {3, 4} or len(raw) != len(batch):
-                raise UserError(
-                    f"it answers {tuple(raw.shape)}, and logits (n, classes, h, w) or class indices (n, h, w) of "
-                    f"{len(batch)} pictures are wanted"
-                )
-            if raw.ndim == 4 and raw.shape[1] != len(known):
-                raise UserError(
-                    f"it answers with logits of {raw.shape[1]} classes, and {len(known)} are asked for; its [output] "
-                    "labels may name its own in their order"
-                )
-            raw, broken = _numbers(raw)
-            if raw.ndim == 3 and raw.is_floating_point() and not torch.equal(raw, raw.round()):
-                raise UserError(
-                    "it answers with fractions (n, h, w), and class indices are whole numbers: of two classes it may "
-                    "give logits (n, 2, h, w)"
-                )
+            raw, broken = checked(model.forward(shown), len(batch), len(known))
             # One picture at a time: logits of many classes at the picture's size are large.
             maps = torch.stack([_native(one, shown.shape[-2:], geometry) for one in raw])
-            lowest, highest = int(maps.min()), int(maps.max())
-            if lowest < 0 or highest >= len(known):
-                wrong = lowest if lowest < 0 else highest
-                raise UserError(f"it answers with class {wrong}, and its classes are 0 to {len(known) - 1}")
+            check_classes(maps, len(known))
             return Answers({"classes": known.to(maps.device)[maps.long()], "broken": broken})
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
@@ -159,26 +141,6 @@ class Segmentation:
 def _classes(batch: Batch) -> int:
     """How many classes the data have, as the targets of its samples say."""
     return int(batch.targets[0]["classes"])
-
-
-def _tensor(raw: Any) -> Tensor:
-    """The logits or indices among what a model answers; torchvision's auxiliary ones are left."""
-    if isinstance(raw, Mapping) and isinstance(raw.get("out"), Tensor):
-        return Answers(raw["out"]).tensor
-    if isinstance(raw, Mapping) and len(raw) == 1:
-        raw = next(iter(raw.values()))
-    return Answers(raw).tensor
-
-
-def _numbers(raw: Tensor) -> tuple[Tensor, Tensor]:
-    """An answer (n, ...) of numbers alone, and of each sample 0, or what it has that is none, float32 (n,)."""
-    if not raw.is_floating_point() or not raw.numel():
-        return raw, torch.zeros(len(raw), device=raw.device)
-    lowest, highest = torch.aminmax(raw.flatten(1), dim=1)  # of NaN among others NaN
-    broken = highest.where(~highest.isfinite(), 0.0).float()
-    if not bool(torch.isfinite(lowest + highest).all()):
-        raw = raw.nan_to_num(0.0)  # enlarged, 0 times infinity would be NaN, and NaN no whole number
-    return raw, broken
 
 
 def _native(one: Tensor, shown: tuple[int, ...], geometry: Geometry) -> Tensor:
