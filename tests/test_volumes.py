@@ -64,7 +64,7 @@ def saved(folder, **changed):
 
 def test_a_file_of_volumes_is_shown_as_it_is(tmp_path):
     path = saved(tmp_path, spacing=np.array([2.0, 1.0, 1.0]), groups=np.array([1, 1, 2, 2]))
-    found = index(path, wants=("map",))
+    found = index(path, wants=("label", "map"))
     data = found.open("stored")
     batch = data.load(np.array([2, 0]), CPU)
 
@@ -82,7 +82,9 @@ def test_the_digest_is_of_volumes_labels_masks_and_spacing(tmp_path):
         {}, {"volumes": GOOD["volumes"] * 2}, {"labels": np.array([0, 1, 2, 1])}, {"masks": GOOD["masks"][::-1]},
         {"spacing": np.ones(3)},
     ]  # fmt: skip
-    digests = {index(saved(tmp_path, **c), wants=("map",)).open("stored").facts.digest for c in changes}
+    digests = {
+        index(saved(tmp_path, **c), wants=("label", "map")).open("stored").facts.digest for c in changes
+    }
 
     assert len(digests) == len(changes)
 
@@ -132,7 +134,7 @@ def test_a_wrong_file_is_one_sentence(tmp_path, what):
     path = saved(tmp_path, **changed)
 
     with pytest.raises(UserError, match=told) as caught:
-        index(path, wants=("map",))
+        index(path, wants=("label", "map"))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
