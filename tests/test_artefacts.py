@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from robustbench_ms.errors import UserError
+from robustbench_ms.faults.volumes import resampled
 from robustbench_ms.faults.volumes.api import artefact, scale_of
+from robustbench_ms.faults.volumes.elementary import direction, turned
 from robustbench_ms.faults.volumes.sums import _BITS, _MATRIX_BITS, along, folded
 from robustbench_ms.faults.volumes.table import MOVING, NAMES
 from tests.oracles import artefacts as truth
@@ -156,3 +158,18 @@ def test_nan_is_refused_by_name_and_passes_at_level_0():
     with pytest.raises(UserError, match="volume 9 has NaN or infinite voxels"):
         shown(x, "blur", 1, ids=torch.tensor([4, 9]), of_bytes=True)
     assert torch.equal(shown(x, "blur", 0).view(torch.int32), x.view(torch.int32))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 7, 9), (1, 16, 16, 16)])
+def test_loops_read_the_bytes_that_torch_reads(shape):
+    """Far outside, on voxels and on borders too."""
+    random = np.random.default_rng(3)
+    x = torch.from_numpy(random.standard_normal(shape).astype(np.float32))
+    for far in (0.0, 1.0, 8.0):
+        by = far * random.standard_normal(3)
+        matrix = turned(direction(*random.random(2)), far * random.random() / 8)
+        places = resampled.rigid(shape[1:], (1.0, 1.0, 1.0), matrix, by, x.device)
+        wanted = resampled.read_by_torch(x, places).numpy().tobytes()
+
+        assert resampled.read(x, places).numpy().tobytes() == wanted
+        assert resampled.read_turned(x, matrix, by).numpy().tobytes() == wanted

@@ -1,5 +1,6 @@
 """Volumes whose voxels are labelled: measures, what is asked and answered, and numbers over artefacts."""
 
+import dataclasses
 import statistics
 from types import SimpleNamespace
 
@@ -163,6 +164,13 @@ def suite(tmp_path):
         'summary = ["weighted_dice", "dice_degradation", "worst_artefact_dice"]\n[matrix]\nartefact = "common"\n'
     )
     return path
+
+
+def test_a_suites_digest_of_labels_is_of_masks(suite):
+    source = read_suite(suite).source(TASK.wants)
+
+    with pytest.raises(UserError, match="masks"):
+        index_of(dataclasses.replace(source, sha256={"labels": "0" * 64}), Places.find(), ())
 
 
 def test_the_truth_moves_with_what_moves(suite):

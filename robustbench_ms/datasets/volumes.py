@@ -96,7 +96,11 @@ def index_of_stack(
     masks = masks if "map" in source.wants else None
     label_digest = array_digest(labels)
     asked = label_digest if masks is None else _together(label_digest, array_digest(masks))
-    check_digest(label_digest, source.sha256.get("labels"), f"{what or source.dataset}: labels")
+    parts = "label" not in source.wants
+    told = array_digest(masks) if parts and masks is not None else label_digest
+    check_digest(
+        told, source.sha256.get("labels"), f"{what or source.dataset}: {'masks' if parts else 'labels'}"
+    )
 
     def opened(canvas: str) -> VolumeStack:
         del canvas  # "stored", the only one
@@ -112,7 +116,7 @@ def index_of_stack(
             masks,
             groups,
             names,
-            parts="label" not in source.wants,
+            parts=parts,
         )
 
     return Index(ids, layout, classes, asked, opened, groups=groups, names=names)

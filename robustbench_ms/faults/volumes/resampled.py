@@ -11,11 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustbench_ms.corruptions.cpu.compile import spread
 from robustbench_ms.faults.volumes.draws import Draws
 from robustbench_ms.faults.volumes.elementary import turned
+from robustbench_ms.faults.volumes.gathers import at_places, turned_about
 from robustbench_ms.faults.volumes.table import STRENGTHS
 
-__all__ = ["Places", "elastic", "read", "read_labels", "rigid", "rotation", "shift"]
+__all__ = [
+    "Places",
+    "elastic",
+    "read",
+    "read_by_torch",
+    "read_labels",
+    "read_turned",
+    "rigid",
+    "rotation",
+    "shift",
+]
 
 Places = tuple[Tensor, Tensor, Tensor]
 Shape = tuple[int, int, int]
@@ -80,6 +92,36 @@ def rigid(
 
 def read(x: Tensor, places: Places) -> Tensor:
     """A volume float32 (C, D, H, W) at places: trilinear in float32, of places in float64; 0 outside."""
+    if x.device.type != "cpu":
+        return read_by_torch(x, places)
+    made = torch.empty_like(x, memory_format=torch.contiguous_format)
+    wide = (place.expand(x.shape[1:]).contiguous().numpy() for place in places)
+    spread(at_places, x.shape[1], x.contiguous().numpy(), *wide, made.numpy())
+    return made
+
+
+def read_turned(x: Tensor, matrix: NDArray[np.float64], by: NDArray[np.float64]) -> Tensor:
+    """The same at the places of `rigid`, at spacing 1."""
+    shape = (x.shape[1], x.shape[2], x.shape[3])
+    if x.device.type != "cpu":
+        return read_by_torch(x, rigid(shape, (1.0, 1.0, 1.0), matrix, by, x.device))
+    middle = (np.array(shape) - 1) / 2
+    away = [np.arange(side) - half - step for side, half, step in zip(shape, middle, by, strict=True)]
+    made = torch.empty_like(x, memory_format=torch.contiguous_format)
+    spread(
+        turned_about,
+        shape[0],
+        x.contiguous().numpy(),
+        *away,
+        np.ascontiguousarray(matrix),
+        middle,
+        made.numpy(),
+    )
+    return made
+
+
+def read_by_torch(x: Tensor, places: Places) -> Tensor:
+    """`read` in torch's operations, on any device."""
     shape = x.shape[1:]
     padded = torch.nn.functional.pad(x, (1, 2) * 3).flatten(1)
     # One voxel of zeros before and two behind: what is read beyond them is between zeros.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from robustbench_ms.faults.volumes.draws import Draws
 from robustbench_ms.faults.volumes.elementary import cosine, direction, exponential, turned
-from robustbench_ms.faults.volumes.resampled import read, rigid
+from robustbench_ms.faults.volumes.resampled import read_turned
 from robustbench_ms.faults.volumes.sums import along, folded
 from robustbench_ms.faults.volumes.table import STRENGTHS
 
@@ -95,15 +95,15 @@ def motion(x: Tensor, draws: Draws, level: int) -> Tensor:
     Moves and their times are drawn without the level. See `stitched` for what is measured when.
     """
     degrees = STRENGTHS["motion"][level - 1]
-    device, shape = x.device, (x.shape[1], x.shape[2], x.shape[3])
+    shape = np.array(x.shape[1:])
     times, which = draws.uniform(_MOVES, 0), draws.uniform(2 * _MOVES, 1).reshape(_MOVES, 2)
     angles, steps = draws.signed(_MOVES, 2), draws.signed(3 * _MOVES, 3).reshape(_MOVES, 3)
     copies = [x]
     first = range(round(degrees))  # as many moves as degrees
     for move in sorted(first, key=lambda move: times[move]):
         matrix = turned(direction(*which[move].tolist()), degrees * angles[move] / 360.0)
-        by = degrees / 100.0 * steps[move] * np.array(shape)
-        copies.append(read(x, rigid(shape, (1.0, 1.0, 1.0), matrix, by, device)))
+        by = degrees / 100.0 * steps[move] * shape
+        copies.append(read_turned(x, matrix, by))
     return stitched(copies, sorted(times[move] for move in first))
 
 

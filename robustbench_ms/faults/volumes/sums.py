@@ -54,8 +54,11 @@ def along(x: Tensor, matrix: NDArray[np.float64], axis: int) -> Tensor:
         )
     # frexp: both are below 2 to that power. A rounded row may gain half a step an entry, for which a bit is kept.
     up, matrix_up = _BITS - math.frexp(largest)[1], _MATRIX_BITS - math.frexp(rows)[1]
-    whole = (x.double() * 2.0**up).round_().movedim(axis, 0)
+    whole = x.double().mul_(2.0**up).round_()
     left = torch.from_numpy(np.rint(matrix * 2.0**matrix_up)).to(x.device)
+    if axis == x.ndim - 1:  # nothing need be turned round
+        return (whole @ left.T).mul_(2.0 ** -(up + matrix_up)).float()
+    whole = whole.movedim(axis, 0)
     made = left @ whole.reshape(whole.shape[0], -1)
     made = made.mul_(2.0 ** -(up + matrix_up)).float()
     return made.view(-1, *whole.shape[1:]).movedim(0, axis).contiguous()
