@@ -26,7 +26,7 @@ __all__ = ["load"]
 def load(path: Path, card: Card, index: Index) -> Adapted:
     """The program in a file; where nobody said what it wants to be shown, at the size that it was exported with.
 
-    BadFile where torch cannot read it, UserError where it does not take one batch of images or signals.
+    BadFile where torch cannot read it, UserError where it does not take one batch of images, signals or volumes.
     """
     del index
     with _logged() as logged, warnings.catch_warnings():
@@ -41,10 +41,10 @@ def load(path: Path, card: Card, index: Index) -> Adapted:
                 f"{path} is damaged, or no program that torch {torch.__version__} has exported or can read ({told})"
             ) from error
     program = Program(exported.module(), exported)
-    if len(program.inputs) != 1 or len(program.inputs[0]) not in {3, 4}:
+    if len(program.inputs) != 1 or len(program.inputs[0]) not in {3, 4, 5}:
         raise UserError(
             f"the program takes {len(program.inputs)} inputs of shapes {program.inputs}, and one batch (n, channels, "
-            "height, width), or of signals (n, channels, samples), is shown"
+            "height, width), or of signals (n, channels, samples) or volumes (n, channels, depth, height, width), is shown"
         )
     _, _, *size = program.inputs[0]
     height, width = size if len(size) == 2 else (None, None)

@@ -85,7 +85,8 @@ def _lacking(package: str) -> UserError:
 
 
 class OnnxModel:
-    """float32 (n, C, H, W), or (n, C, T), to the file's outputs: the one asked for or there, else tensors by name.
+    """float32 (n, C, H, W), (n, C, T) or (n, C, D, H, W), to the file's outputs: the one asked for or there, else
+    tensors by name.
 
     A file whose input ends in 1 or 3 channels, and not in pixels, is shown (n, H, W, C). It runs on as many threads as
     torch has. A file with a fixed batch is asked in such batches, see `in_batches`.
@@ -108,11 +109,11 @@ class OnnxModel:
         ) as error:  # onnxruntime has a class for each of its status codes, with no common parent
             raise BadFile(f"{path} is damaged or no ONNX file ({error})".splitlines()[0]) from error
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or len(inputs[0].shape) not in {3, 4} or inputs[0].type not in KINDS:
+        if len(inputs) != 1 or len(inputs[0].shape) not in {3, 4, 5} or inputs[0].type not in KINDS:
             told = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
             raise UserError(
                 f"{path} wants {told}, and one float tensor (n, channels, height, width), or of signals (n, channels, "
-                "samples), is shown"
+                "samples), or of volumes (n, channels, depth, height, width), is shown"
             )
         self._name, self._kind = inputs[0].name, KINDS[inputs[0].type]
         # A dimension that may be anything is a name or None.
@@ -122,7 +123,7 @@ class OnnxModel:
         self._channels, *size = [sides[2], *sides[:2]] if self._last else sides
         self._size = tuple(size)
         self.size: tuple[int | None, int | None] = (size[0], size[1]) if len(size) == 2 else (None, None)
-        """Height and width of its input, None where it takes any, or signals."""
+        """Height and width of its input, None where it takes any, or signals or volumes."""
         named = [one.name for one in self._session.get_outputs()]
         self._outputs = named if output is None else [choose(output, named, "output", str(path))]
 

@@ -30,17 +30,23 @@ def in_batches(answer: Callable[[Tensor], list[Tensor]], images: Tensor, size: i
     return [torch.cat(one) for one in zip(*parts, strict=True)]
 
 
+_KINDS = {
+    2: "signals (channels, samples)",
+    3: "images (channels, height, width)",
+    4: "volumes (channels, depth, height, width)",
+}
+
+
 def refuse_shape(shown: Tensor, wanted: tuple[int | None, ...]) -> None:
-    """UserError where a program is shown other (channels, height, width), or (channels, samples), than it takes.
+    """UserError where a program is shown a sample of another shape, or kind of `_KINDS`, than it takes.
 
     None takes any.
     """
     given = tuple(shown.shape[1:])
     if len(given) != len(wanted):
-        kinds = {2: "signals (channels, samples)", 3: "images (channels, height, width)"}
-        raise UserError(f"it takes {kinds[len(wanted)]}, and is shown {kinds[len(given)]} = {given}")
+        raise UserError(f"it takes {_KINDS[len(wanted)]}, and is shown {_KINDS[len(given)]} = {given}")
     if any(side not in {None, one} for side, one in zip(wanted, given, strict=True)):
-        sides = "(channels, height, width)" if len(wanted) == 3 else "(channels, samples)"
+        sides = _KINDS[len(wanted)].partition(" ")[2]
         raise UserError(f"it takes {sides} = {wanted}, and its [input] shows {given}")
 
 
@@ -75,7 +81,7 @@ class Program(nn.Module):
         """Its answers to samples (n, ...), those of a fixed batch joined."""
         self._move(shown.device)
         wanted = self.inputs[0] if self.inputs else ()
-        if len(wanted) in {3, 4} and shown.ndim in {3, 4}:
+        if len(wanted) in {3, 4, 5} and shown.ndim in {3, 4, 5}:
             refuse_shape(shown, wanted[1:])
         if not wanted or wanted[0] in {None, len(shown)}:
             return self.program(shown)
