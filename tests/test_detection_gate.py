@@ -168,7 +168,7 @@ def test_a_table_says_of_what_sets_it_is(two):
     text = to_markdown(tables(two[1]))
 
     assert "mPC, P, rPC: of sets of 40 such images" in text
-    assert "mPC, mPC50 and corrupted AP: means over 15 corruptions x 5 severities." in text
+    assert "mPC: means over 15 corruptions x 5 severities." in text
     assert Comparison.of(*two[1][::-1]).cells()[0].key == "clean"
 
 

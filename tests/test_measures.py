@@ -72,8 +72,7 @@ def test_a_new_metric_is_in_a_record_a_table_a_rule_and_a_comparison(two):
     (table,) = tables(two)
     text = to_markdown([table])
     assert "odds ↑" in text
-    assert "Doubt" not in text
-    assert "odds: means over 2 corruptions x 2 severities." in text
+    assert "Doubt and odds: means over 2 corruptions x 2 severities." in text  # of what is shown alone
     assert table.rows[0].ranks is not None
 
     for text in ("clean_odds=0.5", "mean_odds=10%", "odds[corruption=contrast]=1", "doubt[clean]=0.1"):

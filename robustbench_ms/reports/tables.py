@@ -295,7 +295,11 @@ def _means(terms: Terms, columns: Sequence[str]) -> tuple[str, ...]:
     )
     told = []
     for group in groups:
-        labels = [row.label for row in summaries.values() if (row.how, row.over) == ("mean", (group,))]
+        means = {
+            name: row.label for name, row in summaries.items() if (row.how, row.over) == ("mean", (group,))
+        }
+        # Those that are shown; where complements alone are, all.
+        labels = [label for name, label in means.items() if name in columns] or list(means.values())
         if group != "clean" and labels:
             *first, last = labels
             text = f"{', '.join(first)} and {last}" if first else last

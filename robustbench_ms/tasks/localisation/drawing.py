@@ -21,7 +21,9 @@ _DIM = 0.45
 def _draw(shown: Shown) -> Image.Image:
     """The map of the picture's first class that was asked about."""
     height, width = shown.pixels.shape[:2]
-    size = text_size(width)
+    size = text_size(
+        max(height, width)
+    )  # the same under all that lie and stand, as far as their words have room
     made = Image.new("RGB", (width, height + 2 * size), _WHITE)
     pairs = shown.answer.items["pairs"]
     pen = ImageDraw.Draw(made)
@@ -43,7 +45,8 @@ def _draw(shown: Shown) -> Image.Image:
     right = "right" if bool(columns["right"][0]) else "wrong"
     hit = "hit" if bool(columns["hit"][0]) else "miss"
     said = f"{name}: {right}, {hit}, {float(columns['energy'][0]):.0%} on it"
-    pen.text((0.2 * size, height + size), said, fill=_BLACK, font=letters(size), anchor="lm")
+    fits = int(0.96 * width * size / letters(size).getlength(said))
+    pen.text((0.2 * size, height + size), said, fill=_BLACK, font=letters(min(size, fits)), anchor="lm")
     return made
 
 

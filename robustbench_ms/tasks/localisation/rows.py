@@ -11,8 +11,8 @@ from robustbench_ms.specs.metrics import Metric, Rows, Summary
 
 __all__ = ["ALL", "RIGHT", "ROWS"]
 
-ALL = ("pointing", "energy", "box_acc_v2", "PxAP")
-"""What is measured of maps."""
+ALL = ("energy", "pointing", "box_acc_v2", "PxAP")
+"""What is measured of maps; the first is what a cell is known by."""
 RIGHT = "_right"
 """How a number of the pairs that are answered right ends."""
 _OF_RIGHT = ", of pairs that are answered right alone"
