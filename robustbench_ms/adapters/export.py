@@ -44,7 +44,8 @@ def load(path: Path, card: Card, index: Index) -> Adapted:
     if len(program.inputs) != 1 or len(program.inputs[0]) not in {3, 4, 5}:
         raise UserError(
             f"the program takes {len(program.inputs)} inputs of shapes {program.inputs}, and one batch (n, channels, "
-            "height, width), or of signals (n, channels, samples) or volumes (n, channels, depth, height, width), is shown"
+            "height, width), or of signals (n, channels, samples) or volumes (n, channels, depth, height, width), is "
+            "shown"
         )
     _, _, *size = program.inputs[0]
     height, width = size if len(size) == 2 else (None, None)

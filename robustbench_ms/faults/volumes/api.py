@@ -87,12 +87,12 @@ def scale_of(volume: Tensor, number: int = 0, *, of_bytes: bool = False) -> tupl
         return (torch.full((len(volume), 1, 1, 1), value, device=volume.device) for value in (0.0, 255.0))  # type: ignore[return-value]
     values = volume.flatten(1)
     n = values.shape[1]
+    places = [part * (n - 1) for part in (_LOW, _HIGH)]
+    ranks = [rank for place in places for rank in (int(place), min(int(place) + 1, n - 1))]
+    ranked = [value.double() for value in _ranked(values, ranks)]
     found = []
-    for part in (_LOW, _HIGH):
-        place = part * (n - 1)
-        low = int(place)
-        a, b = (_ranked(values, k).double() for k in (low, min(low + 1, n - 1)))
-        t = place - low
+    for place, a, b in zip(places, ranked[::2], ranked[1::2], strict=True):
+        t = place - int(place)
         # numpy takes the nearer end, so that both ends are met.
         found.append(b - (b - a) * (1.0 - t) if t >= 0.5 else a + (b - a) * t)
     first, width = found[0] + 0.0, found[1] - found[0]
@@ -103,8 +103,9 @@ def scale_of(volume: Tensor, number: int = 0, *, of_bytes: bool = False) -> tupl
     return first.float().view(-1, 1, 1, 1), width.float().view(-1, 1, 1, 1)
 
 
-def _ranked(values: Tensor, place: int) -> Tensor:
-    """The value (C,) at a place in the order of each row of (C, n)."""
+def _ranked(values: Tensor, places: list[int]) -> list[Tensor]:
+    """The values (C,) at places in the order of each row of (C, n)."""
     if values.device.type == "cpu":
-        return torch.from_numpy(np.partition(values.numpy(), place, axis=1)[:, place].copy())
-    return values.kthvalue(place + 1, dim=1).values
+        parted = np.partition(values.numpy(), sorted({*places}), axis=1)
+        return [torch.from_numpy(parted[:, place].copy()) for place in places]
+    return [values.kthvalue(place + 1, dim=1).values for place in places]
