@@ -13,6 +13,7 @@ import pytest
 from robustbench_ms.errors import UserError
 from robustbench_ms.site import build, pages
 from robustbench_ms.site.build import build_site
+from robustbench_ms.site.examples import examples as _examples
 from robustbench_ms.site.folder import Names
 from robustbench_ms.site.lines import line_through
 from robustbench_ms.site.pictures import front
@@ -28,6 +29,12 @@ from tests.sites import HOSTILE, results
 def no_examples(monkeypatch):
     """The corruptions are not compiled for these pages."""
     monkeypatch.setattr(build, "examples", lambda names: {})
+
+
+def test_examples_are_of_our_corruptions_alone():
+    found = _examples(["brightness", "<b>", "of another"])
+    assert sorted(found) == [f"example-brightness-{s}.jpg" for s in (1, 3, 5)]
+    assert len(set(found.values())) == 3
 
 
 @pytest.fixture
