@@ -29,6 +29,13 @@ from tests.sources import ROOT
 
 SHIPPED = ROOT / "suites" / "quick-volumes-segmentation.toml"
 TASK = task_of(read_suite(SHIPPED))
+
+
+def said_to_be(classes):
+    """Answers of these class indices, all of which are numbers."""
+    return Answers({"classes": classes.to(torch.int16), "broken": torch.zeros(len(classes))})
+
+
 SCORERS = measures_of("volume-segmentation")
 SPACING = (2.0, 1.0, 0.5)
 
@@ -54,7 +61,7 @@ def batch_of(true, classes=3, spacing=SPACING):
 
 def measured(true, said, **of):
     batch = batch_of(true, **of)
-    outcomes = TASK.outcomes(Answers(torch.from_numpy(said).to(torch.int16)), batch)
+    outcomes = TASK.outcomes(said_to_be(torch.from_numpy(said)), batch)
     return cell_values(SCORERS, merged([(outcomes, batch.rows)]), None, batch.rows, None)
 
 
@@ -135,10 +142,15 @@ def test_answers_are_read_on_the_volumes_own_grid():
     batch, half = batch_of(true), torch.randn(2, 3, 5, 4, 9)
     larger = torch.nn.functional.interpolate(half, size=(9, 9, 9), mode="trilinear", align_corners=False)
 
-    assert torch.equal(TASK.ask(model_of(lambda x: half), batch).tensor, larger.argmax(1).to(torch.int16))
-    assert torch.equal(TASK.ask(model_of(lambda x: {"out": larger}), batch).tensor.long(), larger.argmax(1))
+    assert TASK.ask(model_of(lambda x: half / 0), batch).raw["broken"].isfinite().sum() == 0
+    assert torch.equal(
+        TASK.ask(model_of(lambda x: half), batch).raw["classes"], larger.argmax(1).to(torch.int16)
+    )
+    assert torch.equal(
+        TASK.ask(model_of(lambda x: {"out": larger}), batch).raw["classes"].long(), larger.argmax(1)
+    )
     indices = torch.from_numpy(true).long()
-    assert torch.equal(TASK.ask(model_of(lambda x: indices), batch).tensor.long(), indices)
+    assert torch.equal(TASK.ask(model_of(lambda x: indices), batch).raw["classes"].long(), indices)
     for wrong, told in (
         (torch.zeros(2, 4, 9, 9, 9), "logits of 4 classes, and 3 are asked for"),
         (
@@ -178,7 +190,7 @@ def test_the_truth_moves_with_what_moves(suite):
     data = index_of(found.source(TASK.wants), Places.find(), ()).open("stored")
     batch = data.load(np.arange(4), torch.device("cpu"))
     moved = perturbation_of(found, data.facts)(batch, (("artefact", "shift"), ("level", 5)))
-    shown = Answers(moved.maps[MAP].to(torch.int16))
+    shown = said_to_be(moved.maps[MAP])
 
     assert batch.targets[0] == {"classes": 3, "spacing": None}
     assert TASK.truth(moved) is None

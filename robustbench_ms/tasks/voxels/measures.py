@@ -79,7 +79,8 @@ def parts_of(outcomes: Outcomes) -> tuple[dict[str, Values], NDArray[np.bool_]]:
     Dice is 2 |both| / (|true| + |said|); surface Dice the share of both surfaces' voxels that lie within one voxel of
     the other (Nikolov et al. 2018, counted by voxels); HD95 the outcomes' own.
     """
-    counts = {name: column[:, 1:].astype(np.float64) for name, column in outcomes.samples.items()}
+    columns = {name: column for name, column in outcomes.samples.items() if column.ndim == 2}
+    counts = {name: column[:, 1:].astype(np.float64) for name, column in columns.items()}
     there = counts["true"] > 0
     found = {
         "dice": 2 * counts["intersection"] / np.maximum(counts["true"] + counts["predicted"], 1),
