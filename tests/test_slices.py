@@ -55,6 +55,8 @@ def test_three_planes_clean_and_under_each_artefact_at_a_middle_level(home, show
     wanted = np.rint(255 * np.clip((clean - low) / (high - low), 0, 1)).astype(int)
     found = pixels[47 + 2 : 47 + 140 : 5, 27 + 2 : 27 + 140 : 5, 0].astype(int)
     assert np.array_equal(found, wanted)
+    # Blurred noise has a smaller spread.
+    assert pixels[47 : 47 + 140, 173 : 173 + 140, 0].std() < 0.8 * wanted.std()
 
 
 def test_a_slice_is_as_large_as_its_voxels_and_classes_are_outlined():
