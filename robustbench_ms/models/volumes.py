@@ -97,6 +97,19 @@ class VolumeUNet(nn.Module):
         logits: Tensor = self.head(found)
         return logits
 
+    def training_loss(self, outputs: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy and 1 - soft Dice (Isensee et al., Nature Methods 2021), of class maps (B, D, H, W).
+
+        Dice is the mean over the classes but the first, each over the whole batch: parts are small, and cross-entropy
+        alone forgets the smaller one for a long time.
+        """
+        said = outputs.float().softmax(dim=1).movedim(1, -1).flatten(0, -2)
+        true = F.one_hot(target.long(), said.shape[1]).flatten(0, -2).float()
+        both, whole = (said * true).sum(dim=0), (said + true).sum(dim=0)
+        dice = ((2 * both + 1) / (whole + 1))[1:].mean()
+        entropy = F.cross_entropy(outputs.float(), target.long(), label_smoothing=label_smoothing)
+        return entropy + 1 - dice
+
 
 class Thresholds(nn.Module):
     """What any network must beat: class indices int64 (B, D, H, W) of the grey values of (B, 1, D, H, W) alone.

@@ -56,7 +56,7 @@ def artefact(
                 f"volume {int(ids[i])} has NaN or infinite voxels, outside the brain perhaps: set them to a number"
             )
         low, width = scale_of(volumes[i], int(ids[i]), of_bytes=of_bytes)
-        scaled = (volumes[i] - low) / width
+        scaled = (volumes[i] - low).div_(width)
         if name in MOVING:
             shape = (volumes.shape[2], volumes.shape[3], volumes.shape[4])
             places = _MOVED[name](shape, spacing or (1.0, 1.0, 1.0), draws, level, volumes.device)
@@ -65,7 +65,7 @@ def artefact(
                 moved[i] = resampled.read_labels(labels[i], places)
         else:
             shown = _STAYING[name](scaled, draws, level)
-        made[i] = shown * width + low
+        torch.mul(shown, width, out=made[i]).add_(low)
     return made, moved
 
 

@@ -52,18 +52,20 @@ def loss_of(model: nn.Module, shown: Tensor, target: Tensor | Boxed, smoothing: 
 
     Of boxes the sum of the losses that a detector answers when it is trained, as torchvision's do; of label maps uint8
     (B, H, W) or (B, D, H, W) cross-entropy over the pixels or voxels, of logits that are enlarged to them as for an
-    answer.
+    answer, or of (B, D, H, W) what the model says.
     """
     if isinstance(target, list):
         losses: Mapping[str, Tensor] = model(shown, target)
         return torch.stack([*losses.values()]).sum()
-    outputs = model(shown)
+    outputs, own = model(shown), getattr(model, "training_loss", None)
     if target.ndim > 2 and not target.is_floating_point():
         logits = outputs["out"] if isinstance(outputs, Mapping) else outputs
         mode = "trilinear" if target.ndim == 4 else "bilinear"
         logits = F.interpolate(logits.float(), size=target.shape[1:], mode=mode, align_corners=False)
+        if target.ndim == 4 and own is not None:
+            of_volumes: Tensor = own(logits, target)
+            return of_volumes
         return F.cross_entropy(logits, target.long(), ignore_index=IGNORED)
-    own = getattr(model, "training_loss", None)
     if own is not None:
         found: Tensor = own(outputs, target, label_smoothing=smoothing)
         return found
