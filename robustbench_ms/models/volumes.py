@@ -63,7 +63,9 @@ class VolumeResNet(nn.Module):
 
 
 def _convolved(channels: int, out: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv3d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm3d(out), nn.LeakyReLU(0.1))
+    return nn.Sequential(
+        nn.Conv3d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm3d(out), nn.LeakyReLU(0.1)
+    )
 
 
 class VolumeUNet(nn.Module):
