@@ -157,3 +157,10 @@ def test_by_keyboard_alone(opened):
             break
     page.keyboard.press("Enter")
     assert page.locator("th[aria-sort]").get_attribute("data-key") == "clean_accuracy"
+
+
+def test_long_names_are_whole_on_a_narrow_page(opened):
+    page = opened(viewport={"width": 390, "height": 800})
+    name = page.locator("tbody th").first
+    name.locator("a").evaluate("(a) => { a.textContent = 'resnet20-fast-with-a-long-name@0'; }")
+    assert name.evaluate("(th) => th.scrollWidth <= th.clientWidth")
