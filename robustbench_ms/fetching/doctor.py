@@ -29,6 +29,7 @@ EXTRAS = {
     "gpu": "the energy of profiles",
     "hf": "models from folders of transformers",
     "ray": "workers on a Ray cluster",
+    "site": "pages of records",
     "slurm": "workers as Slurm's jobs",
     "signals": "BasicMotions, a data set",
     "volumes": "volumes as NIfTI files",
