@@ -28,13 +28,13 @@ def home(tmp_path_factory):
     )
     (root / "mine.toml").write_text(SUITE)
     where = {"results": root / "results", "cache": root / "cache"}
-    rbms_api.run(str(root / "mine.toml"), ["volumes-resnet"], device="cpu", threads=1, **where)
+    rbms_api.run(str(root / "mine.toml"), ["volumes-resnet@0"], device="cpu", threads=1, **where)
     return root
 
 
 @pytest.fixture
 def show(home, rbms):
-    record = home / "results/mine/volumes-resnet.json"
+    record = home / "results/mine/volumes-resnet@0.json"
     return lambda *argv: rbms("show", record, "--suite", home / "mine.toml", "--cache", home / "cache", *argv)
 
 
