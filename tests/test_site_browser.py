@@ -123,7 +123,8 @@ def test_hostile_names_are_text(opened):
 
 
 def test_pictures_are_drawn_when_they_come_into_view(opened):
-    page = opened()
+    page = opened(viewport={"width": 1280, "height": 240})  # so low that no picture is in view at first
+    page.wait_for_timeout(500)
     assert page.evaluate("typeof Plotly") == "undefined"
     for at in ("shift-0", "heat-0"):
         page.locator(f"#{at}").scroll_into_view_if_needed()
