@@ -24,8 +24,9 @@ from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.records.entry import entry_of
 from robustbench_ms.records.ranking import gain
 from robustbench_ms.records.record import read_record
-from robustbench_ms.records.summary import value_of, without_each_group
+from robustbench_ms.records.summary import without_each_group
 from robustbench_ms.records.terms import Terms
+from robustbench_ms.records.values import value_of
 from robustbench_ms.statistics.intervals import group_interval, holm
 
 RESULTS = Path(__file__).parent.parent / "results"

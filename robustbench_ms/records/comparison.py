@@ -22,11 +22,10 @@ from robustbench_ms.records.summary import (
     goodness,
     jackknifed,
     sample_means,
-    value_of,
-    weights_of,
     without_each_group,
 )
 from robustbench_ms.records.terms import Quantity, Terms
+from robustbench_ms.records.values import value_of, weights_of
 from robustbench_ms.statistics.bounded import CORRELATION, Bounded, bounded, of_counts
 from robustbench_ms.statistics.differences import Difference, of_drops, of_replicates
 from robustbench_ms.statistics.intervals import FEWEST_GROUPS, gathered, holm

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from robustbench_ms.catalog.published import PublishedTable
 from robustbench_ms.errors import BadFile, Incomparable, choose
-from robustbench_ms.records.summary import value_of
 from robustbench_ms.records.terms import Quantity, Terms
+from robustbench_ms.records.values import value_of
 from robustbench_ms.specs.metrics import Metric
 
 __all__ = ["read_published"]
