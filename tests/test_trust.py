@@ -49,7 +49,7 @@ def theirs(tmp_path, monkeypatch):
         ("robustbench_ms.models.segmenters.tiny_fcn:tiny_fcn", False),
         ("robustbench_ms.models.cifar:nn.Linear", True),
         ("robustbench_ms.files:os.system", True),
-        ("robustbench_ms.catalog.registry:load", True),
+        ("robustbench_ms.catalog.targets:load", True),
         ("robustbench_ms.models.attention:importlib.import_module", True),
         ("robustbench_ms.models:AMSRANet.load_state_dict", True),
         ("robustbench_ms.models.segmenters.tiny_fcn:Any", True),

@@ -7,19 +7,16 @@ ours is never a stranger's.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from robustbench_ms.catalog.packages import OURS, Announced, announced, only
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.corruptions.table import COMMON, KINDS, NAMES, PROFILES, SEVERITIES
 from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
-from robustbench_ms.errors import UserError, choose, suggest
+from robustbench_ms.errors import UserError, choose
 from robustbench_ms.faults.pictures.table import PATCHES, SIZES
 from robustbench_ms.faults.table import LEVELS, STRENGTHS
 from robustbench_ms.faults.table import NAMES as FAULTS
@@ -39,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASETS", "PERTURBATIONS", "TASKS", "PerturbationInfo", "Registry", "TaskInfo", "adapter_names", "answers_of",
-    "axes_of", "check_places", "index_of", "is_target", "load", "measures_of", "normaliser_of",
-    "perturbation_info", "perturbation_of", "perturbations", "rows_of", "size_of", "task_of", "working_folder",
+    "axes_of", "check_places", "index_of", "is_target", "measures_of", "normaliser_of",
+    "perturbation_info", "perturbation_of", "perturbations", "rows_of", "size_of", "task_of",
 ]  # fmt: skip
 
 
@@ -250,57 +247,6 @@ PERTURBATIONS = Registry(
         ),
     },
 )
-
-
-@contextmanager
-def working_folder() -> Iterator[None]:
-    """The working folder on sys.path, for modules of users: the first place in the block, and then the last.
-
-    First as `python -m` has it; last, so that what their functions import later is found, and nothing that lies there
-    ("numpy.py") is taken for a package that is imported after the block.
-    """
-    try:
-        folder = str(Path.cwd())
-    except OSError:  # it is gone
-        yield
-        return
-    before = list(sys.path)
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(folder)
-        if not {folder, ""} & set(before):
-            sys.path.append(folder)
-
-
-def load(target: str) -> Any:
-    """The object at "package.module:name"; UserError names the part that is not there.
-
-    Modules that are not this package's are looked for in the working folder too.
-    """
-    module_name, _, attribute = target.partition(":")
-    ours = module_name.partition(".")[0] == "robustbench_ms"
-    try:
-        with nullcontext() if ours else working_folder():
-            module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and not (module_name + ".").startswith(error.name + "."):
-            raise UserError(
-                f"{module_name} needs the package {error.name!r}, which is not installed"
-            ) from error
-        raise UserError(
-            f"no module named {module_name!r} in {target!r} (looked in the working folder and sys.path)"
-        ) from error
-    found: Any = module
-    for part in attribute.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            public = [n for n in dir(found) if not n.startswith("_")]
-            raise UserError(f"{module_name} has no {part!r}{suggest(part, public)}") from None
-    return found
 
 
 def task_of(suite: Suite) -> Task:

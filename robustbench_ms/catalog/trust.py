@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache, partial
 
 from robustbench_ms.catalog.packages import announced
-from robustbench_ms.catalog.registry import load
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from robustbench_ms.catalog.find import refused_files
 from robustbench_ms.catalog.packages import OURS, Announced, announced, folders
-from robustbench_ms.catalog.registry import PERTURBATIONS, PerturbationInfo, Registry, load
+from robustbench_ms.catalog.registry import PERTURBATIONS, PerturbationInfo, Registry
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.errors import UserError
 
 __all__ = ["TABLES", "Row", "entries", "packages", "refusals", "rows"]

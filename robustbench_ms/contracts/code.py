@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from robustbench_ms.catalog.packages import said
-from robustbench_ms.catalog.registry import adapter_names, working_folder
+from robustbench_ms.catalog.registry import adapter_names
+from robustbench_ms.catalog.targets import working_folder
 from robustbench_ms.specs.card import Card
 
 __all__ = ["code_of"]

@@ -17,12 +17,12 @@ from robustbench_ms.catalog.registry import (
     TaskInfo,
     answers_of,
     index_of,
-    load,
     measures_of,
     rows_of,
     task_of,
 )  # fmt: skip
 from robustbench_ms.catalog.suites import read_suite
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.contracts.announced import Row, refusals, rows
 from robustbench_ms.contracts.cards import hold_card
 from robustbench_ms.contracts.code import code_of

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustbench_ms.catalog.registry import PerturbationInfo, load
+from robustbench_ms.catalog.registry import PerturbationInfo
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.contracts.findings import Findings
 from robustbench_ms.datasets.protocol import Batch, DataFacts, Images
 from robustbench_ms.errors import UserError

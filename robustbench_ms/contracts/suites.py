@@ -9,11 +9,11 @@ from robustbench_ms.catalog.registry import (
     TASKS,
     axes_of,
     index_of,
-    load,
     perturbation_info,
     perturbation_of,
     task_of,
 )
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.contracts.findings import Findings
 from robustbench_ms.datasets.located import found_in
 from robustbench_ms.datasets.protocol import MAP, DataFacts, Images, Index, Photographs

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robustbench_ms.catalog.registry import TASKS, load
+from robustbench_ms.catalog.registry import TASKS
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.datasets.protocol import Batch, Images, RaggedImages, Signals
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.finished import Finished

@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from robustbench_ms.catalog.registry import load, task_of
+from robustbench_ms.catalog.registry import task_of
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.errors import BadFile
 from robustbench_ms.evaluation.cells import load_cell, old_cells
 from robustbench_ms.evaluation.claims import Claims

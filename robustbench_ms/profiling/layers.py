@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, record_function
 
-from robustbench_ms.catalog.registry import load
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.errors import UserError
 from robustbench_ms.models.insertion import attention_blocks
 from robustbench_ms.profiling.machine import synchronize

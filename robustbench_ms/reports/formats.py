@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robustbench_ms.catalog.registry import Registry, load
+from robustbench_ms.catalog.registry import Registry
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.reports.tables import Table
 
 __all__ = ["FORMATS", "Format", "write_tables"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robustbench_ms.adapters import Adapted
-from robustbench_ms.catalog.registry import load, working_folder
+from robustbench_ms.catalog.targets import load, working_folder
 from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.card import Card, Weights

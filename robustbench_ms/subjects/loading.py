@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustbench_ms.catalog.registry import load
+from robustbench_ms.catalog.targets import load
 from robustbench_ms.datasets.protocol import Images, Index, Signals, Volumes
 from robustbench_ms.errors import DeviceLost, UserError, suggest
 from robustbench_ms.specs.canvas import Canvas
