@@ -11,19 +11,15 @@ to the first condition and is told apart. RBMS_BENCH_LEVELS (default 3) are the 
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from robustbench_ms.catalog.find import card_names, find_card, find_suite
-from robustbench_ms.evaluation.events import CellDone
-from robustbench_ms.evaluation.run import run
 from robustbench_ms.specs.places import Places
-from robustbench_ms.specs.settings import Settings
 from tests import signalled
-from tests.benchmarks.turns import whole_calls
+from tests.benchmarks.turns import together_in_turns, whole_calls
 
 CARDS = sorted(name for name in card_names() if name.startswith("har-"))
 LEVELS = tuple(map(int, os.environ.get("RBMS_BENCH_LEVELS", "3").split(",")))
@@ -48,24 +44,8 @@ def bench_faults_suite(benchmark, tmp_path, monkeypatch):
     suite = replace(suite, matrix={**suite.matrix, "level": LEVELS})
     cards = [of_one_seed(name) for name in CARDS]
     calls = {card.name: whole_calls(suite, card, places) for card in cards}
-    for one in calls.values():
-        one()
-    spent, bares, once = [], [], []
-
-    def clocked():
-        begin = time.process_time()
-        for event in run(suite, cards, places, Settings("cpu", threads=1)):
-            if not isinstance(event, CellDone):
-                continue
-            (spent if len(once) == len(cards) else once).append(time.process_time() - begin)
-            begin = time.process_time()
-            calls[event.card.partition("@")[0]]()
-            bares.append(time.process_time() - begin)
-            begin = time.process_time()
-
-    benchmark.pedantic(clocked, rounds=1, iterations=1)
-    bare = sum(bares[len(cards) :])  # the first condition's fall to `once`
+    cells, spent, bare, once = together_in_turns(benchmark, suite, cards, places, calls)
     print(
-        f"\n{suite.label}, {len(cards)} networks, {len(spent)} cells: {sum(spent) / bare:.3f} x {bare:.1f} s of bare "
-        f"passes; {sum(once):.1f} s before and in the first condition"
+        f"\n{suite.label}, {len(cards)} cards, {cells} cells: {spent / bare:.3f} x {bare:.1f} s of bare passes; "
+        f"{once:.1f} s in the first condition with what is done once"
     )

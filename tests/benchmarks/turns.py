@@ -19,15 +19,21 @@ from robustbench_ms.subjects.identity import exact_arithmetic
 from robustbench_ms.subjects.loading import load_model
 
 
-def whole_calls(suite, card, places):
-    """A function that asks a model of its own about every picture, each batch ready in memory, and keeps nothing."""
-    task, where = task_of(suite), torch.device("cpu")
-    index = index_of(suite.source(task.wants), places, CLEAN)
+def ready(suite, card, places):
+    """A model on the CPU, and the clean batches in memory that a run would show it."""
+    where = torch.device("cpu")
+    index = index_of(suite.source(task_of(suite).wants), places, CLEAN)
     data = index.open(suite.canvas)
     model = load_model(card, index, device=where, places=places, canvas=suite.canvas)
     values = data.facts.layout.values
     size = fitting_batch(values, where) * values  # as a run helps them out
-    batches = [data.load(rows, where) for rows in data.batches(size)]
+    return model, [data.load(rows, where) for rows in data.batches(size)]
+
+
+def whole_calls(suite, card, places):
+    """A function that asks a model of its own about every picture, each batch ready in memory, and keeps nothing."""
+    task = task_of(suite)
+    model, batches = ready(suite, card, places)
 
     def asked():
         with exact_arithmetic():
@@ -53,3 +59,27 @@ def in_turns(suite, card, places, asked):
             begin = time.process_time()
     once = cells.pop("clean") - calls.pop(0)
     return cells, calls, once
+
+
+def together_in_turns(benchmark, suite, cards, places, calls):
+    """(cells, their seconds, those of the bare calls after each, and the first condition's): all cards in one run.
+
+    `calls` are {card: a function}. What is done once falls to the first condition, which neither sum counts.
+    """
+    for call in calls.values():
+        call()
+    spent, bare = [], []
+
+    def clocked():
+        begin = time.process_time()
+        for event in run(suite, cards, places, Settings("cpu", threads=1)):
+            if isinstance(event, CellDone):
+                spent.append(time.process_time() - begin)
+                begin = time.process_time()
+                calls[event.card.partition("@")[0]]()
+                bare.append(time.process_time() - begin)
+                begin = time.process_time()
+
+    benchmark.pedantic(clocked, rounds=1, iterations=1)
+    first = len(cards)
+    return len(spent) - first, sum(spent[first:]), sum(bare[first:]), sum(spent[:first])

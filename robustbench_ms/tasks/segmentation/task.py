@@ -40,7 +40,7 @@ class Segmentation:
     """
 
     number = 1
-    layouts = (Ragged, Images)
+    layouts: tuple[type[Any], ...] = (Ragged, Images)
     wants = ("map",)
 
     def __init__(self, suite: Suite) -> None:
@@ -85,7 +85,7 @@ class Segmentation:
             }
         )
 
-    def truth(self, batch: Batch) -> Outcomes:
+    def truth(self, batch: Batch) -> Outcomes | None:
         """Pixels (n, K) uint32 of each class, "true"."""
         true, classes = batch.maps[MAP], _classes(batch)
         return Outcomes({"true": _counts(true.where(true != IGNORED, classes), classes)})
@@ -97,7 +97,7 @@ class Segmentation:
         return {}
 
     def question(self, facts: DataFacts) -> dict[str, Any]:
-        """The data's digest, how many pictures they are, and of how many classes."""
+        """The data's digest, how many samples they are, and of how many classes."""
         return {"data": facts.digest, "n": facts.n, "classes": facts.classes}
 
     def probe(self, layout: Layout) -> Batch:

@@ -12,19 +12,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Layout, Volumes
-from robustbench_ms.specs.source import Source
-from robustbench_ms.specs.suite import Suite
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.outcomes import Outcomes
-from robustbench_ms.tasks.protocol import Asked, IndexOf
+from robustbench_ms.tasks.protocol import Asked
 from robustbench_ms.tasks.segmentation.raw import check_classes, checked
-from robustbench_ms.tasks.segmentation.task import class_map_of
+from robustbench_ms.tasks.segmentation.task import Segmentation, class_map_of
 from robustbench_ms.tasks.voxels.surfaces import dilated, hd95, surface
 
 __all__ = ["Voxels"]
 
 
-class Voxels:
+class Voxels(Segmentation):
     """Of each volume a map of classes on its own grid.
 
     Models answer with logits (n, K, d, h, w) or class indices (n, d, h, w). Logits of another size are read trilinear
@@ -33,11 +31,7 @@ class Voxels:
     """
 
     number = 1
-    layouts = (Volumes,)
-    wants = ("map",)
-
-    def __init__(self, suite: Suite) -> None:
-        del suite
+    layouts: tuple[type[Any], ...] = (Volumes,)
 
     def ask(self, model: Asked, batch: Batch) -> Answers:
         """The data's "classes" int16 (n, D, H, W), their number where it is none of them; and "broken" float32 (n,)."""
@@ -84,16 +78,6 @@ class Voxels:
         """Nothing that holds for all cells: it moves with what moves."""
         del batch
         return None
-
-    def calibrate(self, model: Asked, source: Source, index_of: IndexOf) -> dict[str, Any]:
-        """Nothing is found; but labels that do not fit the data are a UserError before anything is asked."""
-        del source, index_of
-        class_map_of(model.card.output.labels, model.names, model.classes)
-        return {}
-
-    def question(self, facts: DataFacts) -> dict[str, Any]:
-        """The data's digest, how many volumes they are, and of how many classes."""
-        return {"data": facts.digest, "n": facts.n, "classes": facts.classes}
 
     def probe(self, layout: Layout) -> Batch:
         """Eight volumes of coarse noise of PCG64's raw words, float32 within 0..255 or -1..1; no truth."""
