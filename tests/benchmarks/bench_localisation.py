@@ -29,7 +29,7 @@ SCENES = int(os.environ.get("RBMS_BENCH_SCENES", "100"))
 
 def passes_of(suite, card, places):
     """A function that takes one condition's passes of a card: logits of the true classes, gradients at its layer."""
-    model, batches = ready(suite, card, places)
+    model, batches = ready(suite, card, places, ("label",))
     name = last_map(model.module, model.forward, model.prepare(batches[0].samples[:1])[0])
     held = []
     for parameter in model.module.parameters():

@@ -19,10 +19,10 @@ from robustbench_ms.subjects.identity import exact_arithmetic
 from robustbench_ms.subjects.loading import load_model
 
 
-def ready(suite, card, places):
-    """A model on the CPU, and the clean batches in memory that a run would show it."""
+def ready(suite, card, places, wants=None):
+    """A model on the CPU, and the clean batches in memory that a run would show it, with what the task or one wants."""
     where = torch.device("cpu")
-    index = index_of(suite.source(task_of(suite).wants), places, CLEAN)
+    index = index_of(suite.source(wants or task_of(suite).wants), places, CLEAN)
     data = index.open(suite.canvas)
     model = load_model(card, index, device=where, places=places, canvas=suite.canvas)
     values = data.facts.layout.values
