@@ -311,10 +311,10 @@ def test_a_record_of_a_newer_format_is_named(rbms, results):
 
 
 def test_how_far_it_is_is_told_on_stderr(rbms, results, monkeypatch):
-    from robustbench_ms.cli import leaderboard
+    from robustbench_ms.cli import looking
 
     quiet = rbms("leaderboard", "small", "--results", results)
-    monkeypatch.setattr(leaderboard, "_PATIENCE", 0.0)
+    monkeypatch.setattr(looking, "_PATIENCE", 0.0)
     found = rbms("leaderboard", "small", "--results", results, "--cache", results / "another")
 
     assert quiet.err == ""

@@ -28,7 +28,7 @@ from tests.sites import HOSTILE, results
 @pytest.fixture(autouse=True)
 def no_examples(monkeypatch):
     """The corruptions are not compiled for these pages."""
-    monkeypatch.setattr(build, "examples", lambda names: {})
+    monkeypatch.setattr(build, "examples", lambda names, progress: {})
 
 
 def test_examples_are_of_our_corruptions_alone():

@@ -26,7 +26,7 @@ def site(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("pages")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "examples", lambda names: {})
+        patch.setattr(build, "examples", lambda names, progress: {})
         build.build_site([results(folder / "results")], folder / "site")
     return folder / "site"
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from robustbench_ms.cli.looking import Told
 from robustbench_ms.cli.options import Cache, Json, Results
 
 __all__ = ["command"]
-
-_PATIENCE = 2.0
-"""Seconds before a word is said about how far it is, and between two."""
 
 
 def command(
@@ -49,7 +45,7 @@ def command(
     choose(form, FORMATS, "format", "--format")
     places = Places.find(results=results, cache=cache)
     name = Path(suite).stem if suite is not None and suite.endswith(".toml") else suite
-    found = boards(places.results, name, places.cache, _Progress(), published)
+    found = boards(places.results, name, places.cache, Told(), published)
     wanted = "json" if as_json else "csv" if csv else form
     # One suite alone is a page too where all that have records were asked for.
     text = page(found) if suite is None and wanted == "markdown" else write_tables(found, wanted)
@@ -61,15 +57,3 @@ def command(
             part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output: {output} cannot be written ({error.strerror})") from error
-
-
-class _Progress:
-    """Says on stderr how far it is, where it takes long."""
-
-    def __init__(self) -> None:
-        self._said = time.monotonic()
-
-    def __call__(self, what: str, done: int, of: int) -> None:
-        if time.monotonic() - self._said >= _PATIENCE:
-            self._said = time.monotonic()
-            print(f"{what}: {done:,} of {of:,}", file=sys.stderr, flush=True)

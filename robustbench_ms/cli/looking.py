@@ -1,14 +1,19 @@
-"""Draw how far it is with pictures that have to be looked at before a run."""
+"""Say how far it is with pictures that are looked at before a run, and with records that are read."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-__all__ = ["looking"]
+__all__ = ["Told", "looking"]
+
+_PATIENCE = 2.0
+"""Seconds from one word to the next."""
 
 
 @contextmanager
@@ -34,3 +39,15 @@ def looking() -> Iterator[Callable[[str, int, int], None]]:
 
     with bar:
         yield tell
+
+
+class Told:
+    """Says on stderr how far it is, where it takes long."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        if time.monotonic() - self._said >= _PATIENCE:
+            self._said = time.monotonic()
+            print(f"{what}: {done:,} of {of:,}", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from robustbench_ms.cli.looking import Told
 from robustbench_ms.cli.options import Cache
 
 __all__ = ["command"]
@@ -27,5 +28,5 @@ def command(
     from robustbench_ms.specs.places import Places
 
     places = Places.find(cache=cache)
-    count = build_site(results or [places.results], output, places.cache)
+    count = build_site(results or [places.results], output, places.cache, Told())
     print(f"{count} pages; open {output / 'index.html'}")

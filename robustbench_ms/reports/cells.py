@@ -12,7 +12,10 @@ from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import FEWEST_GROUPS
 from robustbench_ms.statistics.seeds import t_needed
 
-__all__ = ["cells", "footnotes", "has_ends"]
+__all__ = ["COUNTED", "cells", "footnotes", "has_ends", "published_heading", "speed_heading"]
+
+COUNTED = ("params, M", "MACs, G")
+"""Headings of what a network costs wherever it runs."""
 
 _FEW = 3
 """So few seeds are said to rank almost nothing."""
@@ -34,21 +37,29 @@ def cells(table: Table, safe: Callable[[str], str] = str) -> list[list[str]]:
     ]
     for m in table.cited:
         told = (plain(m, row.published[m.name][0]) if m.name in row.published else "" for row in rows)
-        columns.append([f"{m.label}{f', {m.unit}' if m.unit else ''}, published", *told])
+        columns.append([published_heading(m), *told])
     if any(row.seeds > 1 for row in rows):
         columns.append(["seeds", *(str(row.seeds) for row in rows)])
-    for head, counts, scale in (
-        ("params, M", [row.cost.parameters for row in rows], 1e6),
-        ("MACs, G", [row.cost.macs for row in rows], 1e9),
-    ):
+    counted = ([row.cost.parameters for row in rows], 1e6), ([row.cost.macs for row in rows], 1e9)
+    for head, (counts, scale) in zip(COUNTED, counted, strict=True):
         if any(count is not None for count in counts):
             columns.append([head, *("" if count is None else f"{count / scale:,.3f}" for count in counts)])
     for device, mark in _marks(table).items():
         speeds = [row.cost.speeds.get(device) for row in rows]
         columns.append(
-            [f"{table.sample}s/s ↑{mark}", *("" if one is None else _speed(one) for one in speeds)]
+            [f"{speed_heading(table)}{mark}", *("" if one is None else _speed(one) for one in speeds)]
         )
     return [list(line) for line in zip(*columns, strict=True)]
+
+
+def published_heading(metric: Metric) -> str:
+    """Of the column of what others published of it."""
+    return f"{metric.label}{f', {metric.unit}' if metric.unit else ''}, published"
+
+
+def speed_heading(table: Table) -> str:
+    """What the headings of speeds begin with; a mark follows where there are several devices."""
+    return f"{table.sample}s/s ↑"
 
 
 def _marks(table: Table) -> dict[str, str]:

@@ -51,7 +51,7 @@ def build_site(
     names, cards = Names(), dict[str, list[tuple[str, list[Record]]]]()
     files: dict[str, bytes] = {**static(), "plotly.min.js": drawn}
     shown = sorted({value for one in records.values() for value in _corruptions(one)})
-    pictures = examples(shown)
+    pictures = examples(shown, progress)
     files |= pictures
     index: list[dict[str, Any]] = []
     for board in found:

@@ -9,6 +9,7 @@ import numpy as np
 
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.terms import Terms
+from robustbench_ms.site.seeds import means
 from robustbench_ms.site.text import link
 from robustbench_ms.specs.metrics import Metric
 
@@ -24,7 +25,7 @@ def card_of(suite: str, mine: Sequence[Record]) -> dict[str, Any]:
     first = mine[0]
     terms = Terms.of(first)
     metric = terms.rows.first
-    values = _means(mine, metric.name)
+    values = means(mine, metric.name)
     clean = values.get("clean")
     keys = [key for key in (terms.every or tuple(values)) if key != "clean"]
     keys += [key for key in values if key not in keys and key != "clean"]
@@ -48,15 +49,6 @@ def card_of(suite: str, mine: Sequence[Record]) -> dict[str, Any]:
         "lost": [one for record in mine for one in [_lost(record, terms)] if one is not None],
         "records": [_provenance(record) for record in mine],
     }
-
-
-def _means(mine: Sequence[Record], name: str) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for record in mine:
-        for m in record.measurements:
-            if m.error is None and name in m.values:
-                found.setdefault(m.key, []).append(m.values[name]["mean"])
-    return {key: sum(each) / len(each) for key, each in found.items() if len(each) == len(mine)}
 
 
 def _shown(metric: Metric, value: float) -> str:
@@ -107,7 +99,7 @@ def _lost(record: Record, terms: Terms) -> dict[str, Any] | None:
     return {
         "name": record.name,
         "cells": len(keys),
-        "samples": [{"id": int(i), "wrong": int(wrong[i])} for i in order if wrong[i] > 0],
+        "samples": [{"place": int(i), "wrong": int(wrong[i])} for i in order if wrong[i] > 0],
     }
 
 

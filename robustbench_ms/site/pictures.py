@@ -13,6 +13,7 @@ from robustbench_ms.records.record import Record
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.reports.tables import Row, Table
 from robustbench_ms.site.lines import FEWEST, line_through
+from robustbench_ms.site.seeds import means
 from robustbench_ms.tasks.calibration import BINS, SUMS
 
 __all__ = ["front", "pictures_of"]
@@ -66,19 +67,10 @@ def _metric(metric: Any) -> dict[str, Any]:
 
 
 def _model(row: Row, mine: Sequence[Record], keys: Sequence[str], terms: Terms) -> dict[str, Any]:
-    cells = [{m.key: m for m in record.measurements} for record in mine]
     values = {}
     for name in terms.rows.measured:
-        found = []
-        for key in keys:
-            each = [
-                one[key].values[name]["mean"]
-                for one in cells
-                if key in one and one[key].error is None and name in one[key].values
-            ]
-            found.append(round(sum(each) / len(each), _DIGITS) if len(each) == len(cells) and each else None)
-        if any(value is not None for value in found):
-            values[name] = found
+        if found := means(mine, name):
+            values[name] = [round(found[key], _DIGITS) if key in found else None for key in keys]
     return {"name": row.card, "values": values, "bins": _bins(mine[0], keys, terms)}
 
 

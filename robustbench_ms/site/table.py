@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robustbench_ms.records.record import Record
-from robustbench_ms.reports.cells import cells, footnotes, has_ends
+from robustbench_ms.reports.cells import COUNTED, cells, footnotes, has_ends, published_heading, speed_heading
 from robustbench_ms.reports.numbers import heading
 from robustbench_ms.reports.tables import Row, Table
 from robustbench_ms.site.text import link
@@ -48,8 +48,7 @@ def table_of(
     """Plain data of one table. `records` are those of its rows, `page` is a card's page by its row's name."""
     lines = cells(table)
     names = [*lines[0]] if lines else []
-    metrics = {heading(m): m for m in table.metrics}
-    columns = [_column(head, metrics) for head in names if head != "#"]
+    columns = [_column(head, table) for head in names if head != "#"]
     columns += [{"key": fact, "head": fact, "kind": "text", "shown": False} for fact in _FACTS]
     rows = [
         _row(table, row, dict(zip(names, line, strict=True)), records, page, shipped)
@@ -64,14 +63,16 @@ def table_of(
     }
 
 
-def _column(head: str, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+def _column(head: str, table: Table) -> dict[str, Any]:
+    metrics = {heading(m): m for m in table.metrics}
     if head in metrics:
         place = list(metrics).index(head)
         better = metrics[head].better
         return {"key": metrics[head].name, "head": head, "kind": better, "shown": place < _SHOWN}
-    kind = "text" if head == "model" else "lower" if head[:1] in {"p", "M", "r"} else "higher"
-    shown = head in {"ranks", "model", "params, M"} or head.startswith("images/s")
-    return {"key": head, "head": head, "kind": kind, "shown": shown}
+    kinds = {"model": "text", "ranks": "lower", **dict.fromkeys(COUNTED, "lower")}
+    kinds |= {published_heading(m): m.better for m in table.cited}
+    shown = head in {"ranks", "model", COUNTED[0]} or head.startswith(speed_heading(table))
+    return {"key": head, "head": head, "kind": kinds.get(head, "higher"), "shown": shown}
 
 
 def _row(

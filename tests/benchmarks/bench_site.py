@@ -20,7 +20,7 @@ def bench_a_page_of_200_models(tmp_path, monkeypatch):
         accuracies = dict(zip(keys(), correct.mean(axis=1).tolist(), strict=True))
         record = record_of(accuracies, f"net-{i}", summary=("mean_corruption_accuracy", "clean_accuracy"))
         written(record, folder, correct)
-    monkeypatch.setattr(build, "examples", lambda names: {})
+    monkeypatch.setattr(build, "examples", lambda names, progress: {})
     build.build_site([tmp_path / "results"], tmp_path / "site")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

@@ -42,11 +42,9 @@ def hd95(true: Mask, said: Mask, spacing: tuple[float, float, float]) -> float:
         return 0.0
     if not said.any():
         return float(np.linalg.norm(np.array(true.shape) * np.array(spacing)))
-    ends = np.flatnonzero, (true | said)
-    box = tuple(
-        slice(int(at[0]), int(at[-1]) + 1)
-        for at in (ends[0](ends[1].any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3))
-    )
+    both = true | said
+    places = [np.flatnonzero(both.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    box = tuple(slice(int(at[0]), int(at[-1]) + 1) for at in places)  # nothing beyond it is nearer
     true, said = true[box], said[box]
     ways = ((true, said), (said, true))
     return max(
