@@ -296,7 +296,8 @@ grep -q partition=nowhere "$1" && echo "sbatch: error: invalid partition specifi
 id=$(wc -l < {root}/submitted)
 cp "$1" {root}/script-$id
 sed -n 's/#SBATCH --job-name=//p' "$1" > {root}/name-$id
-SLURM_JOB_ID=$id setsid sh "$1" > /dev/null 2>&1 & echo $! > {root}/pid-$id
+SLURM_JOB_ID=$id setsid sh "$1" > /dev/null 2>&1 & echo $! > {root}/new-$id
+mv {root}/new-$id {root}/pid-$id # whole at once: sacct takes a job without a number for one that has ended
 echo "Submitted batch job $id"
 """
 SRUN = """\
