@@ -9,14 +9,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtr, ndtri
+from scipy.stats import linregress
 
 from robustbench_ms.errors import UserError
+from robustbench_ms.records.record import read_record
+from robustbench_ms.records.terms import Terms
+from robustbench_ms.reports.boards import boards
 from robustbench_ms.site import build, pages
 from robustbench_ms.site.build import build_site
 from robustbench_ms.site.examples import examples as _examples
 from robustbench_ms.site.folder import Names
 from robustbench_ms.site.lines import line_through
 from robustbench_ms.site.pictures import front
+from robustbench_ms.site.shift import covariance
 from robustbench_ms.site.table import rounded
 from robustbench_ms.site.text import as_json, link, plain
 from robustbench_ms.specs.metrics import Metric
@@ -112,16 +118,71 @@ def test_the_front():
 
 
 def test_a_known_line_is_found():
-    from scipy.stats import norm
-
     x = np.linspace(0.55, 0.95, 12)
-    y = norm.cdf(-0.4 + 0.8 * norm.ppf(x))
-    found = line_through(x, y, np.zeros(12), np.zeros(12), 10_000)
-    assert found["slope"] == pytest.approx(0.8)
-    assert found["r2"] == pytest.approx(1)
-    assert np.abs(found["rho"]).max() < 1e-9
+    y = ndtr(-0.4 + 0.8 * ndtri(x))
+    y[3] += 0.04  # its own point is no part of the line that it is measured from
+    found = line_through(x, y, np.zeros((24, 24)), 10_000)
+    assert found["rho"][3] == pytest.approx(0.04)
+    others = np.delete(np.arange(12), 3)
+    wanted = linregress(ndtri(x), ndtri(y))
+    assert found["slope"] == pytest.approx(wanted.slope)
+    assert found["r2"] == pytest.approx(wanted.rvalue**2)
+    for i in others[:3]:
+        rest = np.delete(np.arange(12), i)
+        line = linregress(ndtri(x[rest]), ndtri(y[rest]))
+        assert found["rho"][i] == pytest.approx(y[i] - ndtr(line.intercept + line.slope * ndtri(x[i])))
     with pytest.raises(ValueError, match="10 models"):
-        line_through(x[:9], y[:9], x[:9], x[:9], 100)
+        line_through(x[:9], y[:9], np.zeros((18, 18)), 100)
+
+
+def test_intervals_of_effective_robustness_hold_what_is_true():
+    """12 models off a known line by chance, the first by 4 pp, asked about 2,000 images: 95 % intervals hold it."""
+    random, times, held, apart = np.random.default_rng(0), 200, 0, 0
+    for _ in range(times):
+        true_x = random.uniform(0.6, 0.9, 12)
+        line = ndtr(-0.4 + 0.8 * ndtri(true_x))
+        true_y = ndtr(-0.4 + 0.8 * ndtri(true_x) + random.normal(0, 0.03, 12))
+        true_y[0] = line[0] + 0.04
+        covariance = np.diag(np.concatenate([true_x * (1 - true_x), true_y * (1 - true_y) / 4]) / 2000)
+        seen = random.multivariate_normal(np.concatenate([true_x, true_y]), covariance)
+        found = line_through(seen[:12], seen[12:], covariance, 2000)
+        held += found["rho_low"][0] <= 0.04 <= found["rho_high"][0]
+        apart += found["rho_low"][0] > 0
+    assert held / times > 0.9
+    assert apart / times > 0.3  # and they are not so wide that they say nothing
+
+
+def test_errors_are_those_of_images_drawn_again(tmp_path):
+    """The covariance of two numbers of several models, against as many bootstraps of the images themselves."""
+    folder = results(tmp_path, 3, lacking=False)
+    (table,) = boards(folder)["made"]
+    records = {path: read_record(path) for row in table.rows for path in row.records}
+    terms = Terms.of(next(iter(records.values())))
+    pair = [terms.quantity(name) for name in ("clean_accuracy", "mean_corruption_accuracy")]
+    found = covariance(table.rows, records, pair)
+    bits = [records[row.records[0]].samples().correct for row in table.rows]
+    of_images = np.stack([*(one[0] for one in bits), *(one[1:].mean(axis=0) for one in bits)])
+    weights = np.random.default_rng(1).multinomial(200, np.full(200, 1 / 200), size=20_000) / 200
+    np.testing.assert_allclose(found, np.cov(weights @ of_images.T, rowvar=False), rtol=0.1, atol=1e-5)
+
+
+def test_effective_robustness_stands_in_the_table_and_in_its_data(tmp_path):
+    build_site([results(tmp_path / "ten", 11)], tmp_path / "site")
+    text = (tmp_path / "site" / "suite-made.html").read_text()
+    (told,) = re.findall(r'id="data">(.*?)</script>', text, re.DOTALL)
+    line = json.loads(told)["tables"][0]["pictures"]["shift"]["line"]
+    assert line["n"] == 10  # the eleventh lacks a cell
+    shown = [
+        f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        for mean, low, high in zip(line["rho"], line["rho_low"], line["rho_high"], strict=True)
+    ]
+    assert re.findall(r'data-key="effective" data-v="[^"]*">([^<]*)<', text) == shown
+    assert all(low < high for low, high in zip(line["rho_low"], line["rho_high"], strict=True))
+    assert "is no part of its line" in text
+    build_site([results(tmp_path / "nine", 9, lacking=False)], tmp_path / "site")
+    text = (tmp_path / "site" / "suite-made.html").read_text()
+    assert 'data-key="effective"' not in text
+    assert "takes 10 ranked models of one protocol, and there are 9" in text
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from robustbench_ms.site.examples import SEVERITIES, examples
 from robustbench_ms.site.folder import Names, check_folder, write_files
 from robustbench_ms.site.pages import page, plotly, static
 from robustbench_ms.site.pictures import pictures_of
+from robustbench_ms.site.shift import shift_of
 from robustbench_ms.site.table import table_of
 
 __all__ = ["build_site"]
@@ -78,14 +79,16 @@ def build_site(
 def _suite(
     board: _Board, records: dict[Path, Record], names: Names, csv: str, pictures: dict[str, bytes]
 ) -> dict[str, Any]:
+    shifts = [shift_of(table, records) for table in board.tables]
     tables = [
-        table_of(table, records, lambda card: names.of("card", card), _shipped) for table in board.tables
+        table_of(table, records, lambda card: names.of("card", card), _shipped, shift)
+        for table, shift in zip(board.tables, shifts, strict=True)
     ]
     data = {
         "suite": board.title,
         "tables": [
-            {"columns": told["columns"], "pictures": pictures_of(table, records)}
-            for told, table in zip(tables, board.tables, strict=True)
+            {"columns": told["columns"], "pictures": pictures_of(table, records, shift)}
+            for told, table, shift in zip(tables, board.tables, shifts, strict=True)
         ],
     }
     mine = {

@@ -12,7 +12,6 @@ import numpy as np
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.reports.tables import Row, Table
-from robustbench_ms.site.lines import FEWEST, line_through
 from robustbench_ms.site.seeds import means
 from robustbench_ms.tasks.calibration import BINS, SUMS
 
@@ -32,8 +31,13 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return found
 
 
-def pictures_of(table: Table, records: Mapping[Path, Record]) -> dict[str, Any]:
-    """Plain data: metrics, axes, keys, and of each model its cells' means over seeds (None where missing), costs."""
+def pictures_of(
+    table: Table, records: Mapping[Path, Record], shift: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Plain data: metrics, axes, keys, and of each model its cells' means over seeds (None where missing), costs.
+
+    `shift` is that of `shift_of`.
+    """
     rows = [row for row in table.rows if row.records]
     if not rows:
         return {}
@@ -51,7 +55,7 @@ def pictures_of(table: Table, records: Mapping[Path, Record]) -> dict[str, Any]:
         "column": _metric(table.metrics[0]),
         "models": models,
         "costs": _costs(table, rows, table.metrics[0].sign),
-        "shift": _shift(table, rows, terms),
+        "shift": shift,
     }
 
 
@@ -132,36 +136,3 @@ def _costs(table: Table, rows: Sequence[Row], sign: int) -> list[dict[str, Any]]
 
 def _over(count: int | None, scale: float) -> float | None:
     return None if count is None else count / scale
-
-
-def _shift(table: Table, rows: Sequence[Row], terms: Terms) -> dict[str, Any] | None:
-    """Clean against the mean of the other cells, of shares; with a line where enough trained models are whole."""
-    metric = terms.rows.first
-    pair = [
-        next((c for c in table.columns if _over_is(terms, c, metric.name, group)), None)
-        for group in (True, False)
-    ]
-    if None in pair or metric.scale == 1:
-        return None
-    clean, corrupted = (str(name) for name in pair)
-    ranked = [row for row in rows if row.rank is not None]
-    ends = [[row.values[name] for row in ranked] for name in (clean, corrupted)]
-    x, y = (np.array([one.mean for one in each]) for each in ends)
-    told = {
-        "models": [row.card for row in ranked],
-        "x": x.tolist(),
-        "y": y.tolist(),
-        "labels": [table.metrics[table.columns.index(name)].title for name in (clean, corrupted)],
-        "fewest": FEWEST,
-        "line": None,
-    }
-    if len(ranked) >= FEWEST:
-        errors = [np.nan_to_num(np.array([one.half_width for one in each])) for each in ends]
-        told["line"] = line_through(x, y, errors[0], errors[1], min(row.n for row in ranked))
-    return told
-
-
-def _over_is(terms: Terms, column: str, of: str, clean: bool) -> bool:
-    quantity = terms.quantity(column)
-    over = quantity.over == "clean"
-    return quantity.of == of and quantity.how == "mean" and not quantity.beside and over == clean

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,13 @@ _SHOWN = 3
 """So many metrics stand in the default view."""
 _FACTS = ("date", "version", "device", "measured by", "licence", "n", "record")
 
+_EFFECTIVE = {"key": "effective", "head": "effective robustness, pp ↑", "kind": "higher", "shown": True}
+_ABOUT = (
+    "Effective robustness: corrupted accuracy less what the line through the other models has at the same clean "
+    "accuracy, fitted on probit axes; a model's own point is no part of its line. Its 95 % interval is of draws of the "
+    "images' errors, which the models share, of the seeds' where there are several, and of which models the line goes "
+    "through."
+)
 _PLACES = {
     "paper": ("arxiv.org", "doi.org", "openreview.net", "openaccess.thecvf.com"),
     "code": ("github.com", "gitlab.com"),
@@ -43,9 +50,16 @@ def rounded(metric: Metric, value: Interval, *, ends: bool = False) -> str:
 
 
 def table_of(
-    table: Table, records: Mapping[Path, Record], page: Callable[[str], str], shipped: Callable[[str], bool]
+    table: Table,
+    records: Mapping[Path, Record],
+    page: Callable[[str], str],
+    shipped: Callable[[str], bool],
+    shift: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Plain data of one table. `records` are those of its rows, `page` is a card's page by its row's name."""
+    """Plain data of one table. `records` are those of its rows, `page` is a card's page by its row's name.
+
+    With the line of a `shift` (see `shift_of`) the rows' effective robustness is a column.
+    """
     lines = cells(table)
     names = [*lines[0]] if lines else []
     columns = [_column(head, table) for head in names if head != "#"]
@@ -54,13 +68,28 @@ def table_of(
         _row(table, row, dict(zip(names, line, strict=True)), records, page, shipped)
         for row, line in zip(table.rows, lines[1:], strict=True)
     ]
+    notes = footnotes(table) if table.rows else []
+    if shift is not None and shift["line"] is not None:
+        columns.insert(len(columns) - len(_FACTS), _EFFECTIVE)
+        _add_effective(rows, shift)
+        notes = [*notes, _ABOUT]
     return {
         "protocol": table.protocol,
         "columns": columns,
         "rows": rows,
-        "notes": footnotes(table) if table.rows else [],
+        "notes": notes,
         "left_out": list(table.left_out),
     }
+
+
+def _add_effective(rows: Sequence[dict[str, Any]], shift: Mapping[str, Any]) -> None:
+    """The distance of each ranked row from the line through the others, in percentage points, with its interval."""
+    line = shift["line"]
+    for row in rows:
+        row["values"]["effective"] = {"text": "none", "sort": None, "why": "it is of ranked models alone"}
+    for at, *one in zip(shift["rows"], line["rho"], line["rho_low"], line["rho_high"], strict=True):
+        mean, low, high = (f"{100 * end:+.1f}" for end in one)
+        rows[at]["values"]["effective"] = {"text": f"{mean} ({low} to {high})", "sort": one[0]}
 
 
 def _column(head: str, table: Table) -> dict[str, Any]:
