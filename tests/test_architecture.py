@@ -37,7 +37,10 @@ ROOMS: dict[str, set[str]] = {
         "errors", "files", "specs", "statistics", "catalog", "subjects", "records", "evaluation", "profiling",
     },
     "reports": {"errors", "specs", "statistics", "catalog", "records", "gating"},
-    "site": {"errors", "files", "specs", "statistics", "corruptions", "tasks", "catalog", "records", "reports"},
+    "site": {
+        "errors", "files", "specs", "statistics", "corruptions", "datasets", "tasks", "catalog", "records",
+        "evaluation", "reports",
+    },
     "contracts": {
         "errors", "specs", "datasets", "tasks", "catalog", "subjects", "evaluation", "gating", "reports",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "card_names",
+    "counted_costs",
     "find_card",
     "find_suite",
     "is_folder",
@@ -107,6 +109,15 @@ def suite_names() -> list[str]:
 def card_names() -> list[str]:
     """The shipped cards, those of installed packages and those registered in this process."""
     return sorted({*_files("baselines"), *_registered})
+
+
+def counted_costs(card: Card) -> dict[str, Any] | None:
+    """What `models.costs` counted of a shipped card when its file was made; None for any other."""
+    folder = shipped("baselines")
+    if card.folder != folder:  # a stranger's card of the same name
+        return None
+    counted: dict[str, dict[str, Any]] = json.loads((folder / "costs.json").read_text())
+    return counted.get(card.name.partition("@")[0])
 
 
 def find_suite(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -275,13 +274,9 @@ def _costs(found: Suite | Card, measure: bool) -> Mapping[str, Any] | None:
         from robustbench_ms.subjects.costs import card_costs
 
         return card_costs(found)
-    from robustbench_ms.catalog.find import shipped
+    from robustbench_ms.catalog.find import counted_costs
 
-    folder = shipped("baselines")
-    if found.folder != folder:  # a stranger's card of the same name
-        return None
-    counted: dict[str, dict[str, Any]] = json.loads((folder / "costs.json").read_text())
-    return counted.get(found.name.partition("@")[0])
+    return counted_costs(found)
 
 
 def _cost_lines(costs: Mapping[str, Any], published: Sequence[Published]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from robustbench_ms.cli.looking import Told
-from robustbench_ms.cli.options import Cache
+from robustbench_ms.cli.options import Cache, Data
 
 __all__ = ["command"]
 
@@ -21,12 +21,16 @@ def command(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A new folder, or that of an earlier site.")
     ] = Path("site"),
+    data: Data = None,
     cache: Cache = None,
 ) -> None:
-    """Write static pages of records: an index, one a suite, one a card; they need no network."""
+    """Write static pages of records: an index, one a suite, one a card; they need no network.
+
+    Samples that a card loses are drawn where their data come with a package or lie in the data folder.
+    """
     from robustbench_ms.site.build import build_site
     from robustbench_ms.specs.places import Places
 
-    places = Places.find(cache=cache)
-    count = build_site(results or [places.results], output, places.cache, Told())
+    places = Places.find(data, cache=cache)
+    count = build_site(results or [places.results], output, places, Told())
     print(f"{count} pages; open {output / 'index.html'}")

@@ -23,7 +23,15 @@ from robustbench_ms.subjects.inputs import way_of
 from robustbench_ms.tasks.outcomes import taken
 from robustbench_ms.tasks.protocol import Drawing, Shown
 
-__all__ = ["SignalsShown", "drawing_of", "panels", "shown_under", "signals_under", "worst_maps"]
+__all__ = [
+    "SignalsShown",
+    "canvas_of",
+    "drawing_of",
+    "panels",
+    "shown_under",
+    "signals_under",
+    "worst_maps",
+]
 
 SMALLEST, LARGEST = 360, 640
 """Pixels of a panel's longer side: smaller samples are enlarged by whole numbers, larger ones made smaller."""
@@ -47,9 +55,7 @@ def panels(
 
     UserError where a cell's answers are not kept, Incomparable where the data are others than they were.
     """
-    drawing, canvas = drawing_of(finished.record.task), finished.suite.canvas
-    if canvas == "model":  # of each model its own; a record has its input
-        canvas = way_of(Input(**of_record(finished.record.card["input"])), canvas).canvas or canvas
+    drawing, canvas = drawing_of(finished.record.task), canvas_of(finished)
     made: list[list[Shown]] = [[] for _ in rows]
     for condition in wanted:
         outcomes = finished.outcomes(condition)
@@ -65,6 +71,14 @@ def panels(
             made[i].append(Shown(pixels, zoom, batch.targets[0], answer, facts.names, score, maps))
     first = [] if drawing.truth is None else [drawing.truth]
     return [[*(true(row) for true in first), *map(drawing.draw, row)] for row in made]
+
+
+def canvas_of(finished: Finished) -> str | Canvas:
+    """What its record's model is shown samples on: its suite's canvas, or where each model has its own the card's."""
+    canvas = finished.suite.canvas
+    if canvas == "model":
+        return way_of(Input(**of_record(finished.record.card["input"])), canvas).canvas or canvas
+    return canvas
 
 
 def shown_under(

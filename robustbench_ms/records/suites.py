@@ -8,7 +8,13 @@ from robustbench_ms.records.record import Record
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
 
-__all__ = ["suite_of"]
+__all__ = ["suite_name", "suite_of"]
+
+
+def suite_name(record: Record) -> str:
+    """What its suite is called where nothing of it is left out."""
+    limit, seed = record.suite["limit"], record.suite["seed"]
+    return str(record.suite["name"]).removesuffix(f"-seed{seed}").removesuffix(f"-limit{limit}")
 
 
 def suite_of(
@@ -24,8 +30,7 @@ def suite_of(
     A folder of pictures is shown under what the record's matrix has; `annotations` and `labels` are its own, as
     `find_suite` takes them. UserError where there is no such suite, and where the folder's pictures are others.
     """
-    limit, seed = record.suite["limit"], record.suite["seed"]
-    name = str(record.suite["name"]).removesuffix(f"-seed{seed}").removesuffix(f"-limit{limit}")
+    name = suite_name(record)
     given, corruptions = spelling or name, None
     if is_folder(given):  # of its two axes the second is whole
         shown = next(iter((record.suite.get("matrix") or {}).values()), ())
@@ -44,4 +49,4 @@ def suite_of(
         raise UserError(
             f"{given} is {found.name} as it is shown, and the record is of {name}: other pictures"
         )
-    return found.limited(limit, seed)
+    return found.limited(record.suite["limit"], record.suite["seed"])

@@ -10,18 +10,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from robustbench_ms.catalog.find import card_names, counted_costs, find_card
 from robustbench_ms.records.profile import Profile, Row, profiles_of
 from robustbench_ms.specs.card import Card
 from robustbench_ms.statistics.intervals import Interval, mean_interval
 from robustbench_ms.statistics.timings import BLOCKS
 
-__all__ = ["Cost", "Speed", "cost_of", "profiles_by_name"]
+__all__ = ["Cost", "Speed", "cost_of", "parameters_of", "profiles_by_name", "speed_of"]
 
 _NETWORK = ("build", "args", "input")
 
 
 class Speed(NamedTuple):
-    """Images a second in batches of 1, on one device."""
+    """Images a second on one device."""
 
     interval: Interval
     """Over the blocks; nan wide where they are too few."""
@@ -57,8 +58,23 @@ def cost_of(names: Sequence[str], card: Mapping[str, Any], profiles: Mapping[str
     return Cost(
         counted.get("parameters"),
         counted.get("macs_run"),
-        {device: _speed(row) for device, row in sorted(timed.items())},
+        {device: speed_of(row) for device, row in sorted(timed.items())},
     )
+
+
+def parameters_of(card: Mapping[str, Any]) -> int | None:
+    """How many parameters a record's card has, by the shipped card of its name and network; None where it is none.
+
+    Nothing is built. Multiply-adds depend on what is shown, which that card does not say.
+    """
+    name = str(card.get("name", "")).partition("@")[0]
+    if name not in card_names():
+        return None
+    known = find_card(name)
+    if (card.get("build"), card.get("args")) != (known.build, dict(known.args)):
+        return None
+    counted = counted_costs(known)
+    return None if counted is None else int(counted["parameters"])
 
 
 def _network(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +83,8 @@ def _network(card: Mapping[str, Any]) -> dict[str, Any]:
     return told | {"input": {k: v for k, v in (told["input"] or {}).items() if k != "assumed"}}
 
 
-def _speed(row: Row) -> Speed:
+def speed_of(row: Row) -> Speed:
+    """Of a row that was timed."""
     blocks = np.log([float(np.mean(block)) for block in row.times["host"]])
     low = high = math.nan
     if blocks.size >= BLOCKS:

@@ -13,7 +13,7 @@ from robustbench_ms.reports.markdown import escape, grid
 from robustbench_ms.statistics.intervals import Interval
 from robustbench_ms.statistics.timings import BLOCKS, fewest
 
-__all__ = ["Rows", "profiles_csv", "profiles_json", "profiles_markdown", "setting"]
+__all__ = ["Rows", "profiles_csv", "profiles_json", "profiles_markdown", "setting", "short", "with_ends"]
 
 Rows = Sequence[tuple[Profile, Row]]
 _QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
@@ -51,11 +51,11 @@ def _cells(profile: Profile, row: Row) -> list[str]:
         str(row.batch) + (f" of {facts['asked']}" if "asked" in facts else ""),
         setting(row),
         f"{row.images_per_second:,.1f}",
-        "-" if row.over_yardstick is None else _interval(row.over_yardstick, 1),
-        *("-" if (found := row.latency(q)) is None else _interval(found, 1e3) for q in _QUANTILES.values()),
+        "-" if row.over_yardstick is None else with_ends(row.over_yardstick, 1),
+        *("-" if (found := row.latency(q)) is None else with_ends(found, 1e3) for q in _QUANTILES.values()),
         _mean(row, "device"),
         _mean(row, "end_to_end"),
-        _short(facts["compiling"]) if "compiling" in facts else "",
+        short(facts["compiling"]) if "compiling" in facts else "",
         f"{row.variation:.1%}",
         f"{facts['memory'] / 1e6:,.1f}" if "memory" in facts else "",
         f"{facts['energy']:.3g}" if "energy" in facts else "",
@@ -68,16 +68,17 @@ _SCALES = {"parameters": 1e6, "macs_run": 1e9, "activations": 1e6}
 
 
 def _mean(row: Row, what: str) -> str:
-    return _short(float(row.seconds(what).mean()) * 1e3) if row.times.get(what) else ""
+    return short(float(row.seconds(what).mean()) * 1e3) if row.times.get(what) else ""
 
 
-def _interval(found: Interval, scale: float) -> str:
-    return f"{_short(found.mean * scale)} ({_short(found.low * scale)}-{_short(found.high * scale)})"
+def with_ends(found: Interval, scale: float) -> str:
+    """A number in another unit with its ends: "1.58 (1.57-1.6)"."""
+    return f"{short(found.mean * scale)} ({short(found.low * scale)}-{short(found.high * scale)})"
 
 
-def _short(value: float) -> str:
-    text = f"{value:.{_DIGITS}g}"
-    return f"{value:,.0f}" if "e" in text else text
+def short(value: float) -> str:
+    """Three significant digits, "12.0"; all of those before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.{_DIGITS}g}".rstrip(".")
 
 
 def setting(row: Row) -> str:

@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.terms import Terms
+from robustbench_ms.site.lost import lost_of
+from robustbench_ms.site.samples import AtHand
 from robustbench_ms.site.seeds import means
-from robustbench_ms.site.text import link
+from robustbench_ms.site.text import link, shown_key
 from robustbench_ms.specs.metrics import Metric
 
 __all__ = ["card_of"]
 
 _WORST = 5
-_LOST = 10
+_DRAWN = 6
+"""So many of the lost samples are drawn."""
 _HALF = 0.5
 
 
-def card_of(suite: str, mine: Sequence[Record]) -> dict[str, Any]:
-    """Plain data of one card on one suite, its records being seeds of it; cells are means over the seeds."""
+def card_of(suite: str, page: str, mine: Sequence[Record], at_hand: AtHand | None) -> dict[str, Any]:
+    """Plain data of one card on one suite, its records being seeds of it; cells are means over the seeds.
+
+    `page` is the suite's. `at_hand` gives ids and pictures of samples; None where none are wanted.
+    """
     first = mine[0]
     terms = Terms.of(first)
     metric = terms.rows.first
@@ -29,24 +33,21 @@ def card_of(suite: str, mine: Sequence[Record]) -> dict[str, Any]:
     clean = values.get("clean")
     keys = [key for key in (terms.every or tuple(values)) if key != "clean"]
     keys += [key for key in values if key not in keys and key != "clean"]
+    worst = sorted((k for k in keys if k in values), key=lambda k: metric.sign * values[k])[:_WORST]
     return {
         "suite": suite,
+        "page": page,
         "metric": metric.title,
         "unit": metric.unit,
         "clean": None if clean is None else _shown(metric, clean),
         "grid": _grid(terms, metric, values),
-        "worst": [
-            {"cell": key, "value": _shown(metric, values[key])}
-            for key in sorted((k for k in keys if k in values), key=lambda k: metric.sign * values[k])[
-                :_WORST
-            ]
-        ],
+        "worst": [{"cell": shown_key(key), "value": _shown(metric, values[key])} for key in worst],
         "first": _first_lost(terms, metric, values),
         "missing": [key for key in keys if key not in values],
         "errors": [
             f"{m.key}: {m.error}" for record in mine for m in record.measurements if m.error is not None
         ],
-        "lost": [one for record in mine for one in [_lost(record, terms)] if one is not None],
+        "lost": _lost(mine, terms, worst[0] if worst else "", at_hand),
         "records": [_provenance(record) for record in mine],
     }
 
@@ -56,16 +57,26 @@ def _shown(metric: Metric, value: float) -> str:
 
 
 def _grid(terms: Terms, metric: Metric, values: dict[str, float]) -> dict[str, Any] | None:
-    """The cells of a matrix of two axes: a line a value of the first, a column a value of the second."""
+    """The cells of a matrix of two axes: a line a value of the first, a column a value of the second.
+
+    Each has the part of the clean number that it has lost, 0 to 1, by which it is shaded; 0 where that has no meaning.
+    """
     if len(terms.matrix) != 2:
         return None
     (one, lines), (two, columns) = terms.matrix.items()
+    clean = values.get("clean", 0.0) if metric.sign > 0 else 0.0
     body = []
     for line in lines:
         found = [values.get(f"{one}={line},{two}={column}") for column in columns]
         if any(value is not None for value in found):
-            body.append([str(line), *("missing" if v is None else _shown(metric, v) for v in found)])
-    return {"head": [one, *(f"{two} {column}" for column in columns)], "body": body}
+            cells = [
+                {"text": "missing", "lost": 0}
+                if v is None
+                else {"text": _shown(metric, v), "lost": round(max(0, 1 - v / clean), 2) if clean > 0 else 0}
+                for v in found
+            ]
+            body.append({"name": str(line), "cells": cells})
+    return {"head": [one, *(f"{two} {column}" for column in columns)], "body": body, "shaded": clean > 0}
 
 
 def _first_lost(terms: Terms, metric: Metric, values: dict[str, float]) -> list[str]:
@@ -85,21 +96,26 @@ def _first_lost(terms: Terms, metric: Metric, values: dict[str, float]) -> list[
     return []
 
 
-def _lost(record: Record, terms: Terms) -> dict[str, Any] | None:
-    """The samples that are right when clean and wrong in most cells, by their place; None where no bits are kept."""
-    samples = record.samples()
-    if samples is None or record.cell("clean") is None or terms.scorers[terms.rows.first.name].kept != "bits":
+def _lost(mine: Sequence[Record], terms: Terms, worst: str, at_hand: AtHand | None) -> dict[str, Any] | None:
+    """The samples that are lost most, by id where their data are here and else by row, the first few drawn."""
+    found = lost_of(mine, terms, worst)
+    if found is None or not found.samples:
         return None
-    keys = [key for key in samples.keys if key != "clean"]
-    if not keys or not samples.correct.size:
-        return None
-    wrong = np.array([~samples.row(key) for key in keys]).sum(axis=0)
-    wrong = np.where(samples.row("clean"), wrong, -1)
-    order = np.argsort(-wrong, kind="stable")[:_LOST]
+    samples, first = [], mine[0]
+    for i, one in enumerate(found.samples):
+        number = None if at_hand is None else at_hand.id_of(first, one.place)
+        name = f"row {one.place}" if number is None else f"id {number}"
+        pictures = []
+        for key in ("clean", one.cell) if number is not None and i < _DRAWN else ():
+            file = None if at_hand is None else at_hand.picture(first, one.place, key)
+            if file is not None:
+                pictures.append({"file": file, "told": f"{name}, {shown_key(key)}"})
+        samples.append({"name": name, "told": one.told, "pictures": pictures})
     return {
-        "name": record.name,
-        "cells": len(keys),
-        "samples": [{"place": int(i), "wrong": int(wrong[i])} for i in order if wrong[i] > 0],
+        "about": found.about,
+        "shown": found.drawn,
+        "drawn": [one for one in samples if one["pictures"]],
+        "others": [one for one in samples if not one["pictures"]],
     }
 
 

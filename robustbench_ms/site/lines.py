@@ -52,7 +52,7 @@ def line_through(x: Floats, y: Floats, covariance: Floats, n: int) -> dict[str, 
     own_slopes, own_starts = _fitted(whole[..., None] - sums)
     distances = shares[:, x.size :] - ndtr(own_starts + own_slopes * clean)
     rest = shifted[0] - starts[0] - slopes[0] * clean[0]
-    grid = np.linspace(*np.quantile(shares[0, : x.size], (0, 1)), 50)
+    grid = np.linspace(shares[0, : x.size].min(), shares[0, : x.size].max(), 50)
     low, high = np.nanquantile(slopes[1:], _ENDS)
     ends = np.nanquantile(distances[1:], _ENDS, axis=0)
     return {

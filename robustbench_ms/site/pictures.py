@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from robustbench_ms.records.record import Record
 from robustbench_ms.records.terms import Terms
+from robustbench_ms.reports.costs import Speed, parameters_of
 from robustbench_ms.reports.tables import Row, Table
 from robustbench_ms.site.seeds import means
+from robustbench_ms.site.text import capital
 from robustbench_ms.tasks.calibration import BINS, SUMS
 
 __all__ = ["front", "pictures_of"]
@@ -51,10 +53,13 @@ def pictures_of(
     return {
         "keys": keys,
         "axes": [{"name": name, "values": [str(v) for v in values]} for name, values in terms.matrix.items()],
-        "metrics": [_metric(terms.rows[name]) for name in terms.rows.measured],
+        "metrics": [
+            _metric(terms.rows[name]) | {"calibration": terms.scorers[name].kept == "sums"}
+            for name in terms.rows.measured
+        ],
         "column": _metric(table.metrics[0]),
         "models": models,
-        "costs": _costs(table, rows, table.metrics[0].sign),
+        "costs": _costs(table, rows, records),
         "shift": shift,
     }
 
@@ -62,7 +67,7 @@ def pictures_of(
 def _metric(metric: Any) -> dict[str, Any]:
     return {
         "name": metric.name,
-        "label": metric.label[:1].upper() + metric.label[1:] if metric.label[1:2].islower() else metric.label,
+        "label": capital(metric.label),
         "unit": metric.unit,
         "scale": metric.scale,
         "digits": metric.digits,
@@ -100,32 +105,49 @@ def _bins(record: Record, keys: Sequence[str], terms: Terms) -> dict[str, list[l
     return found or None
 
 
-def _costs(table: Table, rows: Sequence[Row], sign: int) -> list[dict[str, Any]]:
-    """A choice for each cost that any model has: its points and which of them no other beats."""
-    choices: list[tuple[str, list[float | None]]] = [
-        ("parameters, M", [_over(row.cost.parameters, 1e6) for row in rows]),
-        ("multiply-adds, G", [_over(row.cost.macs, 1e9) for row in rows]),
-    ]
-    for device in table.devices:
-        speeds = [row.cost.speeds.get(device) for row in rows]
-        choices.append(
-            (f"ms an image on {device}", [None if one is None else 1e3 / one.interval.mean for one in speeds])
-        )
+class _Spent(NamedTuple):
+    """What one model costs, from its least to its most."""
+
+    cost: float
+    low: float
+    high: float
+    unsteady: bool = False
+
+
+def _costs(table: Table, rows: Sequence[Row], records: Mapping[Path, Record]) -> list[dict[str, Any]]:
+    """A choice for each cost that any model has: its points and which of them no other beats.
+
+    Times of one device in one precision on so many threads are one choice.
+    """
+    sign = table.metrics[0].sign
+    choices: dict[str, list[_Spent | None]] = {
+        "parameters, M": [
+            _counted(row.cost.parameters or parameters_of(records[row.records[0]].card), 1e6) for row in rows
+        ],
+        "multiply-adds, G": [_counted(row.cost.macs, 1e9) for row in rows],
+    }
+    for i, row in enumerate(rows):
+        for device, speed in row.cost.speeds.items():
+            threads = "" if speed.threads is None else f", {speed.threads} threads"
+            name = f"ms an image on {device}, {speed.precision}{threads}"
+            choices.setdefault(name, [None] * len(rows))[i] = _spent(speed)
     column = table.metrics[0].name
     found = []
-    for name, costs in choices:
+    for name, costs in choices.items():
         points = [
             (row.card, cost, row.values[column])
             for row, cost in zip(rows, costs, strict=True)
             if cost is not None and row.rank is not None
         ]
         if points:
-            best = front([(cost, sign * value.mean) for _, cost, value in points])
+            best = front([(one.cost, sign * value.mean) for _, one, value in points])
             found.append(
                 {
                     "name": name,
                     "models": [model for model, _, _ in points],
-                    "x": [cost for _, cost, _ in points],
+                    "x": [one.cost for _, one, _ in points],
+                    "ends": [[one.low, one.high] for _, one, _ in points],
+                    "unsteady": [one.unsteady for _, one, _ in points],
                     "y": [value.mean for *_, value in points],
                     "half": [value.half_width for *_, value in points],
                     "front": best,
@@ -134,5 +156,14 @@ def _costs(table: Table, rows: Sequence[Row], sign: int) -> list[dict[str, Any]]
     return found
 
 
-def _over(count: int | None, scale: float) -> float | None:
-    return None if count is None else count / scale
+def _counted(count: int | None, scale: float) -> _Spent | None:
+    return None if count is None else _Spent(count / scale, count / scale, count / scale)
+
+
+def _spent(speed: Speed) -> _Spent:
+    """Milliseconds an image; without an interval (too few blocks) its ends are itself."""
+    mean, low, high = speed.interval
+    told = math.isfinite(low) and low > 0
+    return _Spent(
+        1e3 / mean, 1e3 / (high if told else mean), 1e3 / (low if told else mean), bool(speed.doubts)
+    )

@@ -14,6 +14,7 @@ from robustbench_ms.records.summary import jackknifed, sample_means
 from robustbench_ms.records.terms import Quantity, Terms
 from robustbench_ms.reports.tables import Row, Table
 from robustbench_ms.site.lines import FEWEST, Floats, line_through
+from robustbench_ms.site.text import capital
 from robustbench_ms.statistics.intervals import Z, t_quantile
 
 __all__ = ["covariance", "shift_of"]
@@ -53,7 +54,7 @@ def shift_of(table: Table, records: Mapping[Path, Record]) -> dict[str, Any] | N
         "x": x.tolist(),
         "y": y.tolist(),
         "half": [[one.half_width for one in each] for each in ends],
-        "labels": [_capital(quantity.row.label) for quantity in pair],
+        "labels": [capital(quantity.row.label) for quantity in pair],
         "line": line,
         "why": why,
     }
@@ -66,10 +67,6 @@ def _is_mean(quantity: Quantity, of: str, clean: bool) -> bool:
         and not quantity.beside
         and (quantity.over == "clean") == clean
     )
-
-
-def _capital(label: str) -> str:
-    return f"{label[:1].upper()}{label[1:]}" if label[1:2].islower() else label
 
 
 def covariance(
@@ -107,7 +104,7 @@ def _moves(side: Side, quantity: Quantity) -> Floats | None:
         found: Floats = (values - values.mean()) / values.size
         if samples.groups is not None:
             _, which = np.unique(samples.groups, return_inverse=True)
-            found = np.bincount(which, weights=found)
+            return np.bincount(which, weights=found).astype(np.float64)
         return found
     replicates = side.replicates(quantity)
     if replicates is None:

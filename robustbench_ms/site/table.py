@@ -153,12 +153,12 @@ def _row(
         "ranked": row.rank is not None,
         "warnings": list(row.warnings),
         "command": "; ".join(one.command for one in mine),
-        "links": _links(sources, str(weights.get("url", ""))),
+        "links": _links(sources, str(weights.get("url", "")), str(card.get("licence", ""))),
         "build": str(card.get("build", "")),
     }
 
 
-def _links(sources: Iterable[str], weights: str) -> list[dict[str, str]]:
+def _links(sources: Iterable[str], weights: str, licence: str) -> list[dict[str, str]]:
     """The first paper, code and weights among a card's sources; what is neither is "source"."""
     found: dict[str, str] = {}
     for to in filter(None, map(link, sources)):
@@ -167,7 +167,7 @@ def _links(sources: Iterable[str], weights: str) -> list[dict[str, str]]:
         )
         found.setdefault(name, to)
     if link(weights):
-        found["weights"] = link(weights)
+        found[f"weights, {licence}" if licence else "weights"] = link(weights)
     return [{"name": name, "to": to} for name, to in found.items()]
 
 

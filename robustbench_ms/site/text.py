@@ -10,7 +10,7 @@ from typing import Any
 
 from robustbench_ms.reports.markdown import printable
 
-__all__ = ["as_json", "link", "plain"]
+__all__ = ["as_json", "capital", "link", "plain", "shown_key"]
 
 _LONGEST = 400
 
@@ -27,10 +27,21 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def capital(label: str) -> str:
+    """A label as a sentence begins with it: "Corrupted"; mPC stays as it is."""
+    return f"{label[:1].upper()}{label[1:]}" if label[1:2].islower() else label
+
+
 def link(text: str) -> str:
     """The first address of the web in a text, "" without one: no other scheme becomes a link."""
     found = re.search(r"https?://[^\s<>\"')\]]+", text)
     return found.group().rstrip(".,;") if found else ""
+
+
+def shown_key(key: str) -> str:
+    """A cell's key for people: "fog, severity 3"; "clean" stays as it is."""
+    (name, first), *others = (part.partition("=")[::2] for part in key.split(","))
+    return ", ".join([first or name, *(f"{axis} {value}" for axis, value in others)])
 
 
 def as_json(value: Any) -> str:

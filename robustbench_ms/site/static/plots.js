@@ -6,7 +6,9 @@
   const CARRIED = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f"];
   // plotly reads a little markup in texts.
   const safe = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-  const brief = (text) => safe(text.length > 32 ? text.slice(0, 30) + "..." : text);
+  // In the middle, as names that stand together begin and end alike and differ in one of both.
+  const cut = (text, most) => safe(text.length > most ? `${text.slice(0, Math.ceil(most / 2) - 2)}...${text.slice(1 - Math.floor(most / 2))}` : text);
+  const brief = (text) => cut(text, innerWidth < 700 ? 20 : 32);
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const mean = (found) => (found.length ? found.reduce((a, b) => a + b, 0) / found.length : null);
 
@@ -23,11 +25,11 @@
   }
 
   function layout(x, y, more = {}) {
-    const axis = (title) => ({ title: { text: safe(title) }, gridcolor: css("--line"), zeroline: false, automargin: true });
+    const axis = (title) => ({ title: { text: safe(title), standoff: 8 }, gridcolor: css("--line"), zeroline: false, automargin: true });
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: css("--ink"), size: 13 },
       margin: { l: 56, r: 12, t: 12, b: 48 }, hovermode: "closest", colorway: CARRIED,
-      legend: { orientation: "h", y: -0.22 }, height: 400, ...more,
+      legend: { orientation: "h", y: -0.3 }, height: 400, ...more,
       xaxis: { ...axis(x), ...more.xaxis }, yaxis: { ...axis(y), ...more.yaxis },
     };
   }
@@ -41,17 +43,20 @@
     const middle = (Math.min(...cost.x) + Math.max(...cost.x)) / 2;
     const y = cost.y.map((v) => scaled(p.column, v));
     const of = (some) => some.map((i) => cost.models[i]);
+    const hollow = (some) => some.map((i) => (cost.unsteady[i] ? "circle-open" : "circle"));
+    const bars = (array) => ({ type: "data", array, color: css("--soft"), thickness: 1 });
     const trace = (name, some, more) => ({
       name, x: some.map((i) => cost.x[i]), y: some.map((i) => y[i]), text: of(some).map(safe), type: "scatter",
       hovertemplate: "%{text}<br>%{x:.4g}, %{y:.2f}<extra></extra>", ...more,
-      error_y: { type: "data", array: some.map((i) => scaled(p.column, cost.half[i])), color: css("--soft"), thickness: 1 },
+      error_y: bars(some.map((i) => scaled(p.column, cost.half[i]))),
+      error_x: { ...bars(some.map((i) => cost.ends[i][1] - cost.x[i])), symmetric: false, arrayminus: some.map((i) => cost.x[i] - cost.ends[i][0]) },
     });
     const others = cost.models.map((_, i) => i).filter((i) => !front.has(i));
     return [
       [
-        trace("beaten", others, { mode: "markers", marker: { size: 8, color: css("--soft") } }),
+        trace("beaten", others, { mode: "markers", marker: { size: 8, color: css("--soft"), symbol: hollow(others) } }),
         trace("Pareto front", cost.front, {
-          mode: "lines+markers+text", line: { shape: "hv", color: CARRIED[0] }, marker: { size: 11, color: CARRIED[0] },
+          mode: "lines+markers+text", line: { shape: "hv", color: CARRIED[0] }, marker: { size: 11, color: CARRIED[0], symbol: hollow(cost.front) },
           text: of(cost.front).map(brief), textposition: cost.front.map((i) => (cost.x[i] > middle ? "bottom left" : "bottom right")), cliponaxis: false,
         }),
       ],
@@ -89,24 +94,95 @@
     const z = models.map((model) => along(p, model, metric, axis));
     return [
       [{
-        type: "heatmap", x: axis.values.map(safe), y: models.map((m) => (narrow && m.name.length > 16 ? safe(m.name.slice(0, 15) + "...") : brief(m.name))), z, colorscale: "Viridis",
+        type: "heatmap", x: axis.values.map(safe), y: models.map((m) => brief(m.name)), z, colorscale: "Viridis",
         reversescale: metric.sign < 0, hoverongaps: false, colorbar: { title: { text: safe(unit(metric)) }, thickness: 12, ...(narrow ? { orientation: "h", y: 1.02, yanchor: "bottom" } : {}) },
         hovertemplate: "%{y}<br>%{x}: %{z:.2f}<extra></extra>",
       }],
-      layout("", "", { height: Math.max(380, 170 + 19 * models.length), margin: { l: 40, r: 8, t: narrow ? 60 : 12, b: 90 }, font: { color: css("--ink"), size: narrow ? 10 : 13 }, xaxis: { type: "category", tickangle: -45 }, yaxis: { type: "category", autorange: "reversed" } }),
+      layout("", "", { height: Math.max(230, 170 + 19 * models.length), margin: { l: 40, r: 8, t: narrow ? 60 : 12, b: 90 }, font: { color: css("--ink"), size: narrow ? 10 : 13 }, xaxis: { type: "category", tickangle: -45 }, yaxis: { type: "category", autorange: "reversed" } }),
     ];
   }
 
   function shift(p) {
     const s = p.shift;
     const per = (found) => found.map((v) => 100 * v);
+    // A share ends at 0 and at 100 %, and so do its bars.
+    const bars = (half, at) => ({
+      type: "data", symmetric: false, color: css("--soft"), thickness: 1, width: 0,
+      array: per(half.map((v, i) => Math.min(v, 1 - at[i]))), arrayminus: per(half.map((v, i) => Math.min(v, at[i]))),
+    });
     const traces = [{
       type: "scatter", mode: "markers", name: "models", x: per(s.x), y: per(s.y), marker: { size: 9 }, showlegend: false,
-      text: s.models.map((name, i) => safe(name) + (s.line ? `<br>${(100 * s.line.rho[i]).toFixed(1)} pp from the line` : "")),
-      hovertemplate: "%{text}<br>%{x:.1f}, %{y:.1f}<extra></extra>",
+      error_x: bars(s.half[0], s.x), error_y: bars(s.half[1], s.y),
+      text: s.models.map(safe), hovertemplate: "%{text}<br>%{x:.1f}, %{y:.1f}<extra></extra>",
     }];
     if (s.line) traces.push({ type: "scatter", mode: "lines", name: "line", x: per(s.line.x), y: per(s.line.y), showlegend: false });
     return [traces, layout(`${s.labels[0]}, %`, `${s.labels[1]}, %`)];
+  }
+
+  // Names at the left, a number with its interval each; `rows` are {name, at, low, high, hollow, told}, the first on top.
+  function dots(rows, title, more = {}) {
+    const narrow = innerWidth < 700;
+    const names = rows.map((r) => brief(r.name));
+    // plotly puts equal names on one line: a place each, named by hand.
+    const places = rows.map((_, i) => i);
+    return [
+      [{
+        type: "scatter", mode: "markers", x: rows.map((r) => r.at), y: places, showlegend: false,
+        marker: { size: 9, color: CARRIED[0], symbol: rows.map((r) => (r.hollow ? "circle-open" : "circle")), line: { width: 2 } },
+        error_x: { type: "data", symmetric: false, array: rows.map((r) => r.high - r.at), arrayminus: rows.map((r) => r.at - r.low), color: css("--soft"), thickness: 1.5, width: 0 },
+        text: rows.map((r) => safe(r.told)), hovertemplate: "%{text}<extra></extra>",
+      }],
+      layout(title, "", {
+        height: 110 + 24 * rows.length, margin: { l: 40, r: 14, t: 12, b: 48 }, font: { color: css("--ink"), size: narrow ? 11 : 13 }, ...more,
+        yaxis: { tickmode: "array", tickvals: places, ticktext: names, range: [rows.length - 0.4, -0.6] },
+      }),
+    ];
+  }
+
+  const ends = (low, high, digits = 1) => `${low.toFixed(digits)} to ${high.toFixed(digits)}`;
+
+  function effective(p) {
+    const { models, line } = p.shift;
+    const rows = models.map((name, i) => {
+      const [at, low, high] = [line.rho[i], line.rho_low[i], line.rho_high[i]].map((v) => 100 * v);
+      return { name, at, low, high, told: `${name}: ${at.toFixed(1)} (${ends(low, high)})` };
+    }).sort((a, b) => b.at - a.at);
+    const [traces, shape] = dots(rows, "effective robustness, pp");
+    return [traces, { ...shape, shapes: [{ type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1, line: { color: css("--soft"), dash: "dot", width: 1 } }] }];
+  }
+
+  // What may stand side by side: rows of one input, or of one input and batch.
+  function apart(p, of) {
+    return [...new Set(p.timed.map(of))];
+  }
+  const ofInput = (one) => `input ${one.input}`;
+  const ofBatch = (one) => `batch ${one.batch}, input ${one.input}`;
+
+  function latency(p, [which]) {
+    const wanted = apart(p, ofBatch)[which];
+    const rows = p.timed.filter((one) => ofBatch(one) === wanted && one.median).map((one) => ({
+      name: one.model, at: one.median[0], low: one.median[1], high: one.median[2], hollow: Boolean(one.unsteady),
+      told: `${one.model}: ${one.median[0].toPrecision(3)} ms (${one.median.slice(1).map((v) => v.toPrecision(3)).join(" to ")})${one.p99 ? `, 99 % within ${one.p99[0].toPrecision(3)} ms` : ""}${one.unsteady ? `; unsteady: ${one.unsteady}` : ""}`,
+    }));
+    return dots(rows.sort((a, b) => a.at - b.at), "median latency, ms", { xaxis: { rangemode: "tozero" } });
+  }
+
+  function throughput(p, [which]) {
+    const wanted = apart(p, ofInput)[which];
+    const rows = p.timed.filter((one) => ofInput(one) === wanted && one.median);
+    const bars = (some, minus, more) => ({ type: "data", symmetric: false, array: some.map((e) => e[more] - e[0]), arrayminus: some.map((e) => e[0] - e[minus]), thickness: 1, width: 0 });
+    const traces = [...new Set(rows.map((one) => one.model))].map((model, i) => {
+      const mine = rows.filter((one) => one.model === model).sort((a, b) => a.batch - b.batch);
+      return {
+        name: brief(model), type: "scatter", mode: "lines+markers", visible: i < MANY ? true : "legendonly",
+        x: mine.map((one) => one.median[0]), y: mine.map((one) => one.images[0]),
+        error_x: bars(mine.map((one) => one.median), 1, 2), error_y: bars(mine.map((one) => one.images), 1, 2),
+        marker: { size: 9, symbol: mine.map((one) => (one.unsteady ? "circle-open" : "circle")) },
+        text: mine.map((one) => `${safe(model)}, batch ${one.batch}${one.unsteady ? "<br>unsteady" : ""}`),
+        hovertemplate: "%{text}<br>%{x:.3g} ms, %{y:,.0f} images/s<extra></extra>",
+      };
+    });
+    return [traces, layout("median latency of a call, ms", "images/s", { height: 460, xaxis: { type: "log" }, yaxis: { type: "log" } })];
   }
 
   function reliability(p, [which]) {
@@ -120,23 +196,35 @@
   }
 
   function slope(s) {
-    if (!s.line) {
-      return s.models.length < s.fewest
-        ? `No line: effective robustness takes ${s.fewest} ranked models of one protocol, and there are ${s.models.length}.`
-        : "No line: the models are all alike.";
-    }
+    if (!s.line) return `No line: ${s.why}.`;
     const { slope: b, low, high, r2, n } = s.line;
-    return `Line on probit axes over ${n} models: slope ${b.toFixed(2)} (95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}), R2 ${r2.toFixed(2)}. The distance above it is effective robustness.`;
+    return `Line on probit axes over ${n} models: slope ${b.toFixed(2)} (95 % interval ${ends(low, high, 2)}), R2 ${r2.toFixed(2)}. Bars are 95 % intervals.`;
   }
 
   function kinds(p) {
+    return p.timed ? timings(p) : answers(p);
+  }
+
+  function timings(p) {
+    if (!p.timed.some((one) => one.median)) return [];
+    const found = [["Input and batch", apart(p, ofBatch)], ["Input", apart(p, ofInput)]].map(([name, all]) => [[name, all.map((text, i) => [text, i])]]);
+    const hollow = "Hollow: unsteady, which decides nothing.";
+    return [
+      { id: "latency", title: "Latency", draw: latency, choices: found[0], told: `Bars are 95 % intervals of the median. ${hollow}` },
+      { id: "throughput", title: "Throughput against latency", draw: throughput, choices: found[1], told: `A point a batch size, with 95 % intervals; the others wait in the legend. ${hollow}` },
+    ];
+  }
+
+  function answers(p) {
     const metrics = p.metrics.map((m, i) => [m, i]).filter(([m]) => p.models.some((one) => one.values[m.name])).map(([m, i]) => [m.label, i]);
     const found = [];
-    if (p.costs.length) found.push({ id: "pareto", title: "Accuracy against cost", draw: pareto, choices: [["Cost", p.costs.map((c, i) => [c.name, i])]], told: "No other model costs less and is better than one on the front. Bars are 95 % intervals; time holds on its device alone." });
+    const calibration = p.metrics.some((m) => m.calibration && metrics.some(([label]) => label === m.label));
+    if (p.costs.length) found.push({ id: "pareto", title: "Accuracy against cost", draw: pareto, choices: [["Cost", p.costs.map((c, i) => [c.name, i])]], told: "No other model costs less and is better than one on the front. Bars are 95 % intervals; time holds on its device alone, and hollow points were timed while it was unsteady." });
     if (p.shift) found.push({ id: "shift", title: "Clean against corrupted", draw: shift, choices: [], told: slope(p.shift) });
+    if (p.shift?.line) found.push({ id: "effective", title: "Effective robustness", draw: effective, choices: [], told: "Corrupted accuracy less what the line through the other models has at the same clean accuracy, with its 95 % interval; a model's own point is no part of its line." });
     if (p.axes.length && metrics.length) {
       const last = p.axes[p.axes.length - 1].name;
-      found.push({ id: "curves", title: `Under rising ${last}`, draw: curves, choices: [["Number", metrics]], told: `Means over the cells of each ${last}; choose a calibration error to see calibration under ${last}.` });
+      found.push({ id: "curves", title: `Under rising ${last}`, draw: curves, choices: [["Number", metrics]], told: `Means over the cells of each ${last}${calibration ? `; choose a calibration error to see calibration under ${last}` : ""}.${p.models.length > MANY ? " The other models wait in the legend." : ""}` });
     }
     if (p.models.some((m) => m.bins)) found.push({ id: "reliability", title: "Reliability", draw: reliability, choices: [["Model", p.models.filter((m) => m.bins).map((m, i) => [m.name, i])]], told: "Accuracy of the answers in each bin of confidence; of several seeds the first one's." });
     if (p.axes.length && metrics.length) found.push({ id: "heat", wide: true, title: `Each ${p.axes[0].name} and model`, draw: heat, choices: [["Number", metrics]], told: p.axes.length > 1 ? `Means over ${p.axes[1].name}; gaps were not measured.` : "Gaps were not measured." });
@@ -166,7 +254,7 @@
   for (const place of document.querySelectorAll(".plots")) {
     const at = place.dataset.table;
     const p = data.tables[at].pictures;
-    if (!p.models) continue;
+    if (!p.models && !p.timed) continue;
     for (const kind of kinds(p)) {
       const figure = document.createElement("figure");
       figure.className = kind.wide ? "wide" : "";

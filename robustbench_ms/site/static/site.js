@@ -83,7 +83,7 @@
         count += seen;
       }
       one.body.append(...order.map((row) => row.row));
-      one.board.querySelector(".count").textContent = `${count} of ${one.rows.length} models`;
+      one.board.querySelector(".count").textContent = `${count} of ${one.rows.length} ${one.rows.length === 1 ? "model" : "models"}`;
       const input = one.board.querySelector(".search input");
       if (document.activeElement !== input) input.value = search;
       one.board.querySelector(".complete").checked = Boolean(complete);
