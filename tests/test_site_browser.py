@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from robustbench_ms.records.profile import slug, write_profile
 from tests.sites import HOSTILE, results
+from tests.test_profile_records import DEVICE, profile, row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -27,7 +30,11 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "examples", lambda names, progress: {})
-        build.build_site([results(folder / "results")], folder / "site")
+        made = results(folder / "results")
+        busy = replace(row(8, 0.04), facts={"others": 0.9})
+        write_profile(profile(row(), busy), made / "profiles" / slug(DEVICE) / "net.json")
+        write_profile(profile(row(1, 0.02), name=HOSTILE), made / "profiles" / slug(DEVICE) / "other.json")
+        build.build_site([made], folder / "site")
     return folder / "site"
 
 
@@ -133,7 +140,37 @@ def test_pictures_are_drawn_when_they_come_into_view(opened):
     assert "over 11 models: slope" in page.locator("figure", has=page.locator("#shift-0")).inner_text()
 
 
-@pytest.mark.parametrize("name", ["index.html", "suite-made.html", "card-net-0.html"])
+def test_effective_robustness_is_drawn_with_its_intervals(opened):
+    page = opened()
+    page.locator("#effective-0").scroll_into_view_if_needed()
+    page.wait_for_selector("#effective-0[data-drawn] .main-svg", timeout=60_000)
+    drawn = page.evaluate("document.getElementById('effective-0').data[0]")
+    cells = page.locator("tbody td[data-key=effective][data-v]")
+    shown = cells.evaluate_all("all => all.map((one) => [100 * one.dataset.v, one.textContent])")
+    assert sorted(drawn["x"], reverse=True) == pytest.approx(sorted((v for v, _ in shown), reverse=True))
+    ends = {
+        f"{at:+.1f} ({at - less:+.1f} to {at + more:+.1f})"
+        for at, less, more in zip(
+            drawn["x"], drawn["error_x"]["arrayminus"], drawn["error_x"]["array"], strict=True
+        )
+    }
+    assert ends == {text for _, text in shown}
+
+
+def test_profiles_are_drawn_a_choice_at_a_time(opened):
+    page = opened("profiles.html")
+    page.wait_for_selector("#latency-0[data-drawn] .main-svg", timeout=60_000)
+    traces = "document.getElementById('latency-0').data[0]"
+    assert len(page.evaluate(f"{traces}.x")) == 2
+    assert page.evaluate(f"{traces}.marker.symbol") == ["circle", "circle"]
+    assert "<img" in page.locator("#latency-0").inner_text()  # as text
+    page.get_by_label("Input and batch").select_option(label="batch 8, input 3 x 32 x 32")
+    page.wait_for_function(f"{traces}.x.length === 1")
+    assert page.evaluate(f"{traces}.marker.symbol") == ["circle-open"]  # the machine was busy
+    assert page.locator(".canvas img").count() == 0
+
+
+@pytest.mark.parametrize("name", ["index.html", "suite-made.html", "card-net-0.html", "profiles.html"])
 def test_accessible(name, opened):
     import axe_playwright_python
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,9 @@ def card_of(suite: str, page: str, mine: Sequence[Record], at_hand: AtHand | Non
     clean = values.get("clean")
     keys = [key for key in (terms.every or tuple(values)) if key != "clean"]
     keys += [key for key in values if key not in keys and key != "clean"]
-    worst = sorted((k for k in keys if k in values), key=lambda k: metric.sign * values[k])[:_WORST]
+    least = math.inf if clean is None else metric.sign * clean
+    worse = [key for key in keys if key in values and metric.sign * values[key] < least]
+    worst = sorted(worse, key=lambda k: metric.sign * values[k])[:_WORST]
     return {
         "suite": suite,
         "page": page,
@@ -47,7 +50,7 @@ def card_of(suite: str, page: str, mine: Sequence[Record], at_hand: AtHand | Non
         "errors": [
             f"{m.key}: {m.error}" for record in mine for m in record.measurements if m.error is not None
         ],
-        "lost": _lost(mine, terms, worst[0] if worst else "", at_hand),
+        "lost": _lost(mine, terms, at_hand),
         "records": [_provenance(record) for record in mine],
     }
 
@@ -65,7 +68,7 @@ def _grid(terms: Terms, metric: Metric, values: dict[str, float]) -> dict[str, A
         return None
     (one, lines), (two, columns) = terms.matrix.items()
     clean = values.get("clean", 0.0) if metric.sign > 0 else 0.0
-    body = []
+    body: list[dict[str, Any]] = []
     for line in lines:
         found = [values.get(f"{one}={line},{two}={column}") for column in columns]
         if any(value is not None for value in found):
@@ -76,7 +79,11 @@ def _grid(terms: Terms, metric: Metric, values: dict[str, float]) -> dict[str, A
                 for v in found
             ]
             body.append({"name": str(line), "cells": cells})
-    return {"head": [one, *(f"{two} {column}" for column in columns)], "body": body, "shaded": clean > 0}
+    return {
+        "head": [one, *(f"{two} {column}" for column in columns)],
+        "body": body,
+        "shaded": any(one["lost"] for line in body for one in line["cells"]),
+    }
 
 
 def _first_lost(terms: Terms, metric: Metric, values: dict[str, float]) -> list[str]:
@@ -96,13 +103,13 @@ def _first_lost(terms: Terms, metric: Metric, values: dict[str, float]) -> list[
     return []
 
 
-def _lost(mine: Sequence[Record], terms: Terms, worst: str, at_hand: AtHand | None) -> dict[str, Any] | None:
+def _lost(mine: Sequence[Record], terms: Terms, at_hand: AtHand | None) -> dict[str, Any]:
     """The samples that are lost most, by id where their data are here and else by row, the first few drawn."""
-    found = lost_of(mine, terms, worst)
-    if found is None or not found.samples:
-        return None
+    found = lost_of(mine, terms)
+    if found is None:
+        return {"about": "", "drawn": [], "others": []}
     samples, first = [], mine[0]
-    for i, one in enumerate(found.samples):
+    for i, one in enumerate(found):
         number = None if at_hand is None else at_hand.id_of(first, one.place)
         name = f"row {one.place}" if number is None else f"id {number}"
         pictures = []
@@ -111,10 +118,12 @@ def _lost(mine: Sequence[Record], terms: Terms, worst: str, at_hand: AtHand | No
             if file is not None:
                 pictures.append({"file": file, "told": f"{name}, {shown_key(key)}"})
         samples.append({"name": name, "told": one.told, "pictures": pictures})
+    seeds = f" in all {len(mine)} seeds" if len(mine) > 1 else ""
+    drawn = [one for one in samples if one["pictures"]]
+    shown = " Drawn: clean, and under the weakest condition under which an answer is wrong." if drawn else ""
     return {
-        "about": found.about,
-        "shown": found.drawn,
-        "drawn": [one for one in samples if one["pictures"]],
+        "about": f"Right when clean{seeds}, and wrong most often under what makes them worse.{shown}",
+        "drawn": drawn,
         "others": [one for one in samples if not one["pictures"]],
     }
 

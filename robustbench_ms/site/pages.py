@@ -38,7 +38,7 @@ def page(template: str, *, data: Any = None, **given: Any) -> bytes:
     told = as_json(data)
     text = _templates().get_template(template)
     shown = {name: plain(value) for name, value in given.items()}
-    digest = hashlib.sha256(told.encode()).hexdigest()
+    digest = "" if data is None else hashlib.sha256(told.encode()).hexdigest()
     return str(text.render(**shown, data=told, digest=digest)).encode()
 
 

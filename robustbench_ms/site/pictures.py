@@ -115,7 +115,7 @@ class _Spent(NamedTuple):
 
 
 def _costs(table: Table, rows: Sequence[Row], records: Mapping[Path, Record]) -> list[dict[str, Any]]:
-    """A choice for each cost that any model has: its points and which of them no other beats.
+    """A choice for each cost that several models have: its points and which of them no other beats.
 
     Times of one device in one precision on so many threads are one choice.
     """
@@ -139,7 +139,7 @@ def _costs(table: Table, rows: Sequence[Row], records: Mapping[Path, Record]) ->
             for row, cost in zip(rows, costs, strict=True)
             if cost is not None and row.rank is not None
         ]
-        if points:
+        if len(points) > 1:
             best = front([(one.cost, sign * value.mean) for _, one, value in points])
             found.append(
                 {

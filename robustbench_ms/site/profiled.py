@@ -52,9 +52,10 @@ def _part(part: _Part, found: Sequence[tuple[Profile, Row]]) -> dict[str, Any]:
         )
     )
     counts = sorted({row.n for _, row in timed})
+    threads = f"{part.threads} {'thread' if part.threads == 1 else 'threads'}"
     return {
         "device": part.device,
-        "setting": part.setting + (f", {part.threads} threads" if part.threads is not None else ""),
+        "setting": part.setting + ("" if part.threads is None else f", {threads}"),
         "torch": part.torch,
         "calls": "" if not counts else f"{counts[0]}" + (f" to {counts[-1]}" if counts[1:] else ""),
         "lines": [_line(profile, row, timed) for profile, row in timed],

@@ -29,7 +29,7 @@
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: css("--ink"), size: 13 },
       margin: { l: 56, r: 12, t: 12, b: 48 }, hovermode: "closest", colorway: CARRIED,
-      legend: { orientation: "h", y: -0.3 }, height: 400, ...more,
+      legend: { orientation: "h", y: -0.2 }, height: 400, ...more,
       xaxis: { ...axis(x), ...more.xaxis }, yaxis: { ...axis(y), ...more.yaxis },
     };
   }
@@ -40,7 +40,17 @@
   function pareto(p, [choice]) {
     const cost = p.costs[choice];
     const front = new Set(cost.front);
-    const middle = (Math.min(...cost.x) + Math.max(...cost.x)) / 2;
+    const [least, most] = [Math.min(...cost.x), Math.max(...cost.x)];
+    const log = least > 0 && most > 5 * least;
+    const across = (x) => (log ? Math.log(x / least) / Math.log(most / least) : (x - least) / (most - least || 1));
+    // Names of the front stand in the picture where there is room for them; the caption has all.
+    const far = innerWidth < 700 ? 0.4 : 0.25;
+    let last = -1;
+    const labels = cost.front.map((i) => {
+      if (across(cost.x[i]) - last < far) return "";
+      last = across(cost.x[i]);
+      return brief(cost.models[i]);
+    });
     const y = cost.y.map((v) => scaled(p.column, v));
     const of = (some) => some.map((i) => cost.models[i]);
     const hollow = (some) => some.map((i) => (cost.unsteady[i] ? "circle-open" : "circle"));
@@ -57,10 +67,12 @@
         trace("beaten", others, { mode: "markers", marker: { size: 8, color: css("--soft"), symbol: hollow(others) } }),
         trace("Pareto front", cost.front, {
           mode: "lines+markers+text", line: { shape: "hv", color: CARRIED[0] }, marker: { size: 11, color: CARRIED[0], symbol: hollow(cost.front) },
-          text: of(cost.front).map(brief), textposition: cost.front.map((i) => (cost.x[i] > middle ? "bottom left" : "bottom right")), cliponaxis: false,
+          text: labels, textposition: cost.front.map((i) => (across(cost.x[i]) > 0.5 ? "bottom left" : "bottom right")), cliponaxis: false,
+          customdata: of(cost.front).map(safe), hovertemplate: "%{customdata}<br>%{x:.4g}, %{y:.2f}<extra></extra>",
         }),
       ],
-      layout(cost.name, unit(p.column), { xaxis: { type: Math.max(...cost.x) > 5 * Math.min(...cost.x) ? "log" : "linear" } }),
+      layout(cost.name, unit(p.column), { xaxis: { type: log ? "log" : "linear" } }),
+      `The front, from the cheapest: ${of(cost.front).join(", ")}. `,
     ];
   }
 
@@ -236,8 +248,10 @@
   const drawn = new Set();
   async function draw(one) {
     const library = await plotly();
-    const [traces, shape] = one.draw(one.p, one.selects.map((s) => Number(s.value)));
+    const [traces, shape, more = ""] = one.draw(one.p, one.selects.map((s) => Number(s.value)));
     if (innerWidth < 700) shape.legend.font = { size: 11 };
+    if (traces.length > 5) shape.legend.y = -0.3; // many names leave the picture less height, of which this is a part
+    one.caption.textContent = more + one.told;
     await library.react(one.canvas, traces, shape, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
     one.canvas.dataset.drawn = "1";
     drawn.add(one);
@@ -265,7 +279,7 @@
       canvas.id = `${kind.id}-${at}`;
       const caption = document.createElement("figcaption");
       caption.textContent = kind.told;
-      const one = { ...kind, p, canvas };
+      const one = { ...kind, p, canvas, caption };
       one.selects = kind.choices.map(([name, options]) => {
         const label = document.createElement("label");
         const select = document.createElement("select");
