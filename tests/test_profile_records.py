@@ -195,7 +195,7 @@ def test_the_table_and_plain_data_say_the_same():
 
     assert told["images_per_second"] == pytest.approx(8 / 0.04, rel=0.01)
     assert told["over_yardstick"]["mean"] == pytest.approx(0.2)
-    assert "| 0.2 (0.2-0.2)" in text
+    assert "| 0.200 (0.200-0.200)" in text
     cells = [cell.strip() for cell in text.splitlines()[2].split("|")]
     assert cells[-5:-1] == ["2.5", "1.500", "2.000", "3.000"]
     assert none["error"] == "it takes 8 images at most"

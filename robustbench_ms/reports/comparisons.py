@@ -24,7 +24,9 @@ def finite(value: float | None) -> float | None:
 def points(metric: Metric, loss: float) -> str:
     """A loss as people see it, as a change of the number: of an accuracy "-1.2 pp"."""
     digits = 1 if metric.apart == "pp" else metric.digits
-    return f"{-metric.sign * metric.scale * loss:+.{digits}f} {metric.apart}".rstrip()
+    # Zero has no sign of its own: a loss of it would be shown as -0.0.
+    change = round(-metric.sign * metric.scale * loss, digits) + 0.0
+    return f"{change:+.{digits}f} {metric.apart}".rstrip()
 
 
 def _quantities(pair: Comparison) -> list[Quantity]:

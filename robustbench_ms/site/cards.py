@@ -11,7 +11,7 @@ from robustbench_ms.records.terms import Terms
 from robustbench_ms.site.lost import lost_of
 from robustbench_ms.site.samples import AtHand
 from robustbench_ms.site.seeds import means
-from robustbench_ms.site.text import link, shown_key
+from robustbench_ms.site.text import capital, link, shown_key
 from robustbench_ms.specs.metrics import Metric
 
 __all__ = ["card_of"]
@@ -40,7 +40,7 @@ def card_of(suite: str, page: str, mine: Sequence[Record], at_hand: AtHand | Non
     return {
         "suite": suite,
         "page": page,
-        "metric": metric.title,
+        "metric": capital(metric.label),
         "unit": metric.unit,
         "clean": None if clean is None else _shown(metric, clean),
         "grid": _grid(terms, metric, values),

@@ -10,6 +10,7 @@ from robustbench_ms.files import replacing
 from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.reports.comparisons import compared_json, points
 from robustbench_ms.site.pages import page
+from robustbench_ms.site.text import capital, shown_key
 
 __all__ = ["compared_page", "write_compared"]
 
@@ -21,7 +22,7 @@ def compared_page(pair: Comparison, alpha: float) -> bytes:
     metrics = [_line(pair, one) for one in told["metrics"]]
     cells = [
         {
-            "cell": one["cell"],
+            "cell": shown_key(one["cell"]),
             "reference": first.show(one["reference"]),
             "candidate": first.show(one["candidate"]),
             "change": points(first, one["loss"]),
@@ -36,12 +37,12 @@ def compared_page(pair: Comparison, alpha: float) -> bytes:
         data=told,
         names=[told["reference"], told["candidate"]],
         confidence=f"{100 * (1 - alpha):g}",
-        metric=first.title,
+        metric=capital(first.label),
         metrics=metrics,
         cells=cells,
         apart=sum(one["apart"] for one in cells),
         not_compared=told["not_compared"],
-        untested=list(terms.untested.values()),
+        untested=[f"{capital(why)}." for why in dict.fromkeys(terms.untested.values())],
     )
 
 
@@ -62,11 +63,11 @@ def _line(pair: Comparison, one: dict[str, Any]) -> dict[str, str]:
     # A loss of more is a change for the worse: the interval's ends swap places where more is better.
     shown = ["" if end is None else points(metric, end) for end in (ends[::-1] if metric.sign > 0 else ends)]
     return {
-        "label": metric.title,
+        "label": capital(metric.label),
         "reference": metric.show(one["reference"]),
         "candidate": metric.show(one["candidate"]),
         "change": points(metric, one["loss"]) if "loss" in one else "",
-        "interval": " to ".join(shown) if all(shown) else "",
+        "interval": f"{shown[0].removesuffix(f' {metric.apart}')} to {shown[1]}" if all(shown) else "",
         "p": _p(one["p"]) if "p" in one else "",
         "changed": f"{one['changed']:,}" if one.get("changed") is not None else "",
     }
