@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 from dataclasses import replace
@@ -16,9 +17,10 @@ from robustbench_ms.datasets import cifar
 from robustbench_ms.datasets.digits import index_digits
 from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.records.terms import Terms
-from robustbench_ms.site import build
+from robustbench_ms.site import build, samples
 from robustbench_ms.site.build import build_site
 from robustbench_ms.site.lost import lost_of
+from robustbench_ms.site.samples import AtHand
 from robustbench_ms.specs.source import Source
 from tests.records import record_of, written
 
@@ -69,6 +71,22 @@ def test_lost_samples_are_named_and_drawn_where_the_data_are_embedded(tmp_path, 
     assert all(path.stat().st_size < 50_000 for path in (tmp_path / "site").glob("sample-*.png"))
 
 
+def test_pictures_are_bounded_in_number_and_drawn_once(places, monkeypatch):
+    monkeypatch.setattr(samples, "_MOST", 2)
+    record = read_record(RESULTS / "quick" / f"{SEEDS[0]}.json")
+    at_hand = AtHand(places)
+    names = [at_hand.picture(record, row, "clean") for row in (0, 1, 0, 2)]
+    assert names == ["sample-1.png", "sample-2.png", "sample-1.png", None]
+    assert list(at_hand.files) == names[:2]
+
+
+def test_large_pictures_are_made_small():
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 300, 600), dtype=np.uint8)
+    content = samples._of_pixels(pixels)
+    assert Image.open(io.BytesIO(content)).size == (112, 56)
+    assert len(content) < 20_000
+
+
 def test_the_weakest_condition_is_the_first(tmp_path):
     keys = ["clean", *(f"corruption={c},severity={s}" for c in ("fog", "snow") for s in (1, 2, 3))]
     correct = np.ones((7, 4), dtype=bool)
@@ -103,14 +121,14 @@ def test_records_that_are_not_of_data_here_open_nothing(what, tmp_path, places):
     folder = copied(tmp_path / "results", "quick", SEEDS[0])
     path = folder / "quick" / f"{SEEDS[0]}.json"
     record = read_record(path)
-    samples, suite = record.samples(), dict(record.suite)
+    arrays, suite = record.samples(), dict(record.suite)
     if what == "a path":
         for i in range(4):
             (tmp_path / "mine" / "a").mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8)).save(tmp_path / "mine" / "a" / f"{i}.png")
         suite["name"] = str(tmp_path / "mine")
     measurements = tuple(replace(m, protocol=f"{i:064x}") for i, m in enumerate(record.measurements))
-    write_record(replace(record, suite=suite, measurements=measurements), samples, path)
+    write_record(replace(record, suite=suite, measurements=measurements), arrays, path)
     build_site([folder], tmp_path / "site", places)
     text = (tmp_path / "site" / "card-digits-resnet8@0.html").read_text()
     assert len(re.findall(r"row \d+: \d+ of 95 answers wrong", text)) == 10

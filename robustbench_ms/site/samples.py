@@ -21,6 +21,7 @@ _SIDE = 112
 """Pixels of a picture's longer side, but for samples that are shown as lines."""
 _LONGEST = 1000
 """Photographs of a data set above which none is decoded: all of them are, before their digest is known."""
+_PNG = b"\x89PNG"
 _MOST = 1500
 """Pictures of a site."""
 
@@ -36,7 +37,7 @@ class AtHand:
         self._opened: dict[tuple[str, str], Finished | None] = {}
         self._named: dict[tuple[str, int, str], str] = {}
         self.files: dict[str, bytes] = {}
-        """{"sample-1.png": its bytes}, of those that were asked for."""
+        """{"sample-1.png": its bytes, "sample-2.jpg": ...}, of those that were asked for."""
 
     def id_of(self, record: Record, place: int) -> int | None:
         """What its data call the sample in a row; None where they are not here, or are others than were measured."""
@@ -59,7 +60,7 @@ class AtHand:
                 content = _drawn(finished, record, place, key)
             except UserError:
                 return None
-            name = f"sample-{len(self.files) + 1}.png"
+            name = f"sample-{len(self.files) + 1}.{'png' if content.startswith(_PNG) else 'jpg'}"
             self.files[name], self._named[named] = content, name
         return self._named.get(named)
 
@@ -96,7 +97,10 @@ class AtHand:
 
 
 def _drawn(finished: Finished, record: Record, place: int, key: str) -> bytes:
-    """A PNG of one sample under a condition; UserError where there is no such condition, or it asks otherwise now."""
+    """A file of one sample under a condition, lossy where it was made smaller.
+
+    UserError where there is no such condition, or it asks otherwise now.
+    """
     import numpy as np
 
     from robustbench_ms.datasets.protocol import Signals, Volumes
@@ -125,14 +129,12 @@ def _drawn(finished: Finished, record: Record, place: int, key: str) -> bytes:
         bands = bands_of(layout.of)
         picture = traces(shown[0], bands, limits_of(clean, bands), width=2 * _SIDE)
     else:
-        picture = _sized(shown_under(finished, condition, row, canvas).samples[0].numpy())
-    out = io.BytesIO()
-    picture.save(out, "PNG", optimize=True)
-    return out.getvalue()
+        return _of_pixels(shown_under(finished, condition, row, canvas).samples[0].numpy())
+    return _file(picture, "PNG")
 
 
-def _sized(pixels: Any) -> Any:
-    """A picture of Pillow's of uint8 (1 or 3, h, w), enlarged by whole numbers or made smaller."""
+def _of_pixels(pixels: Any) -> bytes:
+    """A file of a picture of uint8 (1 or 3, h, w), enlarged by whole numbers, or made smaller and lossy."""
     import numpy as np
     from PIL import Image
 
@@ -142,6 +144,13 @@ def _sized(pixels: Any) -> Any:
     longer = max(shown.size)
     if longer <= _SIDE:
         times = _SIDE // longer
-        return shown.resize((times * shown.width, times * shown.height), Image.Resampling.NEAREST)
+        size = times * shown.width, times * shown.height
+        return _file(shown.resize(size, Image.Resampling.NEAREST), "PNG")
     shown.thumbnail((_SIDE, _SIDE))
-    return shown
+    return _file(shown, "JPEG")
+
+
+def _file(picture: Any, kind: str) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, optimize=True, quality=85)
+    return out.getvalue()
