@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import linregress
 
 from robustbench_ms.errors import UserError
+from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.record import read_record
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.reports.boards import boards
@@ -22,13 +24,15 @@ from robustbench_ms.site.examples import examples as _examples
 from robustbench_ms.site.folder import Names
 from robustbench_ms.site.lines import line_through
 from robustbench_ms.site.pictures import front
-from robustbench_ms.site.shift import covariance
+from robustbench_ms.site.shift import _moves, covariance
 from robustbench_ms.site.table import rounded
 from robustbench_ms.site.text import as_json, link, plain
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval
 from tests.records import record_of, written
 from tests.sites import HOSTILE, results
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +168,21 @@ def test_errors_are_those_of_images_drawn_again(tmp_path):
     of_images = np.stack([*(one[0] for one in bits), *(one[1:].mean(axis=0) for one in bits)])
     weights = np.random.default_rng(1).multinomial(200, np.full(200, 1 / 200), size=20_000) / 200
     np.testing.assert_allclose(found, np.cov(weights @ of_images.T, rowvar=False), rtol=0.1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("suite", "card", "measure"),
+    [
+        ("coco-mini-c", "yolox-nano", "AP"),  # a jackknife's replicates
+        ("har-mini-faults", "har-linear@0", "accuracy"),  # bits of subjects
+        ("quick", "digits-resnet8@0", "accuracy"),
+    ],
+)
+def test_what_moves_a_number_is_its_error(suite, card, measure):
+    record = read_record(RESULTS / suite / f"{card}.json")
+    side = Side.of(record)
+    found = np.sqrt((_moves(side, side.terms.quantity(measure, ["clean"])) ** 2).sum())
+    assert found == pytest.approx(record.cell("clean").values[measure]["stderr"], rel=0.01)
 
 
 def test_effective_robustness_stands_in_the_table_and_in_its_data(tmp_path):

@@ -104,8 +104,9 @@ def _moves(side: Side, quantity: Quantity) -> Floats | None:
         found: Floats = (values - values.mean()) / values.size
         if samples.groups is not None:
             _, which = np.unique(samples.groups, return_inverse=True)
-            return np.bincount(which, weights=found).astype(np.float64)
-        return found
+            found = np.bincount(which, weights=found).astype(np.float64)
+        moved: Floats = found * (found.size / max(found.size - 1, 1)) ** 0.5
+        return moved
     replicates = side.replicates(quantity)
     if replicates is None:
         return None
