@@ -42,7 +42,9 @@ class AtHand:
     def id_of(self, record: Record, place: int) -> int | None:
         """What its data call the sample in a row; None where they are not here, or are others than were measured."""
         finished = self._finished(record)
-        return None if finished is None else int(finished.index.ids[place])
+        if finished is None or place >= len(finished.index.ids):
+            return None
+        return int(finished.index.ids[place])
 
     def picture(self, record: Record, place: int, key: str) -> str | None:
         """The file of a picture of a sample as it was shown in a cell; None as above, and of too many."""
@@ -115,7 +117,10 @@ def _drawn(finished: Finished, record: Record, place: int, key: str) -> bytes:
         raise UserError(f"{finished.suite.name} has no cell {key}")
     if finished.shown.question(condition).protocol != cell.protocol:
         raise UserError(f"{finished.suite.name} asks otherwise in {key} than {record.name} was asked")
-    canvas = canvas_of(Finished(record, finished.places, finished.suite))
+    try:
+        canvas = canvas_of(Finished(record, finished.places, finished.suite))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{record.name}: its card's input is none ({error})") from error
     row = np.array([place])
     layout = finished.shown.data(condition, canvas).facts.layout
     if isinstance(layout, Volumes):

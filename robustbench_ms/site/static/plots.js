@@ -45,11 +45,11 @@
     const across = (x) => (log ? Math.log(x / least) / Math.log(most / least) : (x - least) / (most - least || 1));
     // Names of the front stand in the picture where there is room for them; the caption has all.
     const far = innerWidth < 700 ? 0.4 : 0.25;
-    let last = -1;
+    const high = Math.max(...cost.y) - Math.min(...cost.y);
     const labels = cost.front.map((i) => {
-      if (across(cost.x[i]) - last < far) return "";
-      last = across(cost.x[i]);
-      return brief(cost.models[i]);
+      const [at, side] = [across(cost.x[i]), across(cost.x[i]) > 0.5 ? -1 : 1];
+      const crowded = cost.x.some((x, j) => j !== i && side * (across(x) - at) >= 0 && side * (across(x) - at) < far && Math.abs(cost.y[j] - cost.y[i]) < 0.35 * high);
+      return crowded ? "" : brief(cost.models[i]);
     });
     const y = cost.y.map((v) => scaled(p.column, v));
     const of = (some) => some.map((i) => cost.models[i]);
@@ -67,7 +67,7 @@
         trace("beaten", others, { mode: "markers", marker: { size: 8, color: css("--soft"), symbol: hollow(others) } }),
         trace("Pareto front", cost.front, {
           mode: "lines+markers+text", line: { shape: "hv", color: CARRIED[0] }, marker: { size: 11, color: CARRIED[0], symbol: hollow(cost.front) },
-          text: labels, textposition: cost.front.map((i) => (across(cost.x[i]) > 0.5 ? "bottom left" : "bottom right")), cliponaxis: false,
+          text: labels, textposition: cost.front.map((i) => (across(cost.x[i]) > 0.5 ? "top left" : "bottom right")), cliponaxis: false,
           customdata: of(cost.front).map(safe), hovertemplate: "%{customdata}<br>%{x:.4g}, %{y:.2f}<extra></extra>",
         }),
       ],
