@@ -17,7 +17,7 @@ from robustbench_ms.models.volumes import Thresholds, VolumeUNet
 from robustbench_ms.records.record import read_record
 from robustbench_ms.records.summary import summarise
 from robustbench_ms.records.terms import Terms
-from robustbench_ms.specs.card import Output
+from robustbench_ms.specs.card import Input, Output
 from robustbench_ms.specs.conditions import conditions
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.training.targets import loss_of
@@ -133,7 +133,7 @@ def test_an_empty_class_is_one_rule_each():
 def model_of(forward, classes=3):
     return SimpleNamespace(
         prepare=lambda samples: (samples, None), forward=forward, names=(), classes=classes,
-        card=SimpleNamespace(output=Output(labels="data")),
+        card=SimpleNamespace(input=Input(channels="volumes"), output=Output(labels="data")),
     )  # fmt: skip
 
 

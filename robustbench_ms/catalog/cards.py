@@ -15,7 +15,7 @@ from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.canvas import INTERPOLATIONS, MODES
-from robustbench_ms.specs.card import PRECISIONS, Card, Input, Output, Published, Weights
+from robustbench_ms.specs.card import PRECISIONS, WINDOWS, Card, Input, Output, Published, Weights
 from robustbench_ms.specs.metrics import COSTS
 
 __all__ = ["read_card", "read_input", "write_card", "write_weights"]
@@ -25,6 +25,7 @@ MEMORY_FORMATS = ("contiguous", "channels_last")
 DECODES = ("boxes", "yolox", "detr")
 BY = ("name", "position")
 CHANNELS = ("RGB", "BGR", "L", "signals", "volumes")
+BLENDS = ("constant", "gaussian")
 LABELS = ("data", "background+data", "coco-80", "coco-91")
 
 
@@ -67,6 +68,11 @@ def read_card(path: Path) -> Card:
     table.done()
     if card.untrained and card.weights:
         raise UserError(f"{path}: untrained = true and [weights] exclude each other")
+    if card.input.window is not None and "segmentation" not in tasks:
+        raise UserError(
+            f"{path}: [input]: window is for cards of segmentation, whose answers to windows are put together voxel by "
+            f"voxel, and this one's tasks are {', '.join(tasks)}"
+        )
     return card
 
 
@@ -81,7 +87,8 @@ def read_input(table: Table) -> Input:
         table.check("mean", mean, lambda m: len(m) > 0, "one number a channel, or one for all")
         for key in ("size", "fit", "crop", "crop_mode", "interpolation", "range"):
             if table.has(key):
-                raise UserError(f"{table.place}: {key} is for images, and {channels} have mean and std alone")
+                own = "mean, std and window" if channels == "volumes" else "mean and std"
+                raise UserError(f"{table.place}: {key} is for images, and {channels} have {own} alone")
     else:
         table.check("mean", mean, lambda m: len(m) in {1, 3}, "one number a channel (1 or 3)")
     table.check(
@@ -105,9 +112,33 @@ def read_input(table: Table) -> Input:
         mean=mean,
         std=std,
         channels=channels,
+        **_windows(table, channels),
     )
     table.done()
     return made
+
+
+def _windows(table: Table, channels: str) -> dict[str, Any]:
+    """The fields of sliding windows, where a card asks for them."""
+    told = next((key for key in WINDOWS if table.has(key)), None)
+    if told is not None and channels != "volumes":
+        raise UserError(f'{table.place}: {told} is for volumes, whose cards say channels = "volumes"')
+    sides = table.numbers("window")
+    table.check(
+        "window",
+        list(sides),
+        lambda s: not s or (len(s) == 3 and all(v >= 1 and v == int(v) for v in s)),
+        "three whole numbers above 0: depth, height and width in voxels",
+    )
+    if told is not None and not sides:
+        raise UserError(f"{table.place}: {told} is of windows, and no window says how large they are")
+    overlap = table.check(
+        "overlap", table.take("overlap", float, Input.overlap), lambda o: 0 <= o < 1, "from 0 to below 1"
+    )
+    blend = table.word("blend", BLENDS, "way to blend", default=Input.blend)
+    if not sides:
+        return {}
+    return {"window": tuple(map(int, sides)), "overlap": overlap, "blend": blend}
 
 
 def _output(table: Table, tasks: tuple[str, ...]) -> Output:

@@ -12,7 +12,7 @@ import typer
 
 from robustbench_ms.cli.options import Cache, Data, Json, Results, print_json
 from robustbench_ms.errors import UserError, suggest
-from robustbench_ms.specs.card import Card, Output, Published
+from robustbench_ms.specs.card import WINDOWS, Card, Output, Published
 from robustbench_ms.specs.metrics import COSTS
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
@@ -220,6 +220,8 @@ def _show(name: str, measure: bool, *, as_json: bool) -> None:
     told = {k: v for k, v in asdict(found).items() if v not in (None, False, "", (), {}) and k != "folder"}
     if isinstance(found, Card) and found.output == Output():
         told.pop("output", None)
+    if isinstance(found, Card) and found.input.window is None:
+        told["input"] = {k: v for k, v in told["input"].items() if k not in WINDOWS}
     costs = _costs(found, measure)
     if as_json:
         print_json({"kind": type(found).__name__.lower(), **told, **({"costs": costs} if costs else {})})

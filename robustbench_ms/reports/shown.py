@@ -16,6 +16,7 @@ from robustbench_ms.reports.confusions import confusions, confusions_markdown
 from robustbench_ms.reports.markdown import escape, grid
 from robustbench_ms.reports.numbers import heading, number, plain
 from robustbench_ms.reports.time_split import time_split
+from robustbench_ms.specs.card import windows_told
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import Interval
 
@@ -202,6 +203,8 @@ def _who(record: Record) -> str:
         told.append(f"weights {weights.get('file')} of SHA-256 {str(weights['sha256'])[:16]}...")
     if card.get("untrained"):
         told.append("untrained")
+    if windows := windows_told(card.get("input") or {}):
+        told.append(windows)
     if record.subject.get("precision") or card.get("precision"):
         told.append(str(card.get("precision")))
     if card.get("source"):

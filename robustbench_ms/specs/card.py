@@ -8,7 +8,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ADAPTERS", "PRECISIONS", "Card", "Input", "Output", "Published", "Weights", "of_record"]
+__all__ = [
+    "ADAPTERS",
+    "PRECISIONS",
+    "WINDOWS",
+    "Card",
+    "Input",
+    "Output",
+    "Published",
+    "Weights",
+    "of_record",
+    "windows_told",
+]
 
 ADAPTERS = ("onnx", "export", "script", "hf", "mmdet", "results")
 """First words of build targets that are files: "onnx:FILE", "export:FILE", "script:FILE", "hf:FOLDER", "mmdet:CONFIG",
@@ -41,11 +52,18 @@ class Input:
     """Of fit "crop", timm's: "center"; "squash" resizes both sides, "border" the longer one and fills up."""
     recrop: bool | None = field(default=None, repr=False)
     """Whether a canvas that is cut already is cropped again; None, where nobody says, and False do not."""
+    window: tuple[int, int, int] | None = field(default=None, repr=False)
+    """Depth, height and width of the windows in which it is shown volumes, in voxels; None shows them whole."""
+    overlap: float = field(default=0.25, repr=False)
+    """By how much of themselves windows that follow each other overlap, 0 to below 1."""
+    blend: str = field(default="constant", repr=False)
+    """How much a window says where several do: "constant", alike; "gaussian", more in its middle."""
 
     def describe(self) -> str:
         """One line for people."""
         if self.channels in {"signals", "volumes"}:
             told = f"{self.channels}, mean {_numbers(self.mean)}, std {_numbers(self.std)}"
+            told += f", {self.windows}" if self.window else ""
             return told + (", assumed" if self.assumed else "")
         shown = (
             f"{self.channels} in {self.range[0]:g}..{self.range[1]:g}, mean {_numbers(self.mean)}, "
@@ -54,14 +72,21 @@ class Input:
         return shown + (", assumed" if self.assumed else "")
 
     @property
+    def windows(self) -> str:
+        """Its windows for people; "" where it has none."""
+        return windows_told(self.described)
+
+    @property
     def _way(self) -> str:
         return self.fit if self.crop_mode == "center" else f"{self.fit}, {self.crop_mode}"
 
     @property
     def described(self) -> dict[str, Any]:
         """Its fields as a record has them: those that came later only where they say something."""
-        told = asdict(self)
-        return {key: value for key, value in told.items() if key not in _LATER or value != _LATER[key]}
+        told, later = asdict(self), dict(_LATER)
+        if self.window is not None:  # then each of its words says something
+            later = {key: value for key, value in later.items() if key not in WINDOWS}
+        return {key: value for key, value in told.items() if key not in later or value != later[key]}
 
 
 def of_record(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +94,19 @@ def of_record(told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
 
 
-_LATER = {"normalised": False, "crop_mode": "center", "recrop": None}
+def windows_told(told: Mapping[str, Any]) -> str:
+    """The windows of an `Input` as a record has it, for people; "" where it has none."""
+    sides = told.get("window")
+    if not isinstance(sides, (list, tuple)):
+        return ""
+    return f"windows of {' x '.join(map(str, sides))}, overlap {told.get('overlap')}, {told.get('blend')} weights"
+
+
+WINDOWS = ("window", "overlap", "blend")
+"""The fields of an `Input` that are of windows: of how volumes are answered, and of no training."""
+_LATER = {
+    "normalised": False, "crop_mode": "center", "recrop": None, "window": None, "overlap": 0.25, "blend": "constant",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

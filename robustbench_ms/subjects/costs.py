@@ -37,9 +37,12 @@ def card_costs(card: Card, classes: int = 1000) -> dict[str, Any]:
 def input_of(card: Card, module: nn.Module) -> tuple[int, ...]:
     """The shape of one sample that a card's network is shown.
 
-    The card's input size; without one, 32 x 32 images as the digits and CIFAR have them, or for a network
-    of another number of axes its own `sample_size`, if it has that attribute.
+    The card's input size, or its window of volumes; without one, 32 x 32 images as the digits and CIFAR have them, or
+    for a network of another number of axes its own `sample_size`, if it has that attribute.
     """
+    if card.input.window is not None:
+        channels = next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv3d)), 1)
+        return (channels, *card.input.window)
     own = getattr(module, "sample_size", None)
     if own is not None:
         return tuple(own)

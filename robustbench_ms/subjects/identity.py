@@ -23,7 +23,7 @@ from torch import nn
 from robustbench_ms.datasets.protocol import DataFacts
 from robustbench_ms.errors import Misbehaved, UserError
 from robustbench_ms.specs.canvas import told as told_canvas
-from robustbench_ms.specs.card import Output
+from robustbench_ms.specs.card import WINDOWS, Output
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.asking import ask
@@ -91,6 +91,8 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
     told: dict[str, Any] = {}
     if model.card.output != Output():
         told["output"] = model.card.output.described
+    if model.card.input.window is not None:
+        told["windows"] = {name: getattr(model.card.input, name) for name in WINDOWS}
     if model.canvas is not None:
         # The way of a picture to what it is shown: no part of the probe, and none of the question.
         shown = model.card.input

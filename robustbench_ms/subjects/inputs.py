@@ -148,6 +148,8 @@ def _short(wanted: Input) -> int:
 
 def preprocess_of(wanted: Input, layout: Any, device: torch.device) -> Preprocess | Standardise:
     """What a card's input makes of samples of a layout; UserError where it is for another kind."""
+    if wanted.window is not None and not isinstance(layout, Volumes):
+        raise UserError("its [input] asks for windows of volumes, and these data are none")
     if isinstance(layout, (Signals, Volumes)):
         return Standardise(wanted, layout, device)
     if wanted.channels in {"signals", "volumes"}:

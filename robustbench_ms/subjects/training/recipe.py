@@ -11,7 +11,7 @@ from typing import Any
 
 from robustbench_ms.catalog.registry import DATASETS
 from robustbench_ms.errors import UserError, choose
-from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.card import WINDOWS, Card
 
 __all__ = ["Recipe", "as_told", "asked", "learnt", "read_recipe", "short_digest"]
 
@@ -207,7 +207,7 @@ def asked(card: Card, seed: int) -> dict[str, Any]:
         "card": card.name,
         "build": str(card.build),
         "args": json.loads(json.dumps(dict(card.args), default=repr)),
-        "input": json.loads(json.dumps(asdict(card.input))),
+        "input": json.loads(json.dumps({k: v for k, v in asdict(card.input).items() if k not in WINDOWS})),
         "precision": card.precision,
         "memory_format": card.memory_format,
         "recipe": json.loads(json.dumps(asdict(read_recipe(card)))),

@@ -18,6 +18,7 @@ from robustbench_ms.tasks.protocol import Asked
 from robustbench_ms.tasks.segmentation.raw import check_classes, checked
 from robustbench_ms.tasks.segmentation.task import Segmentation, class_map_of
 from robustbench_ms.tasks.voxels.surfaces import dilated, hd95, surface
+from robustbench_ms.tasks.voxels.windows import in_windows
 
 __all__ = ["Voxels"]
 
@@ -27,7 +28,8 @@ class Voxels(Segmentation):
 
     Models answer with logits (n, K, d, h, w) or class indices (n, d, h, w). Logits of another size are read trilinear
     (corners not aligned) at the volume's voxels, indices of another size at the nearest; of equal logits the lower
-    class is taken. What moves a volume moves its map, so each cell has its own truth beside its answers.
+    class is taken. Where a card asks for windows the logits are the mean of theirs (`in_windows`). What moves a volume
+    moves its map, so each cell has its own truth beside its answers.
     """
 
     number = 1
@@ -39,7 +41,12 @@ class Voxels(Segmentation):
         with torch.no_grad():
             known = torch.tensor(class_map_of(model.card.output.labels, model.names, model.classes))
             known = known.where(known >= 0, model.classes).to(torch.int16)
-            raw, broken = checked(model.forward(shown), len(batch), len(known), "d, h, w", "volumes")
+
+            def answer(volumes: Tensor) -> tuple[Tensor, Tensor]:
+                return checked(model.forward(volumes), len(batch), len(known), "d, h, w", "volumes")
+
+            wanted = model.card.input
+            raw, broken = answer(shown) if wanted.window is None else in_windows(answer, shown, wanted)
             size = batch.samples.shape[2:]
             maps = torch.stack([_native(one, size) for one in raw])  # one at a time: logits are large
             check_classes(maps, len(known))
