@@ -32,6 +32,7 @@ __all__ = [
     "Photographs",
     "Progress",
     "RaggedImages",
+    "RaggedVolumes",
     "Rows",
     "Signals",
     "Tell",
@@ -149,7 +150,33 @@ class Volumes:
         return self
 
 
-Layout = Images | RaggedImages | Signals | Volumes
+@dataclass(frozen=True)
+class RaggedVolumes:
+    """Volumes of shapes of their own, and otherwise as `Volumes`."""
+
+    channels: int
+    shapes: NDArray[np.int64] = field(compare=False, repr=False)
+    """(n, 3): depth, height and width of each."""
+    spacing: tuple[float, float, float] | None = None
+    """Of all."""
+    of_bytes: bool = False
+
+    @property
+    def values(self) -> int:
+        """Numbers a sample, of the largest one."""
+        return int(self.channels * self.shapes.prod(axis=1).max())
+
+    def part(self, rows: Rows) -> RaggedVolumes:
+        """The layout of some of the samples."""
+        return replace(self, shapes=self.shapes[rows])
+
+    def at(self, row: int) -> Volumes:
+        """The layout of one sample, alone."""
+        depth, height, width = map(int, self.shapes[row])
+        return Volumes(self.channels, (depth, height, width), self.spacing, of_bytes=self.of_bytes)
+
+
+Layout = Images | RaggedImages | Signals | Volumes | RaggedVolumes
 """What samples are shown as."""
 
 
@@ -349,15 +376,16 @@ class _Chosen:
 
 
 def rows_of_one_shape(facts: DataFacts, size: int) -> Iterator[Rows]:
-    """`Data.batches`: in the order of the split, and of ragged images one size after the other."""
+    """`Data.batches`: in the order of the split, and of ragged samples one size after the other."""
     layout = facts.layout
     if isinstance(layout, (Images, Signals, Volumes)):
         kinds = [(np.arange(facts.n), layout.values)]
     else:
-        sizes, which = np.unique(layout.sizes, axis=0, return_inverse=True)
+        each = layout.shapes if isinstance(layout, RaggedVolumes) else layout.sizes
+        sizes, which = np.unique(each, axis=0, return_inverse=True)
         kinds = [
-            (np.flatnonzero(which.ravel() == i), int(layout.channels * height * width))
-            for i, (height, width) in enumerate(sizes)
+            (np.flatnonzero(which.ravel() == i), int(layout.channels * size.prod()))
+            for i, size in enumerate(sizes)
         ]
     for rows, values in kinds:
         step = max(1, size // values)

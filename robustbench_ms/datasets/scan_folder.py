@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robustbench_ms.datasets.nifti import ENDINGS, LARGEST, Scan, open_scan, read_map, read_scan
-from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.protocol import Index, RaggedVolumes, Volumes
 from robustbench_ms.datasets.volumes import index_of_stack, layout_of_volumes
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition
@@ -40,7 +41,7 @@ class _Case:
 def index_scans(source: Source, places: Places, condition: Condition) -> Index:
     """`path` in the suite's folder or else the data folder: a folder, or a table; BadFile names what is wrong in it.
 
-    Volumes are read at once, and are of one shape and spacing: others are to be resampled first, and are refused.
+    Volumes are read at once. They are of one spacing, and may be of several shapes.
     """
     del condition
     where = _found(source, places)
@@ -55,17 +56,24 @@ def index_scans(source: Source, places: Places, condition: Condition) -> Index:
             raise UserError(f"{source.dataset}: of a table the suite must say how many classes there are")
         cases, names, count = _of_table(where, source.classes, maps=maps), (), source.classes
     scans = [[open_scan(path) for path in case.channels] for case in cases]
-    _refuse_unlike([scan for channels in scans for scan in channels])
-    volumes = np.stack([np.stack([read_scan(scan) for scan in channels]) for channels in scans])
-    masks = None
+    _refuse_unlike(scans)
+    each = [np.stack([read_scan(scan) for scan in channels]) for channels in scans]
+    found = None
     if maps:
         pairs = zip(cases, scans, strict=True)
-        masks = np.stack(
-            [read_map(open_scan(case.map), first, count) for case, (first, *_) in pairs if case.map]
-        )
+        found = [read_map(open_scan(case.map), first, count) for case, (first, *_) in pairs if case.map]
+    shapes, spacing = [scan.shape for scan, *_ in scans], scans[0][0].spacing
+    layout: Volumes | RaggedVolumes
+    volumes: Sequence[NDArray[Any]] | NDArray[Any] = each
+    masks: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] | None = found
+    if len({*shapes}) == 1:
+        volumes, masks = np.stack(each), None if found is None else np.stack(found)
+        layout = layout_of_volumes(volumes, spacing)
+    else:
+        layout = RaggedVolumes(len(scans[0]), np.array(shapes, dtype=np.int64), spacing)
     return index_of_stack(
         source, volumes, np.array([case.label for case in cases]), count,
-        layout_of_volumes(volumes, scans[0][0].spacing), masks=masks,
+        layout, masks=masks,
         ids=np.array([_id(case.name) for case in cases]), names=names, what=str(where),
     )  # fmt: skip
 
@@ -167,21 +175,29 @@ def _refuse_missing(paths: Sequence[Path]) -> None:
         raise BadFile(f"{lacking[0]} is not there{more}")
 
 
-def _refuse_unlike(scans: Sequence[Scan]) -> None:
-    """BadFile unless all are of one shape and spacing and fit into memory together."""
-    first = scans[0]
-    for one in scans[1:]:
-        if one.shape != first.shape or not np.allclose(one.spacing, first.spacing, rtol=1e-3, atol=0):
-            told = [
-                f"{scan.path} has {' x '.join(map(str, scan.shape))} voxels of "
-                f"{' x '.join(f'{s:.4g}' for s in scan.spacing)} mm"
-                for scan in (first, one)
-            ]
-            raise BadFile(f"{', and '.join(told)}: volumes of one suite are of one grid; resample them first")
-    if (size := 4 * len(scans) * int(np.prod(first.shape))) > 4 * LARGEST:
+def _refuse_unlike(scans: Sequence[Sequence[Scan]]) -> None:
+    """BadFile unless channels are of one shape, all volumes of one spacing, and all fit into memory together."""
+    first = scans[0][0]
+    for channels in scans:
+        for one in channels:
+            if not np.allclose(one.spacing, first.spacing, rtol=1e-3, atol=0):
+                raise BadFile(
+                    f"{_told(first)}, and {_told(one)}: volumes of one suite are of one spacing; resample them first"
+                )
+            if one.shape != channels[0].shape:
+                raise BadFile(
+                    f"{_told(channels[0])}, and {_told(one)}: channels of one volume are of one shape; resample them "
+                    "first"
+                )
+    if (size := sum(4 * int(np.prod(one.shape)) for channels in scans for one in channels)) > 4 * LARGEST:
         raise BadFile(
             f"{first.path.parent} holds {size / 2**30:.0f} GiB of volumes, and all are kept in memory"
         )
+
+
+def _told(scan: Scan) -> str:
+    shape, spacing = " x ".join(map(str, scan.shape)), " x ".join(f"{step:.4g}" for step in scan.spacing)
+    return f"{scan.path} has {shape} voxels of {spacing} mm"
 
 
 def _id(name: str) -> int:

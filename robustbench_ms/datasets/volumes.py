@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.datasets.images import array_digest, check_digest
-from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Index, Volumes, rows_of_one_shape
+from robustbench_ms.datasets.protocol import (
+    MAP,
+    Batch,
+    DataFacts,
+    Index,
+    RaggedVolumes,
+    Volumes,
+    rows_of_one_shape,
+)
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
@@ -37,17 +45,17 @@ _LARGEST = 1 << 35
 
 @dataclass(frozen=True)
 class VolumeStack:
-    """A split in memory: `volumes` uint8 or float32 (N, C, D, H, W), `labels` and `ids` int64 (N,)."""
+    """A split in memory: `volumes` uint8 or float32, N of (C, D, H, W), `labels` and `ids` int64 (N,)."""
 
-    volumes: NDArray[Any]
+    volumes: Sequence[NDArray[Any]] | NDArray[Any]
     labels: NDArray[np.int64]
     ids: NDArray[np.int64]
     classes: int
     sha256: str
     """Digest of volumes, labels and masks, of the whole split."""
-    layout: Volumes
-    masks: NDArray[np.uint8] | None = None
-    """(N, D, H, W), a class for every voxel; None where nobody asks for it."""
+    layout: Volumes | RaggedVolumes
+    masks: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] | None = None
+    """N of (D, H, W), a class for every voxel; None where nobody asks for it."""
     groups: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
     parts: bool = False
@@ -62,7 +70,7 @@ class VolumeStack:
         )  # fmt: skip
 
     def batches(self, size: int) -> Iterator[NDArray[np.int64]]:
-        """Rows in their order, as many as hold `size` numbers."""
+        """Rows in their order, of unequal shape one shape after the other, as many as hold `size` numbers."""
         return rows_of_one_shape(self.facts, size)
 
     def load(self, rows: NDArray[np.int64], device: torch.device) -> Batch:
@@ -72,11 +80,13 @@ class VolumeStack:
         """
         import torch
 
-        samples = torch.from_numpy(self.volumes[rows]).to(device).float()
+        samples = torch.from_numpy(np.stack([self.volumes[row] for row in rows])).to(device).float()
         targets: Any = [{"classes": self.classes, "spacing": self.layout.spacing}] * len(rows)
         if not self.parts:
             targets = torch.from_numpy(self.labels[rows]).to(device)
-        maps = {} if self.masks is None else {MAP: torch.from_numpy(self.masks[rows]).to(device)}
+        maps = {}
+        if self.masks is not None:
+            maps[MAP] = torch.from_numpy(np.stack([self.masks[row] for row in rows])).to(device)
         return Batch(samples, targets, self.ids[rows], np.asarray(rows), maps)
 
 
@@ -87,24 +97,28 @@ def layout_of_volumes(volumes: NDArray[Any], spacing: tuple[float, float, float]
 
 
 def index_of_stack(
-    source: Source, volumes: NDArray[Any], labels: NDArray[np.int64], classes: int, layout: Volumes, *,
-    masks: NDArray[np.uint8] | None = None, groups: NDArray[np.int64] | None = None,
+    source: Source, volumes: Sequence[NDArray[Any]] | NDArray[Any], labels: NDArray[np.int64], classes: int,
+    layout: Volumes | RaggedVolumes, *, masks: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] | None = None,
+    groups: NDArray[np.int64] | None = None,
     ids: NDArray[np.int64] | None = None, names: tuple[str, ...] = (), what: str = "",
 ) -> Index:  # fmt: skip
-    """An index over a split that is in memory; masks are a part of it where the source wants a map."""
+    """An index over a split that is in memory; masks are a part of it where the source wants a map.
+
+    Volumes of unequal shape are sequences of arrays, and so are their masks.
+    """
     ids = np.arange(len(labels)) if ids is None else ids
     masks = masks if "map" in source.wants else None
     label_digest = array_digest(labels)
-    asked = label_digest if masks is None else _together(label_digest, array_digest(masks))
+    asked = label_digest if masks is None else _together(label_digest, _digest(masks))
     parts = "label" not in source.wants
-    told = array_digest(masks) if parts and masks is not None else label_digest
+    told = _digest(masks) if parts and masks is not None else label_digest
     check_digest(
         told, source.sha256.get("labels"), f"{what or source.dataset}: {'masks' if parts else 'labels'}"
     )
 
     def opened(canvas: str) -> VolumeStack:
         del canvas  # "stored", the only one
-        digest = array_digest(volumes)
+        digest = _digest(volumes)
         check_digest(digest, source.sha256.get("images"), f"{what or source.dataset}: volumes")
         return VolumeStack(
             volumes,
@@ -120,6 +134,13 @@ def index_of_stack(
         )
 
     return Index(ids, layout, classes, asked, opened, groups=groups, names=names)
+
+
+def _digest(arrays: Sequence[NDArray[Any]] | NDArray[Any]) -> str:
+    """Of an array its own; of several that of their shapes and digests."""
+    if isinstance(arrays, np.ndarray):
+        return array_digest(arrays)
+    return _together(*(f"{one.shape} {array_digest(one)}" for one in arrays))
 
 
 def _together(*digests: str) -> str:
@@ -202,7 +223,8 @@ def _legible(path: Path) -> Iterator[None]:
         told = str(error).partition("\n")[0]
         if "Object arrays" in told:
             raise BadFile(
-                f"{path} holds Python objects, as arrays of unequal shape are saved: all volumes must be of one shape"
+                f"{path} holds Python objects, as arrays of unequal shape are saved: all volumes of a file must be of "
+                "one shape; as NIfTI files they may be of several (scan-folder)"
             ) from error
         raise BadFile(f"{path} is damaged or no .npz file ({told})") from error
 

@@ -20,6 +20,8 @@ from robustbench_ms.datasets.protocol import (
     Photographs,
     Progress,
     RaggedImages,
+    RaggedVolumes,
+    Volumes,
     exhausted,
 )
 from robustbench_ms.errors import BadFile, UserError, choose
@@ -226,13 +228,16 @@ def refuse_taken(cards: Sequence[Card], paths: Mapping[str, Path]) -> None:
             raise UserError(f"{path} is the record of {stands!r}; give {card.name!r} another --name")
 
 
-def fitting_batch(values: int, device: torch.device) -> int:
-    """How many samples of that many numbers are shown at once.
+def fitting_batch(layout: Layout, device: torch.device) -> int:
+    """How many samples of a layout are shown at once.
 
-    Some 8 MB of them on a GPU; on a CPU what keeps a small network's maps in its caches.
+    Some 8 MB of them on a GPU; on a CPU what keeps a small network's maps in its caches. Sixteen at least, but fewer
+    where volumes of float32 would be more than 32 MB then, of which a network keeps a map a filter.
     """
-    cuda = device.type == "cuda"
-    return int(np.clip((2**25 if cuda else 2**17) // values, 16, 512 if cuda else 256))
+    cuda, values = device.type == "cuda", layout.values
+    volumes = isinstance(layout, (Volumes, RaggedVolumes))
+    fewest = min(16, max(1, 2**23 // values)) if volumes else 16
+    return int(np.clip((2**25 if cuda else 2**17) // values, fewest, 512 if cuda else 256))
 
 
 def fitting_step(batch: int, values: int, device: torch.device) -> int:

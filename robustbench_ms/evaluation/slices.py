@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.datasets.protocol import MAP, Volumes
+from robustbench_ms.datasets.protocol import MAP, RaggedVolumes, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.finished import Finished
 from robustbench_ms.evaluation.panels import shown_under
@@ -47,7 +47,7 @@ def slices(finished: Finished, wanted: Sequence[Condition], rows: NDArray[np.int
     for condition in wanted:
         finished.check_data(condition)
         layout = finished.shown.data(condition).facts.layout
-        if not isinstance(layout, Volumes):
+        if not isinstance(layout, (Volumes, RaggedVolumes)):
             raise UserError(f"{finished.suite.name} shows no volumes; --images draws pictures")
         for i, row in enumerate(rows):
             clean, batch = (shown_under(finished, one, rows[i : i + 1]) for one in (CLEAN, condition))

@@ -149,7 +149,7 @@ class _Worker:
     def _batch(self, data: Data) -> tuple[int, int]:
         """How many samples of the data a model is shown at once, and how many are loaded and perturbed."""
         values = data.facts.layout.values
-        batch = self.fixed or fitting_batch(values, self.device)
+        batch = self.fixed or fitting_batch(data.facts.layout, self.device)
         return batch, self.fixed or fitting_step(batch, values, self.device)
 
     def _load(self, card: Card) -> Iterable[Event]:

@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from robustbench_ms.datasets.protocol import DataFacts
+from robustbench_ms.datasets.protocol import DataFacts, Layout, RaggedVolumes
 from robustbench_ms.errors import Misbehaved, UserError
 from robustbench_ms.specs.canvas import told as told_canvas
 from robustbench_ms.specs.card import WINDOWS, Output
@@ -28,6 +29,7 @@ from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.asking import ask
 from robustbench_ms.subjects.devices import lost_devices
+from robustbench_ms.subjects.guard import first_line
 from robustbench_ms.subjects.loading import Model
 from robustbench_ms.subjects.seals import CHANGES, checksums
 from robustbench_ms.subjects.weights import state_digest
@@ -35,6 +37,9 @@ from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.protocol import Perturbation, Task
 
 __all__ = ["Subject", "Unwell", "digest", "exact_arithmetic", "identify", "question"]
+
+SHAPES = 32
+"""Of volumes of more shapes so many are asked about before a run, from the smallest to the largest."""
 
 
 def digest(fields: Mapping[str, Any]) -> str:
@@ -109,6 +114,7 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
     weights = state_digest(model.module) or model.weights_sha256
     try:
         with lost_devices(), exact_arithmetic(deterministic=True):
+            _refuse_shapes(model, task, facts.layout)
             probe = task.probe(facts.layout)
             probe = replace(probe, samples=probe.samples.to(model.device))
             sums = checksums(probe.samples)
@@ -149,6 +155,29 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
             "python": platform.python_version(),
         }
     return Subject(fields, tuple(found), nondeterministic=not steady)
+
+
+def _refuse_shapes(model: Model, task: Task, layout: Layout) -> None:
+    """Unwell where a model answers volumes of some shapes, and not of all that it will be shown: `SHAPES` of many."""
+    if not isinstance(layout, RaggedVolumes):
+        return
+    shapes, rows = np.unique(layout.shapes, axis=0, return_index=True)
+    rows = rows[np.argsort(shapes.prod(axis=1), kind="stable")]
+    answered, failed = None, None
+    for row in rows[np.unique(np.linspace(0, len(rows) - 1, SHAPES).round().astype(int))].tolist():
+        shape = " x ".join(map(str, layout.at(row).shape))
+        probe = task.probe(layout.at(row)).part(0, 1)
+        try:
+            ask(task, model, replace(probe, samples=probe.samples.to(model.device)))
+            answered = shape
+        except UserError as error:
+            failed = failed or (shape, first_line(error))
+    if answered and failed:  # one that answers none is told by the probe
+        raise Unwell(
+            f"it answers volumes of {answered} and none of {failed[0]} ({failed[1]}), and these are of {len(rows)} "
+            "shapes: resample them to one, or where voxels are labelled let its card ask for windows of one size "
+            "([input] window)"
+        )
 
 
 @contextmanager

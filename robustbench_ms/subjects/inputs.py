@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustbench_ms.datasets.protocol import Signals, Volumes
+from robustbench_ms.datasets.protocol import RaggedVolumes, Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Input
@@ -148,9 +148,9 @@ def _short(wanted: Input) -> int:
 
 def preprocess_of(wanted: Input, layout: Any, device: torch.device) -> Preprocess | Standardise:
     """What a card's input makes of samples of a layout; UserError where it is for another kind."""
-    if wanted.window is not None and not isinstance(layout, Volumes):
+    if wanted.window is not None and not isinstance(layout, (Volumes, RaggedVolumes)):
         raise UserError("its [input] asks for windows of volumes, and these data are none")
-    if isinstance(layout, (Signals, Volumes)):
+    if isinstance(layout, (Signals, Volumes, RaggedVolumes)):
         return Standardise(wanted, layout, device)
     if wanted.channels in {"signals", "volumes"}:
         raise UserError(f"it is shown {wanted.channels}, and these data are images")
@@ -163,8 +163,10 @@ class Standardise:
     float32; as they are if the input is assumed.
     """
 
-    def __init__(self, wanted: Input, layout: Signals | Volumes, device: torch.device) -> None:
-        kind, axes = ("volumes", 3) if isinstance(layout, Volumes) else ("signals", 1)
+    def __init__(
+        self, wanted: Input, layout: Signals | Volumes | RaggedVolumes, device: torch.device
+    ) -> None:
+        kind, axes = ("signals", 1) if isinstance(layout, Signals) else ("volumes", 3)
         if wanted.channels != kind and not wanted.assumed:
             shown = wanted.channels if wanted.channels in {"signals", "volumes"} else "images"
             raise UserError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_ms.catalog.targets import load
-from robustbench_ms.datasets.protocol import Images, Index, Signals, Volumes
+from robustbench_ms.datasets.protocol import Images, Index, RaggedVolumes, Signals, Volumes
 from robustbench_ms.errors import DeviceLost, UserError, suggest
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card, Input
@@ -161,7 +161,7 @@ def _from_file(card: Card, index: Index, device: torch.device, places: Places, c
 
 def _way(card: Card, index: Index, canvas: str | Canvas) -> Way:
     wanted = card.input
-    if not isinstance(index.layout, (Signals, Volumes)):
+    if not isinstance(index.layout, (Signals, Volumes, RaggedVolumes)):
         return way_of(wanted, canvas, _sides(index))
     kind = "signals" if isinstance(index.layout, Signals) else "volumes"
     if wanted.assumed and not wanted.normalised:

@@ -9,7 +9,7 @@ import torch
 
 from robustbench_ms.corruptions import corrupt, jpeg_round_trip
 from robustbench_ms.corruptions.table import PROTOCOL
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Signals, Volumes
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, RaggedVolumes, Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
@@ -39,7 +39,7 @@ class Corruptions:
     def check(self, condition: Condition) -> None:
         """UserError where the profile does not take images of this size."""
         layout = self._facts.layout
-        if isinstance(layout, (Signals, Volumes)):
+        if isinstance(layout, (Signals, Volumes, RaggedVolumes)):
             raise UserError(
                 f"suite {self._suite.name}: corruptions are of images, and {self._suite.dataset} has none: a matrix of "
                 "signals has fault and level, one of volumes artefact and level"

@@ -16,7 +16,7 @@ from robustbench_ms.corruptions import jpeg_round_trip
 from robustbench_ms.corruptions.corruption import Corruption, Setting
 from robustbench_ms.corruptions.dispatch import words_on
 from robustbench_ms.corruptions.keyed import foreign_code, foreign_keys
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Signals, Volumes
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, RaggedVolumes, Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite
@@ -68,7 +68,7 @@ class ForeignCorruptions:
                 f"suite {self._suite.name}: {name} moves pixels, and label maps cannot be moved with them"
             )
         layout, least = self._facts.layout, chosen.corruption.smallest
-        if isinstance(layout, (Signals, Volumes)):
+        if isinstance(layout, (Signals, Volumes, RaggedVolumes)):
             raise UserError(
                 f"suite {self._suite.name}: {name} is of images, and {self._suite.dataset} has none"
             )

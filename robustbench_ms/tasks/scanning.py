@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Volumes
+from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, RaggedVolumes, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.faults.volumes.api import artefact, refuse
 from robustbench_ms.faults.volumes.table import MOVING, PROTOCOL
@@ -18,11 +18,11 @@ __all__ = ["Artefacts"]
 
 
 class Artefacts:
-    """A suite's seed, on its data's grid."""
+    """A suite's seed, on its data's grids."""
 
     def __init__(self, suite: Suite, facts: DataFacts) -> None:
         layout = facts.layout
-        if not isinstance(layout, Volumes):
+        if not isinstance(layout, (Volumes, RaggedVolumes)):
             raise UserError(
                 f"suite {suite.name}: artefacts are of volumes, and {suite.dataset} has {type(layout).__name__}"
             )
@@ -39,8 +39,11 @@ class Artefacts:
     def check(self, condition: Condition) -> None:
         """UserError for volumes that are too small."""
         del condition
+        layout = self._layout
+        shapes = [layout.shape] if isinstance(layout, Volumes) else layout.shapes.tolist()
         try:
-            refuse(self._layout.shape)
+            for shape in shapes:
+                refuse(tuple(shape))
         except UserError as error:
             raise UserError(f"suite {self._suite.name}: {error}") from error
 

@@ -49,7 +49,7 @@ def bare_passes(suite, card, places, device):
     index = index_of(suite.source(), places, CLEAN)
     data = index.open(suite.canvas)
     model = load_model(card, index, device=where, places=places)
-    size = index.layout.values * fitting_batch(index.layout.values, where)
+    size = index.layout.values * fitting_batch(index.layout, where)
     batches = [data.load(rows, where).samples for rows in data.batches(size)]
 
     def passes():

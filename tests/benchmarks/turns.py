@@ -25,8 +25,8 @@ def ready(suite, card, places, wants=None):
     index = index_of(suite.source(wants or task_of(suite).wants), places, CLEAN)
     data = index.open(suite.canvas)
     model = load_model(card, index, device=where, places=places, canvas=suite.canvas)
-    values = data.facts.layout.values
-    size = fitting_batch(values, where) * values  # as a run helps them out
+    layout = data.facts.layout
+    size = fitting_batch(layout, where) * layout.values  # as a run helps them out
     return model, [data.load(rows, where) for rows in data.batches(size)]
 
 

@@ -10,7 +10,16 @@ import numpy as np
 import torch
 
 from robustbench_ms.datasets.orders import subset_ids
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Layout, RaggedImages, Signals, Volumes
+from robustbench_ms.datasets.protocol import (
+    Batch,
+    DataFacts,
+    Images,
+    Layout,
+    RaggedImages,
+    RaggedVolumes,
+    Signals,
+    Volumes,
+)
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite
@@ -107,11 +116,12 @@ class Classification:
     def probe(self, layout: Layout) -> Batch:
         """Four images of noise and four of coarse blocks, uint8 (8, C, H, W), from PCG64's raw words.
 
-        Of ragged images the probe has the first one's size; of signals it is eight windows of noise within -1..1, of
+        Of ragged samples the probe has the first one's size; of signals it is eight windows of noise within -1..1, of
         which the second four change a quarter as often; of volumes such noise, within 0..255 where they are stored as
         bytes, along the last axis. Its labels are 0.
         """
         channels = layout.channels
+        layout = layout.at(0) if isinstance(layout, RaggedVolumes) else layout
         if isinstance(layout, (Signals, Volumes)):
             return _probe_of_numbers(layout)
         height, width = (

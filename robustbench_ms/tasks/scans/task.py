@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from robustbench_ms.datasets.protocol import Volumes
+from robustbench_ms.datasets.protocol import RaggedVolumes, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.source import Source
 from robustbench_ms.tasks.activity.task import Activity
@@ -16,7 +16,7 @@ __all__ = ["Scans"]
 class Scans(Activity):
     """`Classification` of volumes alone, with the truth kept, as macro F1 is of answers and labels together."""
 
-    layouts: tuple[type[Any], ...] = (Volumes,)
+    layouts: tuple[type[Any], ...] = (Volumes, RaggedVolumes)
 
     def calibrate(self, model: Asked, source: Source, index_of: IndexOf) -> dict[str, Any]:
         """Nothing; but a card that asks for windows is a UserError before anything is asked."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Layout, Volumes
+from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Layout, RaggedVolumes, Volumes
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Asked
@@ -33,7 +33,7 @@ class Voxels(Segmentation):
     """
 
     number = 1
-    layouts: tuple[type[Any], ...] = (Volumes,)
+    layouts: tuple[type[Any], ...] = (Volumes, RaggedVolumes)
 
     def ask(self, model: Asked, batch: Batch) -> Answers:
         """The data's "classes" int16 (n, D, H, W), their number where it is none of them; and "broken" float32 (n,)."""
@@ -87,7 +87,8 @@ class Voxels(Segmentation):
         return None
 
     def probe(self, layout: Layout) -> Batch:
-        """Eight volumes of coarse noise of PCG64's raw words, float32 within 0..255 or -1..1; no truth."""
+        """Eight volumes of the first one's shape, coarse noise of PCG64's raw words, float32 within 0..255 or -1..1."""
+        layout = layout.at(0) if isinstance(layout, RaggedVolumes) else layout
         assert isinstance(layout, Volumes)
         # random_raw is the one stream that numpy promises never to change.
         words = np.random.PCG64(20_150_607).random_raw(8 * layout.channels * 64)
