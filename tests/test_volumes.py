@@ -110,7 +110,7 @@ FLAT[1] = 7
 RAGGED = np.empty(2, dtype=object)
 RAGGED[0], RAGGED[1] = np.zeros((5, 6, 7)), np.zeros((5, 6, 8))
 BAD = {
-    "unequal": ({"volumes": RAGGED}, "all volumes of a file must be of one shape; as NIfTI files they may be of several"),
+    "unequal": ({"volumes": RAGGED}, "all volumes of a file must be of one shape; as NIfTI files"),
     "in time": ({"volumes": np.zeros((4, 1, 2, 5, 6, 7), np.float32)}, "a series in time is several volumes"),
     "whole numbers": ({"volumes": np.zeros((4, 5, 6, 7), np.int16)}, "give whole numbers their scale factors first"),
     "empty": ({"volumes": np.zeros((4, 0, 6, 7), np.float32)}, "hold nothing"),
