@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustbench_ms.corruptions.cpu.compile import spread
 from robustbench_ms.faults.volumes.draws import Draws
 from robustbench_ms.faults.volumes.elementary import cosine, sine
+from robustbench_ms.faults.volumes.fused import biased, waved
 from robustbench_ms.faults.volumes.sums import mean_of, sd_of
 from robustbench_ms.faults.volumes.table import STRENGTHS
 
@@ -36,9 +38,20 @@ def bias_field(x: Tensor, draws: Draws, level: int) -> Tensor:
             for k in range(_ORDER + 1 - i - j):
                 if i + j + k:
                     planes[i] += next(drawn) * (_power(down, j)[:, None] * _power(across, k)[None, :])
-    first = torch.from_numpy(deep.astype(np.float32)).to(x.device)[:, None, None]
-    zero, one, two, three = (torch.from_numpy(p.astype(np.float32)).to(x.device) for p in planes)
-    return x * _exponential(((three * first + two) * first + one) * first + zero)
+    first, coefficients = deep.astype(np.float32), np.stack(planes).astype(np.float32)
+    if x.device.type == "cpu":
+        made = torch.empty_like(x, memory_format=torch.contiguous_format)
+        spread(biased, x.shape[1], x.contiguous().numpy(), first, coefficients, made.numpy())
+        return made
+    return biased_by_torch(
+        x, torch.from_numpy(first).to(x.device), torch.from_numpy(coefficients).to(x.device)
+    )
+
+
+def biased_by_torch(x: Tensor, first: Tensor, planes: Tensor) -> Tensor:
+    """`fused.biased` in torch's operations, on any device."""
+    first = first[:, None, None]
+    return x * _exponential(((planes[3] * first + planes[2]) * first + planes[1]) * first + planes[0])
 
 
 def gamma_up(x: Tensor, draws: Draws, level: int) -> Tensor:
@@ -67,17 +80,28 @@ def spike(x: Tensor, draws: Draws, level: int) -> Tensor:
     Its place is rounded to whole cycles, which k-space is made of, and to less than half the side of each axis.
     """
     speed = _SLOWEST + (_FASTEST - _SLOWEST) * float(draws.uniform(1, 1)[0])
-    cosines, sines = [], []
+    turns = []
     for side, part in zip(x.shape[1:], draws.direction(), strict=True):
         cycles = min(max(np.rint(speed * part), -(side // 2)), side // 2)
-        turns = np.arange(side) * cycles / side
-        cosines.append(torch.from_numpy(cosine(turns).astype(np.float32)).to(x.device))
-        sines.append(torch.from_numpy(sine(turns).astype(np.float32)).to(x.device))
-    (c0, c1, c2), (s0, s1, s2) = cosines, sines
+        turns.append(np.arange(side) * cycles / side)
+    angles, ends = np.concatenate(turns), np.cumsum(x.shape[1:])[:2]
+    (c0, c1, c2), (s0, s1, s2) = (np.split(of(angles).astype(np.float32), ends) for of in (cosine, sine))
     both = c1[:, None] * c2 - s1[:, None] * s2  # cos(a + b), a plane
     other = s1[:, None] * c2 + c1[:, None] * s2
-    wave = c0[:, None, None] * both - s0[:, None, None] * other
-    return x + (mean_of(x) * STRENGTHS["spike"][level - 1]).float() * wave
+    size = (mean_of(x) * STRENGTHS["spike"][level - 1]).float()
+    if x.device.type == "cpu":
+        made = torch.empty_like(x, memory_format=torch.contiguous_format)
+        shown = x.contiguous().numpy()
+        spread(waved, x.shape[1], shown, size.flatten().numpy(), c0, s0, both, other, made.numpy())
+        return made
+    return waved_by_torch(x, size, *(torch.from_numpy(one).to(x.device) for one in (c0, s0, both, other)))
+
+
+def waved_by_torch(
+    x: Tensor, size: Tensor, cosines: Tensor, sines: Tensor, both: Tensor, other: Tensor
+) -> Tensor:
+    """`fused.waved` in torch's operations, on any device."""
+    return x + size * (cosines[:, None, None] * both - sines[:, None, None] * other)
 
 
 def _coordinates(side: int) -> NDArray[np.float64]:

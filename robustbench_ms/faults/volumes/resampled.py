@@ -14,11 +14,12 @@ from torch import Tensor
 from robustbench_ms.corruptions.cpu.compile import spread
 from robustbench_ms.faults.volumes.draws import Draws
 from robustbench_ms.faults.volumes.elementary import turned
-from robustbench_ms.faults.volumes.gathers import at_places, turned_about
+from robustbench_ms.faults.volumes.gathers import along_last, at_places, turned_about
 from robustbench_ms.faults.volumes.table import STRENGTHS
 
 __all__ = [
     "Places",
+    "displaced",
     "elastic",
     "read",
     "read_by_torch",
@@ -58,13 +59,24 @@ def elastic(shape: Shape, spacing: Spacing, draws: Draws, level: int, device: to
     """Each voxel is read up to a fraction of the side away along each axis: 5^3 points U(-1, 1), trilinear between."""
     del spacing
     drawn = STRENGTHS["elastic"][level - 1] * draws.signed(3 * _POINTS**3).reshape(3, *(_POINTS,) * 3)
-    found = []
-    for axis, side in enumerate(shape):
-        away = torch.from_numpy(drawn[axis] * side).to(device)
-        for k, length in enumerate(shape):
-            away = _between(away, k, length)
-        found.append(away + _shaped(torch.arange(side, dtype=torch.float64, device=device), axis))
-    deep, down, across = found
+    points = torch.from_numpy(drawn * np.array(shape)[:, None, None, None])
+    if device.type == "cpu":
+        points = _between(_between(points, 1, shape[0]), 2, shape[1]).contiguous()
+        low, part = _on_the_way(_POINTS, shape[2], device)
+        made = torch.empty((3, *shape), dtype=torch.float64)
+        spread(along_last, shape[0], points.numpy(), low.numpy(), part.numpy(), made.numpy())
+        return made[0], made[1], made[2]
+    return displaced(points.to(device), shape)
+
+
+def displaced(points: Tensor, shape: Shape) -> Places:
+    """What is read where displacements in voxels, float64 (3, points, points, points), move it; on any device."""
+    for axis, length in enumerate(shape):
+        points = _between(points, 1 + axis, length)
+    deep, down, across = (
+        away + _shaped(torch.arange(side, dtype=torch.float64, device=points.device), axis)
+        for axis, (away, side) in enumerate(zip(points, shape, strict=True))
+    )
     return deep, down, across
 
 
@@ -166,10 +178,13 @@ def _shaped(values: Tensor, axis: int) -> Tensor:
 
 def _between(points: Tensor, axis: int, length: int) -> Tensor:
     """Linear along an axis between points that reach from the first voxel to the last."""
-    count = points.shape[axis]
-    place = torch.arange(length, dtype=torch.float64, device=points.device) * (
-        (count - 1) / max(1, length - 1)
-    )
-    low = place.floor().clamp(max=count - 2)
-    part, index = _shaped(place - low, axis), low.long()
+    index, part = _on_the_way(points.shape[axis], length, points.device)
+    part = part.view([-1 if k == axis else 1 for k in range(points.ndim)])
     return points.index_select(axis, index) * (1.0 - part) + points.index_select(axis, index + 1) * part
+
+
+def _on_the_way(count: int, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of voxels (length,) the point before each, int64, and how far it is on to the next one, float64."""
+    place = torch.arange(length, dtype=torch.float64, device=device) * ((count - 1) / max(1, length - 1))
+    low = place.floor().clamp(max=count - 2)
+    return low.long(), place - low

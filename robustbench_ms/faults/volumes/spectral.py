@@ -6,6 +6,7 @@ All take and give a scaled volume, float32 (C, D, H, W), what was drawn for it, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -135,11 +136,18 @@ def _frequencies(side: int) -> range:
 
 def _kept(side: int, frequencies: Sequence[int]) -> Matrix:
     """The real part of what keeps these frequencies alone, (side, side): cosines of i - j, added in their order."""
-    row = np.zeros(side)
+    row, waves = np.zeros(side), _waves(side)
     for k in frequencies:
-        row += cosine(np.arange(side) * k / side)
+        row += waves[k + side // 2]
     i = np.arange(side)
     found: Matrix = row[(i[:, None] - i[None, :]) % side] / side
+    return found
+
+
+@lru_cache(maxsize=8)
+def _waves(side: int) -> Matrix:
+    """The cosine of each of `_frequencies`, a row each, (side, side)."""
+    found: Matrix = cosine(np.array(_frequencies(side))[:, None] * np.arange(side) / side)
     return found
 
 
