@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from robustbench_ms.corruptions.cpu.compile import spread
 from robustbench_ms.errors import UserError
-from robustbench_ms.faults.volumes import resampled
+from robustbench_ms.faults.volumes import pointwise, resampled
 from robustbench_ms.faults.volumes.api import artefact, scale_of
+from robustbench_ms.faults.volumes.draws import draws_of
 from robustbench_ms.faults.volumes.elementary import direction, turned
-from robustbench_ms.faults.volumes.sums import _BITS, _MATRIX_BITS, along, folded
-from robustbench_ms.faults.volumes.table import MOVING, NAMES
+from robustbench_ms.faults.volumes.sums import _BITS, _MATRIX_BITS, _blocks, along, folded, mean_of
+from robustbench_ms.faults.volumes.table import MOVING, NAMES, STRENGTHS
 from tests.oracles import artefacts as truth
 
 LEVELS = (1, 2, 3, 4, 5)
@@ -173,3 +175,79 @@ def test_loops_read_the_bytes_that_torch_reads(shape):
 
         assert resampled.read(x, places).numpy().tobytes() == wanted
         assert resampled.read_turned(x, matrix, by).numpy().tobytes() == wanted
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 7, 9), (1, 16, 16, 16)])
+def test_fused_loops_give_the_bytes_that_torch_gives(shape, monkeypatch):
+    """Whatever they are given, and as the artefacts call them."""
+    random = np.random.default_rng(4)
+    x = torch.from_numpy(random.standard_normal(shape).astype(np.float32))
+    given = []
+
+    def noted(run, items, *arguments):
+        given.append(arguments)
+        spread(run, items, *arguments)
+
+    monkeypatch.setattr(pointwise, "spread", noted)
+    for level in (1, 5):
+        drawn = draws_of("bias_field", 2, torch.tensor([level]))[0]
+        found = pointwise.bias_field(x, drawn, level)
+        _, first, planes, _ = given[-1]
+        wanted = pointwise.biased_by_torch(x, torch.from_numpy(first), torch.from_numpy(planes))
+        assert found.numpy().tobytes() == wanted.numpy().tobytes()
+        found = pointwise.spike(x, drawn, level)
+        _, size, *waves, _ = given[-1]
+        wanted = pointwise.waved_by_torch(
+            x, torch.from_numpy(size).view(-1, 1, 1, 1), *map(torch.from_numpy, waves)
+        )
+        assert found.numpy().tobytes() == wanted.numpy().tobytes()
+
+
+@pytest.mark.parametrize("shape", [(4, 7, 9), (16, 16, 16), (5, 31, 64)])
+def test_places_of_an_elastic_displacement_are_the_bytes_that_torch_makes(shape):
+    draws = draws_of("elastic", 1, torch.tensor([3]))[0]
+    places = resampled.elastic(shape, (1.0, 1.0, 1.0), draws, 5, torch.device("cpu"))
+    drawn = STRENGTHS["elastic"][4] * draws.signed(375).reshape(3, 5, 5, 5)
+    points = torch.from_numpy(drawn * np.array(shape)[:, None, None, None])
+
+    for found, wanted in zip(places, resampled.displaced(points, shape), strict=True):
+        assert found.numpy().tobytes() == wanted.numpy().tobytes()
+
+
+def test_half_the_products_give_the_same_bytes(monkeypatch):
+    """Of what turns around a side, alone and as several pieces; a matrix of no blocks takes all products."""
+    words = np.random.default_rng(6)
+    x = torch.from_numpy(words.standard_normal((1, 6, 8, 24)).astype(np.float32)) * 1e3
+
+    def around(side):
+        row = words.normal(size=side)
+        return np.stack([np.roll(row, i) for i in range(side)])
+
+    cases = [
+        (around(24), 3),
+        (np.concatenate([around(8) for _ in range(3)], axis=1), 3),
+        (around(6), 1),
+        (around(8), 2),
+    ]
+    halved = [along(x, matrix, axis) for matrix, axis in cases]
+    assert all(_blocks(np.rint(matrix * 2**20)) is not None for matrix, _ in cases)
+    assert _blocks(words.normal(size=(8, 8)).round(2) * 100) is None
+    assert _blocks(around(7).round()) is None
+    full = np.full((4, 4), 2.0**28 + 1)
+    assert _blocks(full) is None  # sums of halves would need a bit that there is not
+    assert _blocks(full - 1) is not None
+    monkeypatch.setattr("robustbench_ms.faults.volumes.sums._blocks", lambda left: None)
+    for (matrix, axis), found in zip(cases, halved, strict=True):
+        assert torch.equal(along(x, matrix, axis), found)
+        wanted = torch.from_numpy(matrix).unflatten(1, (-1, len(matrix)))
+        pieces = x.double().unflatten(axis, (-1, len(matrix))).movedim((axis, axis + 1), (-2, -1))
+        wanted = torch.einsum("mkn,...kn->...m", wanted, pieces).movedim(-1, axis)
+        assert torch.allclose(found.double(), wanted, rtol=0, atol=3e-5 * float(x.abs().max()))
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4, 4), (2, 5, 7, 9), (1, 8, 8, 8)])
+def test_a_mean_is_the_folded_sum(shape):
+    x = torch.from_numpy(np.random.default_rng(8).standard_normal(shape).astype(np.float32))
+    flat = x.double().flatten(1).T
+
+    assert torch.equal(mean_of(x).flatten(), folded(flat) / len(flat))

@@ -15,97 +15,71 @@ __all__ = ["along_last", "at_places", "turned_about"]
 
 
 @compiled
-def _voxel(x: Any, z: int, y: int, across: int) -> Any:
-    """The voxel there; 0 outside."""
-    if 0 <= z < x.shape[0] and 0 <= y < x.shape[1] and 0 <= across < x.shape[2]:
-        return x[z, y, across]
-    return np.float32(0.0)
-
-
-@compiled
 def _between(a: Any, b: Any, part: Any) -> Any:
     return (b - a) * part + a
 
 
 @compiled
-def _at_border(x: Any, deep: float, down: float, across: float) -> Any:
-    """A volume float32 (D, H, W) at any place, float64, in voxels."""
-    deep = min(max(deep, -1.0), np.float64(x.shape[0]))
-    down = min(max(down, -1.0), np.float64(x.shape[1]))
-    across = min(max(across, -1.0), np.float64(x.shape[2]))
-    low_z, low_y, low_x = np.floor(deep), np.floor(down), np.floor(across)
-    part_z, part_y, part_x = np.float32(deep - low_z), np.float32(down - low_y), np.float32(across - low_x)
-    z, y, i = int(low_z), int(low_y), int(low_x)
-    first = _between(
-        _between(_voxel(x, z, y, i), _voxel(x, z, y, i + 1), part_x),
-        _between(_voxel(x, z, y + 1, i), _voxel(x, z, y + 1, i + 1), part_x),
-        part_y,
-    )
-    second = _between(
-        _between(_voxel(x, z + 1, y, i), _voxel(x, z + 1, y, i + 1), part_x),
-        _between(_voxel(x, z + 1, y + 1, i), _voxel(x, z + 1, y + 1, i + 1), part_x),
-        part_y,
-    )
-    return _between(first, second, part_z)
+def _row(padded: Any, deep: Any, down: Any, across: Any, at: Any, parts: Any, made: Any) -> None:
+    """A row float32 (W,) of what a volume has at places float64 (W,) each.
 
-
-@compiled
-def _within(flat: Any, at: Any, row: Any, plane: Any, part_z: Any, part_y: Any, part_x: Any) -> Any:
-    """Between eight voxels, of which the first is at `at`: unsigned, as nothing is then asked about its sign."""
-    one = np.uint64(1)
-    a = _between(flat[at], flat[at + one], part_x)
-    b = _between(flat[at + row], flat[at + row + one], part_x)
-    at += plane
-    c = _between(flat[at], flat[at + one], part_x)
-    d = _between(flat[at + row], flat[at + row + one], part_x)
-    return _between(_between(a, b, part_y), _between(c, d, part_y), part_z)
-
-
-@compiled
-def _row(x: Any, flat: Any, deep: Any, down: Any, across: Any, made: Any) -> None:
-    """A row (W,) of what a volume (D, H, W), and flat, has at places float64 (W,) each."""
-    height, width = x.shape[1], x.shape[2]
-    last_z, last_y, last_x = np.float64(x.shape[0] - 1), np.float64(height - 1), np.float64(width - 1)
-    row, plane = np.uint64(width), np.uint64(height * width)
+    `padded` (D + 3, H + 3, W + 3) is the volume with a voxel of zeros before it and two behind along each axis: what is
+    read beyond them is between zeros. `at` uint64 (W,) and `parts` float32 (3, W) are for what is known before a voxel
+    is read: a loop of its own, as the compiler does several places of it at once.
+    """
+    flat = padded.reshape(-1)
+    rows, columns = padded.shape[1], padded.shape[2]
+    depth, height, width = np.float64(padded.shape[0] - 3), np.float64(rows - 3), np.float64(columns - 3)
     for i in range(len(made)):
-        a, b, c = deep[i], down[i], across[i]
-        if 0.0 <= a < last_z and 0.0 <= b < last_y and 0.0 <= c < last_x:
-            z, y, left = np.int64(a), np.int64(b), np.int64(c)  # cut off, which of these is rounded down
-            at = np.uint64((z * height + y) * width + left)
-            made[i] = _within(
-                flat, at, row, plane, np.float32(a - z), np.float32(b - y), np.float32(c - left)
-            )
-        else:
-            made[i] = _at_border(x, a, b, c)
+        a, b, c = (
+            min(max(deep[i], -1.0), depth),
+            min(max(down[i], -1.0), height),
+            min(max(across[i], -1.0), width),
+        )
+        z, y, left = np.floor(a), np.floor(b), np.floor(c)
+        parts[0, i], parts[1, i], parts[2, i] = np.float32(a - z), np.float32(b - y), np.float32(c - left)
+        at[i] = ((np.int32(z) + 1) * rows + (np.int32(y) + 1)) * columns + (np.int32(left) + 1)
+    # Unsigned places, as nothing is then asked about their sign.
+    one, row, plane = np.uint64(1), np.uint64(columns), np.uint64(rows * columns)
+    for i in range(len(made)):
+        part_z, part_y, part_x = parts[0, i], parts[1, i], parts[2, i]
+        first = at[i]
+        second = first + plane
+        a = _between(flat[first], flat[first + one], part_x)
+        b = _between(flat[first + row], flat[first + row + one], part_x)
+        c = _between(flat[second], flat[second + one], part_x)
+        d = _between(flat[second + row], flat[second + row + one], part_x)
+        made[i] = _between(_between(a, b, part_y), _between(c, d, part_y), part_z)
 
 
 @compiled
-def at_places(start: int, stop: int, x: Any, deep: Any, down: Any, across: Any, made: Any) -> None:
-    """A volume float32 (C, D, H, W) at places float64 (D, H, W) each, into `made`."""
-    for c in range(x.shape[0]):
-        flat = x[c].reshape(-1)
+def at_places(start: int, stop: int, padded: Any, deep: Any, down: Any, across: Any, made: Any) -> None:
+    """What a volume, `padded` as in `_row`, has at places float64 (D, H, W) each, into `made` float32 (C, D, H, W)."""
+    at, parts = np.empty(made.shape[3], np.uint64), np.empty((3, made.shape[3]), np.float32)
+    for c in range(made.shape[0]):
         for z in range(start, stop):
-            for y in range(x.shape[2]):
-                _row(x[c], flat, deep[z, y], down[z, y], across[z, y], made[c, z, y])
+            for y in range(made.shape[2]):
+                _row(padded[c], deep[z, y], down[z, y], across[z, y], at, parts, made[c, z, y])
 
 
 @compiled
 def turned_about(
-    start: int, stop: int, x: Any, deep: Any, down: Any, across: Any, matrix: Any, middle: Any, made: Any
+    start: int, stop: int, padded: Any, deep: Any, down: Any, across: Any, matrix: Any, middle: Any, made: Any
 ) -> None:
     """The same at places that are a matrix's (3, 3) and `middle` (3,): as `resampled.rigid` has them at spacing 1.
 
     `deep` (D,), `down` (H,), `across` (W,) are the voxels' distances from the middle, less what it is moved by.
     """
-    places = np.empty((3, x.shape[3]))
+    width = made.shape[3]
+    at, parts, places = np.empty(width, np.uint64), np.empty((3, width), np.float32), np.empty((3, width))
     for z in range(start, stop):
-        for y in range(x.shape[2]):
+        for y in range(made.shape[2]):
             for axis in range(3):
                 first = deep[z] * matrix[0, axis] + down[y] * matrix[1, axis]
-                for i in range(x.shape[3]):
+                for i in range(width):
                     places[axis, i] = (first + across[i] * matrix[2, axis]) + middle[axis]
-            for c in range(x.shape[0]):
-                _row(x[c], x[c].reshape(-1), places[0], places[1], places[2], made[c, z, y])
+            for c in range(made.shape[0]):
+                _row(padded[c], places[0], places[1], places[2], at, parts, made[c, z, y])
 
 
 @compiled

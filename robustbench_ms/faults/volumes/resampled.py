@@ -108,7 +108,7 @@ def read(x: Tensor, places: Places) -> Tensor:
         return read_by_torch(x, places)
     made = torch.empty_like(x, memory_format=torch.contiguous_format)
     wide = (place.expand(x.shape[1:]).contiguous().numpy() for place in places)
-    spread(at_places, x.shape[1], x.contiguous().numpy(), *wide, made.numpy())
+    spread(at_places, x.shape[1], _padded(x).numpy(), *wide, made.numpy())
     return made
 
 
@@ -123,7 +123,7 @@ def read_turned(x: Tensor, matrix: NDArray[np.float64], by: NDArray[np.float64])
     spread(
         turned_about,
         shape[0],
-        x.contiguous().numpy(),
+        _padded(x).numpy(),
         *away,
         np.ascontiguousarray(matrix),
         middle,
@@ -135,8 +135,7 @@ def read_turned(x: Tensor, matrix: NDArray[np.float64], by: NDArray[np.float64])
 def read_by_torch(x: Tensor, places: Places) -> Tensor:
     """`read` in torch's operations, on any device."""
     shape = x.shape[1:]
-    padded = torch.nn.functional.pad(x, (1, 2) * 3).flatten(1)
-    # One voxel of zeros before and two behind: what is read beyond them is between zeros.
+    padded = _padded(x).flatten(1)
     clamped = [place.clamp(-1.0, float(side)) for place, side in zip(places, shape, strict=True)]
     lows = [place.floor() for place in clamped]
     deep, down, across = (
@@ -170,6 +169,11 @@ def read_labels(labels: Tensor, places: Places) -> Tensor:
         where = where * side + at.clamp(0, side - 1).long()
     found = labels.reshape(-1)[where.expand(shape)]
     return torch.where(inside, found, torch.zeros_like(found))
+
+
+def _padded(x: Tensor) -> Tensor:
+    """One voxel of zeros before and two behind along each axis: what is read beyond them is between zeros."""
+    return torch.nn.functional.pad(x, (1, 2) * 3)
 
 
 def _shaped(values: Tensor, axis: int) -> Tensor:
