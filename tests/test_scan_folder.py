@@ -146,6 +146,9 @@ WRONG = {
         p, np.where(np.arange(120).reshape(4, 5, 6) < 2, np.nan, VALUES).astype(np.float32)
     ),
     "is 7 everywhere": lambda p: save(p, np.full((4, 5, 6), 7, np.float32)),
+    "is 0 at its .5 and its 99.5 percentile, so that artefacts cannot be scaled": lambda p: save(
+        p, np.eye(10, dtype=np.float32)[:, :, None] * (np.arange(100) == 3).astype(np.float32)
+    ),
     "is damaged or no NIfTI file": lambda p: p.write_bytes(b"nothing"),
     "is cut off or damaged": lambda p: p.write_bytes(save(p).read_bytes()[:500]),
     "unpacks to 32 GiB, and 8 GiB are read at most": lambda p: header_of(p, 42, "<i2", [2048, 2048, 2048]),

@@ -107,6 +107,8 @@ NAN = GOOD["volumes"].copy()
 NAN[3, 0, 0, 0] = np.nan
 FLAT = GOOD["volumes"].copy()
 FLAT[1] = 7
+THIN = np.zeros((4, 8, 8, 8), np.float32)
+THIN[:, 0, 0, :2] = 1, 2
 RAGGED = np.empty(2, dtype=object)
 RAGGED[0], RAGGED[1] = np.zeros((5, 6, 7)), np.zeros((5, 6, 8))
 BAD = {
@@ -116,6 +118,9 @@ BAD = {
     "empty": ({"volumes": np.zeros((4, 0, 6, 7), np.float32)}, "hold nothing"),
     "nan": ({"volumes": NAN}, "volume 3 has NaN or infinite voxels"),
     "constant": ({"volumes": FLAT}, "volume 1 is 7 everywhere"),
+    "nearly constant": (
+        {"volumes": THIN, "masks": np.zeros((4, 8, 8, 8), int)}, "volume 0 is 0 at its .5 and its 99.5 percentile",
+    ),
     "labels": ({"labels": np.array([0, 1])}, "holds 2 labels for 4 volumes"),
     "too large": ({"labels": np.array([0, 1, 2, 3])}, "labels are 0..3, which do not fit the suite's 3 classes"),
     "several": ({"labels": np.zeros((4, 14), int)}, "are several a volume"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustbench_ms.datasets.volumes import refuse_flat
 from robustbench_ms.errors import BadFile, UserError
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ def read_scan(scan: Scan) -> NDArray[np.float32]:
         raise BadFile(
             f"{scan.path} has {wrong:,} voxels of NaN or infinity, outside the brain perhaps: set them to a number"
         )
-    if values.min() == values.max():
-        raise BadFile(f"{scan.path} is {float(values.flat[0]):g} everywhere, so that nothing can be told")
+    refuse_flat(values, str(scan.path))
     return values
 
 

@@ -36,7 +36,7 @@ from robustbench_ms.specs.source import Source
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["VolumeStack", "index_of_stack", "index_volumes", "layout_of_volumes"]
+__all__ = ["VolumeStack", "index_of_stack", "index_volumes", "layout_of_volumes", "refuse_flat"]
 
 _KEYS = ("volumes", "labels", "masks", "groups", "spacing")
 _LARGEST = 1 << 35
@@ -251,11 +251,26 @@ def _checked_volumes(volumes: NDArray[Any], path: Path, *, flat: bool) -> NDArra
     for i, one in enumerate(volumes):
         if volumes.dtype != np.uint8 and not np.isfinite(one).all():
             raise BadFile(f"{path}: volume {i} has NaN or infinite voxels: set what lies outside to a number")
-        if one.min() == one.max():
-            raise BadFile(
-                f"{path}: volume {i} is {float(one.flat[0]):g} everywhere, so that nothing can be told"
-            )
+        for channel in one:
+            refuse_flat(channel, f"{path}: volume {i}")
     return np.ascontiguousarray(volumes)
+
+
+def refuse_flat(values: NDArray[Any], told: str) -> None:
+    """BadFile for a channel (D, H, W), `told` of people, by which nothing can be told or that cannot be scaled.
+
+    Artefacts scale floats to their .5 and 99.5 percentiles.
+    """
+    if values.min() == values.max():
+        raise BadFile(f"{told} is {float(values.flat[0]):g} everywhere, so that nothing can be told")
+    if values.dtype == np.uint8:
+        return
+    low, high = np.percentile(values, (0.5, 99.5))
+    if low >= high:
+        raise BadFile(
+            f"{told} is {low:g} at its .5 and its 99.5 percentile, so that artefacts cannot be scaled to it: cut the "
+            "empty space around it"
+        )
 
 
 def _checked_labels(
