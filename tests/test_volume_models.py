@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import robustbench_ms as rbms
+from robustbench_ms.errors import UserError
 from tests.sources import ROOT
 from tests.test_scan_folder import folder, save
 
@@ -94,3 +95,26 @@ def test_the_same_as_a_file_answers_alike(home, plain, kind):
 
     for cell, values in plain.items():
         assert found[cell] == pytest.approx(values, abs=0.02), cell
+
+
+def test_a_program_of_one_size_answers_for_larger_volumes_by_windows(home, plain):
+    """Exported for two volumes of 6^3, and asked about volumes of 8^3."""
+    warnings.simplefilter("ignore")
+    program = torch.export.export(network(), (torch.rand(2, 1, 6, 6, 6),))
+    torch.export.save(program, home / "small.pt2")
+    card = CARD.format(build="export:small.pt2", args="")
+    (home / "whole.toml").write_text(card)
+    (home / "windows.toml").write_text(card + 'window = [6, 6, 6]\noverlap = 0.5\nblend = "gaussian"\n')
+    (home / "same.toml").write_text(
+        CARD.format(build="tests.test_volume_models:adapted", args="")
+        + 'window = [6, 6, 6]\noverlap = 0.5\nblend = "gaussian"\n'
+    )
+
+    with pytest.raises(
+        UserError, match=r"it takes .* = \(1, 6, 6, 6\), and its .input. shows \(1, 8, 8, 8\)"
+    ):
+        run(home, str(home / "whole.toml"))
+    found, wanted = (numbers(run(home, str(home / name))) for name in ("windows.toml", "same.toml"))
+    for cell, values in wanted.items():
+        assert found[cell] == pytest.approx(values, abs=0.02), cell
+    assert wanted != plain
