@@ -1,6 +1,6 @@
-"""Artefacts of `pointwise` on the CPU as compiled loops: one pass over a volume, the same operations, so equal bytes.
+"""Sums and artefacts of `pointwise` on the CPU as compiled loops: few passes, the same operations, so equal bytes.
 
-Each loop works on planes start..stop-1 of what it makes, see `corruptions.cpu.compile`.
+Each loop works on planes, or rows, start..stop-1, see `corruptions.cpu.compile`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from robustbench_ms.corruptions.cpu.compile import compiled
 
-__all__ = ["biased", "waved"]
+__all__ = ["biased", "folded_rows", "waved"]
 
 _LOG2E, _LN2_HIGH, _LN2_LOW = (
     np.float32(value) for value in (1.4426950408889634, 0.693359375, -2.12194440e-4)
@@ -62,3 +62,27 @@ def waved(
                 for i in range(x.shape[3]):
                     wave = cosines[z] * both[y, i] - sines[z] * other[y, i]
                     made[c, z, y, i] = x[c, z, y, i] + size[c] * wave
+
+
+@compiled
+def folded_rows(start: int, stop: int, x: Any, held: Any, made: Any) -> None:
+    """`sums.folded` of each row of x float32 (C, n) as float64, into `made` (C,); `held` float64 (C, n // 2 + 1)."""
+    for c in range(start, stop):
+        n, row = x.shape[1], held[c]
+        half = n // 2
+        if half == 0:
+            row[0] = x[c, 0]
+        for i in range(half):
+            row[i] = np.float64(x[c, i]) + np.float64(x[c, half + i])
+        if half and n % 2:
+            row[0] += x[c, n - 1]
+        n = half
+        while n > 1:
+            half = n // 2
+            last = row[n - 1]
+            for i in range(half):
+                row[i] = row[i] + row[half + i]
+            if n % 2:
+                row[0] += last
+            n = half
+        made[c] = row[0]

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustbench_ms.faults.volumes.fused import folded_rows
+
 __all__ = ["along", "folded", "mean_of", "sd_of"]
 
 
@@ -25,12 +27,16 @@ def folded(x: Tensor) -> Tensor:
 
 def mean_of(x: Tensor) -> Tensor:
     """The mean of each channel of a volume (C, D, H, W), float64 (C, 1, 1, 1)."""
-    flat = x.flatten(1).T
-    half = len(flat) // 2
-    first = flat[:half].double().add_(flat[half : 2 * half])  # as `folded` begins, with half of it made wider
-    if len(flat) % 2:
-        first[:1] += flat[-1]
-    return (folded(first) / len(flat)).view(-1, 1, 1, 1)
+    if x.device.type == "cpu" and x.dtype == torch.float32:
+        given = x.flatten(1)
+        held, made = (
+            torch.empty(len(x), given.shape[1] // 2 + 1, dtype=torch.float64),
+            torch.empty(len(x)).double(),
+        )
+        folded_rows(0, len(x), given.numpy(), held.numpy(), made.numpy())
+        return (made / given.shape[1]).view(-1, 1, 1, 1)
+    flat = x.double().flatten(1).T
+    return (folded(flat) / len(flat)).view(-1, 1, 1, 1)
 
 
 def sd_of(x: Tensor) -> Tensor:
@@ -41,6 +47,8 @@ def sd_of(x: Tensor) -> Tensor:
 
 _BITS, _MATRIX_BITS = 22, 30
 """Together with none left over below 2^53, to which float64 holds every whole number."""
+_CACHED = 1 << 17
+"""Samples that are multiplied at once on a CPU: what a processor's cache holds of them as float64."""
 
 
 def along(x: Tensor, matrix: NDArray[np.float64], axis: int) -> Tensor:
@@ -62,25 +70,28 @@ def along(x: Tensor, matrix: NDArray[np.float64], axis: int) -> Tensor:
         )
     # frexp: both are below 2 to that power. A rounded row may gain half a step an entry, for which a bit is kept.
     up, matrix_up = _BITS - math.frexp(largest)[1], _MATRIX_BITS - math.frexp(rows)[1]
-    whole = x.double().mul_(2.0**up).round_()
     left = np.rint(matrix * 2.0**matrix_up)
     blocks = _blocks(left)
-    last = axis == x.ndim - 1  # then nothing need be turned round
-    if not last:
-        whole = whole.movedim(axis, -1)
-    if blocks is None:
-        made = whole @ torch.from_numpy(left).to(x.device).T
-    else:
-        pairs = whole.reshape(*whole.shape[:-1], -1, 2, len(left) // 2)
-        first, second = pairs[..., 0, :], pairs[..., 1, :]
-        sums, differences = (
-            part.flatten(-2) @ torch.from_numpy(block).to(x.device).T
-            for part, block in zip((first + second, first - second), blocks, strict=True)
+    factors = [torch.from_numpy(one).to(x.device).T for one in ((left,) if blocks is None else blocks)]
+    rows_of = x.movedim(axis, -1)
+    lines = rows_of.reshape(-1, x.shape[axis])
+    made = lines.new_empty(len(lines), len(left))
+    step = _CACHED // lines.shape[1] + 1 if x.device.type == "cpu" else len(lines)
+    for start in range(0, len(lines), step):
+        whole = lines[start : start + step].double().mul_(2.0**up).round_()
+        if blocks is None:
+            made[start : start + step] = (whole @ factors[0]).mul_(2.0 ** -(up + matrix_up))
+            continue
+        first, second = whole.view(len(whole), -1, 2, len(left) // 2).unbind(2)
+        sums = (first + second).flatten(1) @ factors[0]
+        differences = (first - second).flatten(1) @ factors[1]
+        halves = (sums + differences, sums.sub_(differences))
+        torch.cat(
+            [half.mul_(2.0 ** -(up + matrix_up + 1)).float() for half in halves],
+            1,
+            out=made[start : start + step],
         )
-        made = torch.cat([sums + differences, sums.sub_(differences)], dim=-1)
-        up += 1
-    made = made.mul_(2.0 ** -(up + matrix_up)).float()
-    return made if last else made.movedim(-1, axis).contiguous()
+    return made.view(*rows_of.shape[:-1], len(left)).movedim(-1, axis).contiguous()
 
 
 def _blocks(left: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
