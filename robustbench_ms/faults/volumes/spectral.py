@@ -52,8 +52,7 @@ def ringing(x: Tensor, draws: Draws, level: int) -> Tensor:
     del draws
     highest = STRENGTHS["ringing"][level - 1]
     for axis in (1, 2, 3):
-        side = x.shape[axis]
-        x = along(x, _kept(side, [k for k in _frequencies(side) if abs(k) <= highest]), axis)
+        x = along(x, _low(x.shape[axis], highest), axis)
     return x
 
 
@@ -61,15 +60,7 @@ def blur(x: Tensor, draws: Draws, level: int) -> Tensor:
     """A Gaussian of a fraction of each side, cut off at four sigma; beyond a border the volume is mirrored."""
     del draws
     for axis in (1, 2, 3):
-        side = x.shape[axis]
-        sigma = STRENGTHS["blur"][level - 1] * side
-        reach = int(4.0 * sigma + 0.5)
-        weights = exponential(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-        matrix = np.zeros((side, side))
-        for step, weight in zip(range(-reach, reach + 1), weights, strict=True):
-            place = (np.arange(side) + step) % (2 * side)
-            matrix[np.arange(side), np.where(place < side, place, 2 * side - 1 - place)] += weight
-        x = along(x, matrix / _added(weights), axis)
+        x = along(x, _gaussian(x.shape[axis], STRENGTHS["blur"][level - 1]), axis)
     return x
 
 
@@ -142,6 +133,26 @@ def _kept(side: int, frequencies: Sequence[int]) -> Matrix:
     i = np.arange(side)
     found: Matrix = row[(i[:, None] - i[None, :]) % side] / side
     return found
+
+
+@lru_cache(maxsize=8)  # the same for every volume of a shape
+def _low(side: int, highest: float) -> Matrix:
+    """What keeps frequencies up to `highest` cycles a side."""
+    return _kept(side, [k for k in _frequencies(side) if abs(k) <= highest])
+
+
+@lru_cache(maxsize=8)
+def _gaussian(side: int, part: float) -> Matrix:
+    """A Gaussian's weights about each of the voxels of a side, sigma a part of it."""
+    sigma = part * side
+    reach = int(4.0 * sigma + 0.5)
+    weights = exponential(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    matrix = np.zeros((side, side))
+    for step, weight in zip(range(-reach, reach + 1), weights, strict=True):
+        place = (np.arange(side) + step) % (2 * side)
+        matrix[np.arange(side), np.where(place < side, place, 2 * side - 1 - place)] += weight
+    made: Matrix = matrix / _added(weights)
+    return made
 
 
 @lru_cache(maxsize=8)
