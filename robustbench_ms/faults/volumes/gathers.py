@@ -20,8 +20,8 @@ def _between(a: Any, b: Any, part: Any) -> Any:
 
 
 @compiled
-def _row(padded: Any, deep: Any, down: Any, across: Any, at: Any, parts: Any, made: Any) -> None:
-    """A row float32 (W,) of what a volume has at places float64 (W,) each.
+def _plane(padded: Any, deep: Any, down: Any, across: Any, at: Any, parts: Any, made: Any) -> None:
+    """A plane float32 (H, W) of what a volume has at places float64 (H, W) each.
 
     `padded` (D + 3, H + 3, W + 3) is the volume with a voxel of zeros before it and two behind along each axis: what is
     read beyond them is between zeros. `at` uint64 (W,) and `parts` float32 (3, W) are for what is known before a voxel
@@ -30,36 +30,34 @@ def _row(padded: Any, deep: Any, down: Any, across: Any, at: Any, parts: Any, ma
     flat = padded.reshape(-1)
     rows, columns = padded.shape[1], padded.shape[2]
     depth, height, width = np.float64(padded.shape[0] - 3), np.float64(rows - 3), np.float64(columns - 3)
-    for i in range(len(made)):
-        a, b, c = (
-            min(max(deep[i], -1.0), depth),
-            min(max(down[i], -1.0), height),
-            min(max(across[i], -1.0), width),
-        )
-        z, y, left = np.floor(a), np.floor(b), np.floor(c)
-        parts[0, i], parts[1, i], parts[2, i] = np.float32(a - z), np.float32(b - y), np.float32(c - left)
-        at[i] = ((np.int32(z) + 1) * rows + (np.int32(y) + 1)) * columns + (np.int32(left) + 1)
     # Unsigned places, as nothing is then asked about their sign.
     one, row, plane = np.uint64(1), np.uint64(columns), np.uint64(rows * columns)
-    for i in range(len(made)):
-        part_z, part_y, part_x = parts[0, i], parts[1, i], parts[2, i]
-        first = at[i]
-        second = first + plane
-        a = _between(flat[first], flat[first + one], part_x)
-        b = _between(flat[first + row], flat[first + row + one], part_x)
-        c = _between(flat[second], flat[second + one], part_x)
-        d = _between(flat[second + row], flat[second + row + one], part_x)
-        made[i] = _between(_between(a, b, part_y), _between(c, d, part_y), part_z)
+    for y in range(made.shape[0]):
+        for i in range(made.shape[1]):
+            a, b = min(max(deep[y, i], -1.0), depth), min(max(down[y, i], -1.0), height)
+            c = min(max(across[y, i], -1.0), width)
+            low_z, low_y, low_x = np.floor(a), np.floor(b), np.floor(c)
+            parts[0, i], parts[1, i] = np.float32(a - low_z), np.float32(b - low_y)
+            parts[2, i] = np.float32(c - low_x)
+            at[i] = ((np.int32(low_z) + 1) * rows + (np.int32(low_y) + 1)) * columns + (np.int32(low_x) + 1)
+        for i in range(made.shape[1]):
+            part_z, part_y, part_x = parts[0, i], parts[1, i], parts[2, i]
+            first = at[i]
+            second = first + plane
+            e = _between(flat[first], flat[first + one], part_x)
+            f = _between(flat[first + row], flat[first + row + one], part_x)
+            g = _between(flat[second], flat[second + one], part_x)
+            h = _between(flat[second + row], flat[second + row + one], part_x)
+            made[y, i] = _between(_between(e, f, part_y), _between(g, h, part_y), part_z)
 
 
 @compiled
 def at_places(start: int, stop: int, padded: Any, deep: Any, down: Any, across: Any, made: Any) -> None:
-    """What a volume, `padded` as in `_row`, has at places float64 (D, H, W) each, into `made` float32 (C, D, H, W)."""
+    """What a volume, padded as for `_plane`, has at places float64 (D, H, W) each, into `made` float32 (C, D, H, W)."""
     at, parts = np.empty(made.shape[3], np.uint64), np.empty((3, made.shape[3]), np.float32)
     for c in range(made.shape[0]):
         for z in range(start, stop):
-            for y in range(made.shape[2]):
-                _row(padded[c], deep[z, y], down[z, y], across[z, y], at, parts, made[c, z, y])
+            _plane(padded[c], deep[z], down[z], across[z], at, parts, made[c, z])
 
 
 @compiled
@@ -70,16 +68,18 @@ def turned_about(
 
     `deep` (D,), `down` (H,), `across` (W,) are the voxels' distances from the middle, less what it is moved by.
     """
-    width = made.shape[3]
-    at, parts, places = np.empty(width, np.uint64), np.empty((3, width), np.float32), np.empty((3, width))
+    height, width = made.shape[2:]
+    at, parts = np.empty(width, np.uint64), np.empty((3, width), np.float32)
+    places = np.empty((3, height, width))
     for z in range(start, stop):
-        for y in range(made.shape[2]):
-            for axis in range(3):
-                first = deep[z] * matrix[0, axis] + down[y] * matrix[1, axis]
+        for axis in range(3):
+            along, over, after = matrix[0, axis] * deep[z], matrix[1, axis], matrix[2, axis]
+            for y in range(height):
+                first = along + down[y] * over
                 for i in range(width):
-                    places[axis, i] = (first + across[i] * matrix[2, axis]) + middle[axis]
-            for c in range(made.shape[0]):
-                _row(padded[c], places[0], places[1], places[2], at, parts, made[c, z, y])
+                    places[axis, y, i] = (first + across[i] * after) + middle[axis]
+        for c in range(made.shape[0]):
+            _plane(padded[c], places[0], places[1], places[2], at, parts, made[c, z])
 
 
 @compiled
