@@ -56,6 +56,24 @@ def test_shipped_cards_obey_it(name, places):
     assert (find.faults, find.notes) == ([], [])
 
 
+def test_cards_of_volumes_and_signals_are_asked_about_their_own_kind(places, monkeypatch):
+    one = np.random.default_rng(0).integers(0, 256, (1797, 1, 8, 8, 8), dtype=np.uint8)
+    monkeypatch.setattr(
+        "robustbench_ms.datasets.quick_volumes._split", lambda _: (one[:597], one[:597, 0] // 86)
+    )
+    sources = {"volumes-unet": [], "har-resnet": ["signals"], "volumes-thresholds": ["volumes"]}
+    for name, kinds in sources.items():
+        card = find_card(name)
+        find = held(hold_card, replace(card, weights=card.weights[:1]), places)
+
+        assert find.faults == []
+        told = [f"is not asked: --suite SUITE says which {kind} it is shown" for kind in kinds]
+        assert [line.partition(": ")[2] for line in find.notes] == told
+    windows = replace(find_card("volumes-unet").input, window=(4, 4, 4), overlap=0.5)
+    card = find_card("volumes-unet")
+    assert held(hold_card, replace(card, input=windows, weights=card.weights[:1]), places).faults == []
+
+
 def of_ours(names, severities):
     first, second = FILM.axes
     return replace(FILM, axes=(replace(first, values=names, groups={}), replace(second, values=severities)))

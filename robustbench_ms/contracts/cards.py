@@ -7,9 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robustbench_ms.catalog.registry import DATASETS, answers_of, index_of, task_of
+from robustbench_ms.catalog.registry import DATASETS, TASKS, answers_of, index_of, task_of
 from robustbench_ms.contracts.findings import Findings
-from robustbench_ms.datasets.protocol import Data, DataFacts, Images, Index, Layout, RaggedImages
+from robustbench_ms.datasets.protocol import (
+    Data,
+    DataFacts,
+    Images,
+    Index,
+    Layout,
+    Photographs,
+    RaggedImages,
+    Signals,
+    Volumes,
+)
 from robustbench_ms.errors import Misbehaved, UserError
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
@@ -29,6 +39,8 @@ __all__ = ["hold_card"]
 CLASSES = 1000
 """What a library's network is built for where nothing says how many classes it has."""
 
+_KINDS: dict[str, type] = {"signals": Signals, "volumes": Volumes}
+"""What samples are of which a card says that it is shown them, and no images."""
 BY_NUMBER = ("data", "background+data")
 """Label maps of a card that need no names of classes."""
 
@@ -54,6 +66,9 @@ def hold_card(
     place = f"card {card.name}"
     _says(find, place, card)
     classes, built = CLASSES, False
+    if suite is None and card.input.channels in _KINDS and not _embedded(card):
+        find.note(place, f"is not asked: --suite SUITE says which {card.input.channels} it is shown")
+        return
     with find.holding(place):
         asked = _asked(card, suite, places)
         classes = asked.index.classes
@@ -92,12 +107,18 @@ def _says(find: Findings, place: str, card: Card) -> None:
             )
 
 
+def _embedded(card: Card) -> bool:
+    """Whether its recipe names a data set that is at hand."""
+    named = str(card.recipe.get("dataset", ""))
+    return named in DATASETS and DATASETS[named].embedded
+
+
 def _asked(card: Card, suite: Suite | None, places: Places) -> _Asked:
     """By the suite at hand, by an embedded data set that its recipe names, or by made images."""
     named = str(card.recipe.get("dataset", ""))
-    if suite is None and named in DATASETS and DATASETS[named].embedded:
+    if suite is None and _embedded(card):
         info = DATASETS[named]
-        suite = Suite("check", card.tasks[0], named, split=info.splits[0], classes=info.classes)
+        suite = Suite("check", _task_name(card), named, split=info.splits[0], classes=info.classes)
     if suite is not None:
         if answers_of(suite.task) not in card.tasks:
             raise UserError(
@@ -121,12 +142,21 @@ def _asked(card: Card, suite: Suite | None, places: Places) -> _Asked:
     return _Asked(suite, task, index, _facts(index), None, made_up=True)
 
 
+def _task_name(card: Card) -> str:
+    """The task by which a card is asked where no suite says: the one of its samples whose answers it gives."""
+    kind = _KINDS.get(card.input.channels)
+    for name in TASKS if kind is not None else ():
+        if answers_of(name) == card.tasks[0] and kind in task_of(Suite("check", name, "arrays")).layouts:
+            return name
+    return card.tasks[0]
+
+
 def _nothing(canvas: object) -> Data:
     raise UserError(f"there are no samples to be shown on canvas {canvas!r}")
 
 
 def _facts(index: Index) -> DataFacts:
-    layout = index.layout if isinstance(index.layout, (Images, RaggedImages)) else Images(3, 224, 224)
+    layout = Images(3, 224, 224) if isinstance(index.layout, Photographs) else index.layout
     return DataFacts(
         len(index.ids),
         index.asked,
