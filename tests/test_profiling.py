@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from robustbench_ms.catalog.find import find_card
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import Note
 from robustbench_ms.profiling import loop, subject
@@ -329,3 +330,10 @@ def test_times_stand_where_the_accuracy_cannot_be_told(places, tiny, monkeypatch
     assert [e.message for e in events if isinstance(e, Note)] == ["model coarse: it cannot be asked"]
     (done,) = [e for e in events if isinstance(e, ProfileDone)]
     assert read_profile(done.path).rows[0].error is None
+
+
+@pytest.mark.parametrize(("name", "shape"), [("volumes-resnet", (1, 28, 28, 28)), ("har-linear", (9, 128))])
+def test_networks_of_volumes_and_of_windows_are_profiled_at_their_own_size(places, name, shape):
+    (row,) = rows_of(measured([find_card(name)], [Setting(1)], places))
+
+    assert (row.error, subject.load(find_card(name), CPU, places).shape) == (None, shape)

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustbench_ms.datasets.protocol import Images, Index
+from robustbench_ms.datasets.protocol import Images, Index, Signals, Volumes
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.models.costs import costs
 from robustbench_ms.specs.card import PRECISIONS, Card, Input
+from robustbench_ms.specs.channels import Channel
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.adapting import is_adapted
 from robustbench_ms.subjects.costs import input_of
@@ -95,7 +96,7 @@ class Subject:
         return run
 
     def end_to_end(self, batch: int) -> Callable[[], object] | None:
-        """From bytes in host memory, of the size that the card is shown, to answers on the device; None of signals."""
+        """From bytes in host memory, of the size that the card is shown, to answers on the device; None of others."""
         if len(self.shape) != 3:
             return None
         model, canvas = self.model, self._canvas(batch)
@@ -142,8 +143,7 @@ def load(card: Card, device: torch.device, places: Places, classes: int = 1000) 
 
     `classes` only where its args do not say. UserError where it cannot be built.
     """
-    side = card.input.size or 32
-    index = Index(np.arange(1), Images(3, side, side), classes, "", _unopened)
+    index = Index(np.arange(1), _layout(card.input), classes, "", _unopened)
     one = card.replicates()[0]
     one = one if is_adapted(card) else replace(card, weights=(), untrained=True)
     model = load_model(one, index, device=device, places=places)
@@ -153,6 +153,16 @@ def load(card: Card, device: torch.device, places: Places, classes: int = 1000) 
     else:
         shape = (3, known.input.size or 32, known.input.size or 32)
     return Subject(card.group, model, shape)
+
+
+def _layout(shown: Input) -> Images | Signals | Volumes:
+    """Data of the kind that a card is shown; of windows and volumes the network says the size, and none is opened."""
+    side, channels = shown.size or 32, len(shown.mean)
+    if shown.channels == "volumes":
+        return Volumes(channels, (side, side, side))
+    if shown.channels == "signals":
+        return Signals(tuple(Channel(str(i), "unstated", "", str(i)) for i in range(channels)), side, 1.0)
+    return Images(3, side, side)
 
 
 def yardstick(device: torch.device, places: Places) -> Subject:
