@@ -16,6 +16,8 @@ from robustbench_ms.catalog.targets import load
 from robustbench_ms.corruptions.table import COMMON, KINDS, NAMES, PROFILES, SEVERITIES
 from robustbench_ms.datasets import DATASETS as OUR_DATASETS
 from robustbench_ms.datasets import DatasetInfo
+from robustbench_ms.datasets.swaps import BACKGROUNDS
+from robustbench_ms.datasets.swaps import LEVELS as SWAPS
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.faults.pictures.table import PATCHES, SIZES
 from robustbench_ms.faults.table import LEVELS, STRENGTHS
@@ -244,6 +246,13 @@ PERTURBATIONS = Registry(
         "occlusions": PerturbationInfo(
             axes=(Axis("patch", PATCHES, "patches", {"common": PATCHES}), Axis("size", SIZES, "sizes")),
             target="robustbench_ms.tasks.occluding:Occlusions",
+        ),
+        "swaps": PerturbationInfo(
+            axes=(
+                Axis("background", BACKGROUNDS, "backgrounds", {"common": BACKGROUNDS}),
+                Axis("level", SWAPS, "levels"),
+            ),
+            target="robustbench_ms.tasks.swapping:Backgrounds",
         ),
     },
 )

@@ -36,6 +36,7 @@ from robustbench_ms.datasets.protocol import (
     RaggedImages,
     rows_of_one_shape,
 )
+from robustbench_ms.datasets.swaps import CODES, KEPT
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places
@@ -44,7 +45,7 @@ from robustbench_ms.specs.source import Source
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["GROUND", "GROUNDS", "MANY", "NAMES", "ONE", "Kind", "Scene", "index_scenes", "scene"]
+__all__ = ["GROUND", "GROUNDS", "MANY", "NAMES", "ONE", "Kind", "Scene", "index_scenes", "scene", "swapped"]
 
 SIDE = 128
 NAMES = tuple(map(str, range(10)))
@@ -54,6 +55,9 @@ GROUND = len(NAMES)
 _SMALLEST, _LARGEST = 14, 56
 _SEEN = 60  # per cent
 _AWAY = 60  # grey levels
+_SWAPPED = 17
+"""Begins the keys of grounds that take the place of others; 15 and 16 are those of scenes."""
+_TRIED = 64
 
 GROUNDS: dict[str, tuple[str, ...]] = {
     "train": ("astronaut.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg", "ihc.png"),
@@ -141,6 +145,46 @@ def scene(split: str, i: int, of: Kind = MANY) -> Scene:
         seen = owner == number
         image[seen] = _colour(words, int(grey[seen].sum()), int(seen.sum()))
     return Scene(image, owner, labels, name)
+
+
+def swapped(of: Scene, split: str, i: int, background: str, level: int, seed: int = 0) -> NDArray[np.uint8]:
+    """A scene of one digit on another ground, uint8 (128, 128, 3): `background` of BACKGROUNDS, `level` 1..5.
+
+    The digit's pixels stay, and so does the ground within KEPT of them. A crop is the first of 64 drawn whose mean
+    grey level under the digit is 60 or more away from the digit's, as in a scene, or else the farthest of them; "plain"
+    is one colour that is so far away. What is drawn has no level: a higher one shows more of the same.
+    """
+    words, seen = _Words(_SWAPPED, CODES[background], seed, i), of.owner > 0
+    digit, pixels = int(_grey(of.image[seen].astype(np.int64)).sum()), int(seen.sum())
+    own, kind = of.ground, "test" if split == "test" else "train"
+    pool = {
+        "same": (own,),
+        "other": tuple(name for name in GROUNDS[kind] if name != own),
+        "seen": GROUNDS["train"],
+    }
+    if background == "plain":
+        shown = np.empty_like(of.image)
+        shown[:] = _colour(words, digit, pixels)
+    else:
+        shown, farthest = of.image, -1
+        for _ in range(_TRIED):
+            ground = _ground(pool[background][words.below(len(pool[background]))])
+            top, left = (words.below(length - SIDE + 1) for length in ground.shape[:2])
+            tried = ground[top : top + SIDE, left : left + SIDE]
+            away = abs(int(_grey(tried[seen].astype(np.int64)).sum()) - digit)
+            if away > farthest:
+                shown, farthest = tried, away
+            if away >= 1000 * _AWAY * pixels:
+                break
+    return np.where(_near(seen, KEPT[level - 1])[:, :, None], of.image, shown)
+
+
+def _near(where: NDArray[np.bool_], within: int) -> NDArray[np.bool_]:
+    """Of a map (H, W) what lies within so many pixels of what is true, along a row, a column or both."""
+    from scipy.ndimage import binary_dilation
+
+    side = 2 * within + 1
+    return np.asarray(binary_dilation(where, np.ones((side, side), dtype=bool)))
 
 
 def _laid(words: _Words, kind: str, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
