@@ -1,7 +1,7 @@
 """results/FINDINGS.md: what articles claim, and what the committed records say of it.
 
     python -m tests.findings            prints the page
-    python -m tests.findings --write    writes it
+    python -m tests.findings --write    writes it, its pictures, and the README's table between its marks
 
 Claims stand in results/findings.toml; every figure is made of records. A record that is not there is told as such.
 """
@@ -9,9 +9,12 @@ Claims stand in results/findings.toml; every figure is made of records. A record
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import re
 import sys
 import tomllib
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -27,13 +30,26 @@ from robustbench_ms.records.record import read_record
 from robustbench_ms.records.summary import without_each_group
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.records.values import value_of
+from robustbench_ms.reports.markdown import grid
 from robustbench_ms.statistics.intervals import group_interval, holm
+from tests import findings_cifar
+from tests.findings_pictures import forest
 
-RESULTS = Path(__file__).parent.parent / "results"
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results"
 PAGE = RESULTS / "FINDINGS.md"
+PICTURES = RESULTS / "findings"
+README = ROOT / "README.md"
+MARKS = ("<!-- findings -->", "<!-- /findings -->")
+TOLD = tomllib.loads((RESULTS / "findings.toml").read_text(encoding="utf-8"))
+CLAIMS = TOLD["claims"]
 LEVEL = 0.05
 NOTHING = 0.005
 """Half a point: a gain that is surely smaller is none."""
+SEEDS = 3
+"""Of a network that is trained, at least, on both sides of a verdict."""
+UNMEASURED = "not measured yet"
+_COUNTED = {"parameters": "Parameters", "macs_run": "Multiply-adds"}
 HEAD = """\
 # Findings
 
@@ -42,11 +58,12 @@ What articles claim of their systems, and what the records beside this page say.
 networks of a claim were trained alike ([the rule](../baselines/README.md#the-rule-of-decision) was written down
 before). The gain is that over one rival, of the means over seeds, with its 95 % interval; p is the larger of Welch's
 over seeds and that over images (of windows of sensors: over runs of alike ones), two-sided, by Holm over the claim's
-rivals. A claim holds where the gain over every rival is above 0; it does not where one is below 0 or surely below half
-a point; else it cannot be told here. Floors are what asks for no skill: where a network is not surely above them its
-number says nothing, and the claim says so. A number that is claimed holds where ours, of the mean over seeds and with
-the 95 % interval over groups (subjects), is surely no more than half a point below; it does not where ours is surely
-below.
+rivals or its family's pairs. A claim holds where the gain over every rival is above 0; it does not where one is below 0
+or surely below half a point (or what was claimed, if that is less); else it cannot be told here. Floors are what asks
+for no skill: where a network is not surely above them its number says nothing, and the claim says so. A number that is
+claimed holds where ours, of the mean over seeds and with the 95 % interval over groups (subjects), is surely no more
+than half a point below; it does not where ours is surely below. A cost holds where the count is no more than claimed.
+The table shows the gain that decided: the smallest one.
 """
 
 
@@ -68,26 +85,47 @@ def lacking(model, found):
     return f"the record of {short[0]} is not complete" if short else None
 
 
+def too_few(model, found):
+    """The same, and of fewer seeds than a verdict takes."""
+    few = f"{len(found)} of {SEEDS} seeds of {model}" if len(found) < SEEDS else None
+    return lacking(model, found) or few
+
+
+def beside(claim, results=RESULTS):
+    """p-values of the other pairs of a claim's family; 1 of those that are not measured yet."""
+    own = {(claim["model"], rival) for rival in claim["against"]}
+    p_values = []
+    for model, rival in TOLD["families"].get(claim.get("family"), ()):
+        mine, theirs = (entries(claim["suite"], claim["column"], one, results) for one in (model, rival))
+        if (model, rival) in own or (not mine and model in TOLD["where_trained"]):
+            continue
+        short = too_few(model, mine) or too_few(rival, theirs)
+        p_values.append(1.0 if short else gain(mine, theirs).p_differs)
+    return p_values
+
+
 def rows(claim, results=RESULTS):
     """Of each rival (name, seeds of both, Difference or what is lacking)."""
     mine = entries(claim["suite"], claim["column"], claim["model"], results)
     found = []
     for rival in claim["against"]:
         theirs = entries(claim["suite"], claim["column"], rival, results)
-        why = lacking(claim["model"], mine) or lacking(rival, theirs)
+        if not theirs and rival in TOLD["where_trained"]:
+            continue
+        why = too_few(claim["model"], mine) or too_few(rival, theirs)
         found.append((rival, None, why) if why else (rival, (len(mine), len(theirs)), gain(mine, theirs)))
     return found
 
 
-def verdict(differences, adjusted):
-    """One of three, or that not all is measured."""
-    if len(differences) < len(adjusted) or any(p is None for p in adjusted):
-        return "not measured yet"
+def verdict(differences, adjusted, claimed=()):
+    """One of three, or that not all is measured. `claimed` are the gains of the article, one a difference, or none."""
+    if len(differences) < len(adjusted) or not adjusted or any(p is None for p in adjusted):
+        return UNMEASURED
     above = [p <= LEVEL and d.mean > 0 for d, p in zip(differences, adjusted, strict=True)]
     share = LEVEL / len(adjusted)  # of one side of an interval that all have together
     below = [
-        (p <= LEVEL and d.mean < 0) or d.upper(share / 2) < NOTHING
-        for d, p in zip(differences, adjusted, strict=True)
+        (p <= LEVEL and d.mean < 0) or d.upper(share / 2) < min(NOTHING, least)
+        for d, p, least in zip(differences, adjusted, claimed or [NOTHING] * len(differences), strict=True)
     ]
     return "holds" if all(above) else "does not hold" if any(below) else "cannot be told here"
 
@@ -151,95 +189,199 @@ def floors(claim, results=RESULTS):
 
 
 def told(claim, results=RESULTS):
-    """A claim's section: over rivals, or of a number."""
-    return _number(claim, results) if "value" in claim else _gains(claim, results)
+    """(verdict, what the table of claims says beside it, the claim's section, rows of its picture)."""
+    if "why" in claim:
+        return "cannot be told here", [claim["why"], "", "", ""], "", []
+    return (_cost if "cost" in claim else _number if "value" in claim else _gains)(claim, results)
 
 
-def _head(claim, mine, said):
-    rows, ready = rows_of(find_suite(claim["suite"]).task), lacking(claim["model"], mine) is None
-    many = f", {mine[0].n:,} {rows.sample}s" if ready else ""
-    looked = f"{rows.summary(claim['column']).label} of `{claim['model']}` on `{claim['suite']}`{many}"
+def _head(claim, said, looked):
     note = f" {claim['note']}." if "note" in claim else ""
     return [
-        f"## {claim['of']}: {claim['says']}",
-        "",
-        f"{claim['source']}. Looked at: {looked}.{note} **{said.capitalize()}.**",
+        f'<a id="{claim["id"]}"></a>',
+        f"**{claim['of']}: {claim['says']}.** {claim['source']}. {looked}{note} **{said.capitalize()}.**",
         "",
     ]
+
+
+def _looked(claim, mine):
+    rows = rows_of(find_suite(claim["suite"]).task)
+    label = rows.summary(claim["column"]).label
+    return f"Looked at: {label} of `{claim['model']}` on `{claim['suite']}`, {mine[0].n:,} {rows.sample}s."
 
 
 def _measured_by(claim):
     models = (claim["model"], *claim.get("against", ()), *claim.get("floors", ()))
-    return f"Measured by `rbms run {claim['suite']} {' '.join(f'-m {name}' for name in models)}`."
+    return f"`rbms run {claim['suite']} {' '.join(f'-m {name}' for name in models)}`"
+
+
+def _unmeasured(claim, why):
+    """One line."""
+    said = f'<a id="{claim["id"]}"></a>{claim["of"]}: {claim["says"]}: {why}; {_measured_by(claim)}.'
+    return UNMEASURED, ["", "", "", ""], said, []
+
+
+def _cost(claim, results):
+    """Of counts, which have no interval."""
+    del results
+    counted = json.loads(findings_cifar.COSTS.read_text(encoding="utf-8"))
+    key, most = claim["cost"], claim["most"]
+    mine, theirs = counted[claim["model"]][key], {name: counted[name][key] for name in claim["against"]}
+    worst = max(mine / one for one in theirs.values())
+    said = "holds" if worst <= most and (most != 1.0 or worst < 1) else "does not hold"
+    shown = ", ".join(f"`{name}` {one:,}" for name, one in theirs.items())
+    lines = _head(claim, said, f"{_COUNTED[key]} of `{claim['model']}` {mine:,}; of {shown}.")
+    commands = f"`rbms show NAME` counts {' and '.join(f'`{n}`' for n in (claim['model'], *theirs))}."
+    return said, [f"x {worst:.3f}", "exact", "", ""], "\n".join([*lines[:-1], commands]), []
 
 
 def _number(claim, results):
     found = by_groups(claim, results)
+    if isinstance(found, str):
+        return _unmeasured(claim, found)
+    seeds, groups, one = found
     mine = entries(claim["suite"], claim["column"], claim["model"], results)
-    said = "not measured yet" if isinstance(found, str) else verdict_on(claim["value"], found[2])
+    said = verdict_on(claim["value"], one)
+    ends = f"{100 * one.low:.2f} to {100 * one.high:.2f}"
     lines = [
-        *_head(claim, mine, said),
+        *_head(claim, said, _looked(claim, mine)),
         "| claimed, % | seeds | groups | ours, % |",
         "| ---: | ---: | ---: | ---: |",
+        f"| {100 * claim['value']:.2f} | {seeds} | {groups} | {100 * one.mean:.2f} ({ends}) |",
+        "",
+        f"Measured by {_measured_by(claim)}.",
     ]
-    if isinstance(found, str):
-        lines.append(f"| {100 * claim['value']:.2f} | - | - | {found} |")
-    else:
-        seeds, groups, one = found
-        ours = f"{100 * one.mean:.2f} ({100 * one.low:.2f} to {100 * one.high:.2f})"
-        lines.append(f"| {100 * claim['value']:.2f} | {seeds} | {groups} | {ours} |")
-    return "\n".join([*lines, "", _measured_by(claim)])
+    drawn = [("claimed", *(3 * [100 * claim["value"]])), (claim["model"], *(100 * end for end in one))]
+    return said, [f"{100 * one.mean:.2f} %", ends, f"{mine[0].n:,}", str(seeds)], "\n".join(lines), drawn
 
 
 def _gains(claim, results):
     suite, column = claim["suite"], claim["column"]
     found, mine = rows(claim, results), entries(suite, column, claim["model"], results)
-    differences = [d for _, seeds, d in found if seeds]
-    adjusted = iter(holm([d.p_differs for d in differences]))
-    p_values = [next(adjusted) if seeds else None for _, seeds, _ in found]
-    said = verdict(differences, p_values)
-    ready = lacking(claim["model"], mine) is None
+    lacks = list(dict.fromkeys(one for _, seeds, one in found if seeds is None))
+    if lacks:
+        return _unmeasured(claim, "; ".join(lacks))
+    differences = [d for *_, d in found]
+    p_values = holm([*(d.p_differs for d in differences), *beside(claim, results)])[: len(differences)]
+    shown = dict(zip(claim["against"], claim.get("claimed", ()), strict="claimed" in claim))
+    said = verdict(differences, p_values, [shown[rival] for rival, *_ in found] if shown else ())
     lines = [
-        *_head(claim, mine, said),
-        "| model | seeds | its value, % (by seed) | gain over it, pp | p |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        *_head(claim, said, _looked(claim, mine)),
+        "| model | seeds | its value, % (by seed) | gain over it, pp | claimed | p |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| {claim['model']} | {len(mine)} | {value(mine, column)} | | | |",
     ]
-    if ready:
-        lines.append(f"| {claim['model']} | {len(mine)} | {value(mine, column)} | | |")
+    drawn = []
     for (rival, seeds, one), p in zip(found, p_values, strict=True):
-        if seeds is None:
-            lines.append(f"| {rival} | - | - | {one} | - |")
-            continue
         ends = (100 * one.lower(LEVEL / 2), 100 * one.upper(LEVEL / 2))
+        drawn.append((f"over {rival}", 100 * one.mean, *ends))
         interval = f"{100 * one.mean:+.2f} ({ends[0]:+.2f} to {ends[1]:+.2f})"
         theirs = value(entries(suite, column, rival, results), column)
-        lines.append(f"| {rival} | {seeds[1]} | {theirs} | {interval} | {p:.3g} |")
+        gained = f"{100 * shown[rival]:+.2f}" if shown else ""
+        lines.append(f"| {rival} | {seeds[1]} | {theirs} | {interval} | {gained} | {p:.3g} |")
     notes = []
     if said == "cannot be told here":
         seen = max(d.detectable(LEVEL / 2 / len(differences)) or math.inf for d in differences)
         notes.append(f"A gain of {100 * seen:.1f} pp over each would have been seen with a chance of 80 %.")
-    if "beside" in claim and ready:
-        beside = rows_of(find_suite(suite).task).summary(claim["beside"])
+    if "beside" in claim:
+        other = rows_of(find_suite(suite).task).summary(claim["beside"])
         share = value(entries(suite, claim["beside"], claim["model"], results)[:1], claim["beside"])
-        notes.append(f"Beside it: {beside.label} {share} %.")
+        notes.append(f"Beside it: {other.label} {share} %.")
     if "floors" in claim:
         notes.append(floors(claim, results))
-    if differences:
-        notes.append(f"Tests: {'; or '.join(dict.fromkeys(d.method for d in differences))}.")
-    notes.append(_measured_by(claim))
-    return "\n".join([*lines, "", *notes])
+    notes.append(f"Tests: {'; or '.join(dict.fromkeys(d.method for d in differences))}.")
+    notes.append(f"Measured by {_measured_by(claim)}.")
+    rival, mean, low, high = min(drawn, key=lambda one: one[1])
+    decided = [f"{mean:+.2f} pp {rival}", f"{low:+.2f} to {high:+.2f}", f"{mine[0].n:,}", str(len(mine))]
+    return said, decided, "\n".join([*lines, "", *notes]), drawn
+
+
+@cache
+def answered(results=RESULTS):
+    """What is told of every claim, by its id."""
+    return {claim["id"]: told(claim, results) for claim in CLAIMS}
+
+
+def pictures(results=RESULTS):
+    """{file name: SVG} of the claims that have numbers with intervals."""
+    made = {}
+    for claim in CLAIMS:
+        *_, drawn = answered(results)[claim["id"]]
+        if drawn:
+            title = f"{claim['of']}: {claim['says']}"
+            made[f"{claim['id']}.svg"] = forest(title, drawn, "%" if "value" in claim else "pp")
+    return made
+
+
+def counts(results=RESULTS):
+    """How many claims have each verdict, a sentence."""
+    found = Counter(said for said, *_ in answered(results).values())
+    order = ("holds", "does not hold", "cannot be told here", UNMEASURED)
+    return f"Of {len(CLAIMS)} claims: {', '.join(f'{found[said]} {said}' for said in order)}."
+
+
+def readme(results=RESULTS):
+    """What stands between the README's marks."""
+    lines, _ = findings_cifar.table(entries, results)
+    told = "ResNet-20 on CIFAR-10-C by one recipe of ten epochs, means over seeds."
+    return "\n".join([*lines, "", f"{told} {counts(results)} [results/FINDINGS.md](results/FINDINGS.md)"])
+
+
+def with_table(text, table):
+    """A page with the table between its marks; itself where it has none."""
+    first, last = map(re.escape, MARKS)
+    return re.sub(f"{first}.*?{last}", lambda _: f"{MARKS[0]}\n{table}\n{MARKS[1]}", text, flags=re.DOTALL)
 
 
 def page(results=RESULTS):
     """The whole of it."""
-    claims = tomllib.loads((RESULTS / "findings.toml").read_text(encoding="utf-8"))["claims"]
-    return "\n".join([HEAD, *(f"{told(claim, results)}\n" for claim in claims)])
+    lines = [["claim", "source", "verdict", "what decided", "95 %", "n", "seeds", ""]]
+    measured, lacking_ones = [], []
+    for claim in CLAIMS:
+        said, beside_it, section, drawn = answered(results)[claim["id"]]
+        link = f"[below](#{claim['id']})" if section else ""
+        source = claim["source"].partition(", ")[0]  # the rest stands below
+        lines.append([f"{claim['of']}: {claim['says']}", source, said, *beside_it, link])
+        if said == UNMEASURED:
+            lacking_ones.append(f"- {section}")
+        elif section:
+            seen = f" [Picture](findings/{claim['id']}.svg)." if drawn else ""
+            measured.append(section + seen)
+    return (
+        "\n\n".join(
+            [
+                HEAD.rstrip(),
+                f"## The claims\n\n{counts(results)}",
+                "\n".join(grid(lines, left=range(4))),
+                "\n".join(findings_cifar.section(entries, results, RESULTS, TOLD["families"]["A"])),
+                f"{TOLD['pictures']} {TOLD['dropped']}",
+                "## What decided each",
+                *measured,
+                "## Not measured yet, and what would",
+                "\n".join(lacking_ones) or "Nothing.",
+            ]
+        )
+        + "\n"
+    )
+
+
+def write():
+    """The page, its pictures and none that are stale, and the README's table."""
+    PAGE.write_text(page(), encoding="utf-8")
+    PICTURES.mkdir(exist_ok=True)
+    for old in PICTURES.glob("*.svg"):
+        old.unlink()
+    for name, text in pictures().items():
+        (PICTURES / name).write_text(text, encoding="utf-8")
+    README.write_text(with_table(README.read_text(encoding="utf-8"), readme()), encoding="utf-8")
 
 
 if __name__ == "__main__":
     asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    asked.add_argument("--write", action="store_true", help="write results/FINDINGS.md")
+    asked.add_argument(
+        "--write", action="store_true", help="write results/FINDINGS.md, its pictures, README's table"
+    )
     if asked.parse_args().write:
-        PAGE.write_text(page(), encoding="utf-8")
+        write()
     else:
         sys.stdout.write(page())

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
-from statistics import fmean
+from statistics import NormalDist, fmean
+from types import SimpleNamespace
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -12,14 +16,14 @@ import pytest
 from robustbench_ms.catalog.find import card_names, suite_names
 from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.statistics.differences import Student
-from robustbench_ms.statistics.intervals import Interval
-from tests import findings, signalled
+from robustbench_ms.statistics.intervals import Interval, holm
+from tests import findings, findings_cifar, signalled
 from tests.test_activity import CARD
 
 MINE, RIVAL, FLOOR = "digits-resnet8-cbam", "digits-resnet8", "digits-resnet8-eca"
 CLAIM = {
-    "of": "CBAM", "says": "more digits are read", "source": "nobody", "suite": "quick", "model": MINE,
-    "column": "clean_accuracy", "against": [RIVAL],
+    "id": "cbam-digits", "of": "CBAM", "says": "more digits are read", "source": "nobody", "suite": "quick",
+    "model": MINE, "column": "clean_accuracy", "against": [RIVAL],
 }  # fmt: skip
 
 
@@ -27,19 +31,48 @@ def student(mean, stderr):
     return Student(mean, stderr, 300, 299, "t")
 
 
-def test_the_page_is_fresh():
+def test_the_page_its_pictures_and_the_readmes_table_are_fresh():
     assert findings.page() == findings.PAGE.read_text(encoding="utf-8")
+    committed = {path.name: path.read_text(encoding="utf-8") for path in findings.PICTURES.iterdir()}
+    assert committed == findings.pictures()
+    text = findings.README.read_text(encoding="utf-8")
+    assert findings.MARKS[0] in text
+    assert findings.with_table(text, findings.readme()) == text
+
+
+def test_the_table_is_put_between_its_marks_and_nowhere_else():
+    text = f"a\n{findings.MARKS[0]}\nold\n{findings.MARKS[1]}\nb"
+
+    assert findings.with_table(text, r"\1 new") == f"a\n{findings.MARKS[0]}\n\\1 new\n{findings.MARKS[1]}\nb"
+    assert findings.with_table("no marks", "new") == "no marks"
+
+
+def test_links_of_the_page_lead_somewhere():
+    text = findings.page()
+    for name in re.findall(r"\(#([a-z0-9-]+)\)", text):
+        assert text.count(f'<a id="{name}"></a>') == 1
+    for name in re.findall(r"\(findings/([a-z0-9.-]+)\)", text):
+        assert ET.parse(findings.PICTURES / name).getroot().tag.endswith("svg")
 
 
 def test_claims_name_what_is_shipped():
-    import tomllib
-
-    for claim in tomllib.loads((findings.RESULTS / "findings.toml").read_text())["claims"]:
-        assert claim["suite"] in suite_names()
+    costs = json.loads(findings_cifar.COSTS.read_text())
+    assert len({claim["id"] for claim in findings.CLAIMS}) == len(findings.CLAIMS)
+    for claim in findings.CLAIMS:
+        assert len({"value", "why", "cost", "column"} & {*claim}) == (2 if "value" in claim else 1)
+        if "why" in claim:
+            continue
         models = [claim["model"], *claim.get("against", ()), *claim.get("floors", ())]
-        assert ("against" in claim) != ("value" in claim)
         assert {*models} <= {*card_names()}
         assert len({*models}) == len(models)
+        assert ("against" in claim) != ("value" in claim)
+        if "cost" in claim:
+            assert all(claim["cost"] in costs[name] for name in models)
+            continue
+        assert claim["suite"] in suite_names()
+        if "family" in claim:
+            family = findings.TOLD["families"][claim["family"]]
+            assert all([claim["model"], rival] in family for rival in claim["against"])
 
 
 def test_figures_are_the_records():
@@ -56,7 +89,11 @@ def test_figures_are_the_records():
     ((rival, seeds, difference),) = findings.rows(CLAIM)
     assert (rival, seeds) == (RIVAL, (3, 3))
     assert difference.mean == pytest.approx(mean(MINE) - mean(RIVAL))
-    said = findings.told(CLAIM)
+    verdict, decided, said, drawn = findings.told(CLAIM)
+    assert decided[0] == f"{100 * difference.mean:+.2f} pp over {RIVAL}"
+    assert decided[2:] == ["597", "3"]
+    assert drawn[0][1] == pytest.approx(100 * difference.mean)
+    assert f"**{verdict.capitalize()}.**" in said
     assert f"| {100 * difference.mean:+.2f} (" in said
     assert f"| {RIVAL} | 3 | {100 * mean(RIVAL):.2f} (" in said
     assert f"| {MINE} | 3 | {100 * mean(MINE):.2f} (" in said
@@ -73,26 +110,106 @@ def test_what_is_not_surely_above_a_floor_is_told(monkeypatch):
         ({MINE: student(-0.05, 0.01), RIVAL: student(0.05, 0.01)}, f"surely above: `{MINE}` over `{FLOOR}` (-5.00)."),
     ):  # fmt: skip
         monkeypatch.setattr(findings, "gain", lambda mine, theirs, known=gains: known[mine[0].group])
-        assert said in findings.told(claim)
-    assert "Beside it: clean 9" in findings.told(claim)
+        assert said in findings.told(claim)[2]
+    assert "Beside it: clean 9" in findings.told(claim)[2]
     assert f"Floors: `{FLOOR}`; no record of " in findings.floors({**claim, "against": ["nothing"]})
 
 
 def test_a_record_that_is_not_there_is_told(tmp_path):
-    said = findings.told(CLAIM, tmp_path)
-    assert "**Not measured yet.**" in said
-    assert f"no record of {MINE}" in said
+    verdict, decided, said, drawn = findings.told(CLAIM, tmp_path)
+    assert (verdict, decided, drawn) == ("not measured yet", ["", "", "", ""], [])
+    assert said.count("\n") == 0
+    assert f"no record of {MINE}; `rbms run quick -m {MINE} -m {RIVAL}`." in said
+
+
+def test_fewer_than_three_seeds_give_no_verdict(tmp_path):
+    folder = tmp_path / "quick"
+    folder.mkdir()
+    for name in (f"{MINE}@0", f"{MINE}@1", *(f"{RIVAL}@{seed}" for seed in range(3))):
+        for end in (".json", ".correct.npz"):
+            shutil.copy(findings.RESULTS / "quick" / (name + end), folder)
+
+    verdict, _, said, _ = findings.told(CLAIM, tmp_path)
+    assert verdict == "not measured yet"
+    assert f"2 of 3 seeds of {MINE}" in said
+
+
+def test_a_family_shares_one_correction(monkeypatch):
+    """Pairs that are not measured yet count, those of a network that need not be trained do not."""
+    own = findings.told(CLAIM)[2]
+    monkeypatch.setitem(findings.TOLD, "where_trained", ["digits-none"])
+    family = [[MINE, RIVAL], [FLOOR, RIVAL], ["digits-resnet8-gone", RIVAL], ["digits-none", RIVAL]]
+    monkeypatch.setitem(findings.TOLD["families"], "A", family)
+    claim = {**CLAIM, "family": "A"}
+    ((_, _, mine),) = findings.rows(claim)
+    others = findings.beside(claim)
+
+    assert len(others) == 2
+    assert others[1] == 1.0
+    p = holm([mine.p_differs, *others])[0]
+    assert f"| {p:.3g} |" in findings.told(claim)[2]
+    assert p >= mine.p_differs
+    assert f"| {mine.p_differs:.3g} |" in own
+
+
+def test_costs_hold_where_the_count_is_no_more_than_claimed():
+    claim = {
+        "id": "x", "of": "EMA", "says": "less", "source": "nobody", "cost": "parameters",
+        "model": "cifar100-resnet50-ema", "against": ["cifar100-resnet50"], "most": 1.01,
+    }  # fmt: skip
+    assert findings.told(claim)[0] == "holds"
+    assert findings.told({**claim, "most": 1.001})[0] == "does not hold"
+    assert findings.told({**claim, "against": ["cifar100-resnet50-ema"], "most": 1.0})[0] == "does not hold"
+    assert "23,903,620" in findings.told(claim)[2]
+
+
+def test_blocks_scale_the_residual_branch_as_their_gates_do_at_their_start():
+    """DMSCA's gates begin near a half each, of which two stand in a row; no block scales by 1."""
+    assert findings_cifar.scale_at_start("resnet20-fast") == 1.0
+    assert findings_cifar.scale_at_start("resnet20-fast-dmsca") == findings_cifar.scale_at_start(
+        "resnet20-fast-dmsca"
+    )
+
+
+def few(n):
+    """A system with one seed each of n plain networks on a known line in probits."""
+    normal, made = NormalDist(), {}
+    for i in range(n):
+        clean = 0.8 + 0.01 * i
+        worse = normal.cdf(-0.3 + 0.9 * normal.inv_cdf(clean))
+        made.setdefault(findings_cifar.CONTROLS[i % 3], []).append((clean, worse))
+    made["resnet20-fast-ema"] = [(0.85, normal.cdf(-0.3 + 0.9 * normal.inv_cdf(0.85)) + 0.02)]
+    told = {}
+    for name, points in made.items():
+        told[name] = {
+            column: [
+                SimpleNamespace(values={column: Interval(one[k], one[k] - 1e-9, one[k] + 1e-9)}, n=10_000)
+                for one in points
+            ]
+            for k, column in enumerate((findings_cifar.CLEAN, findings_cifar.CORRUPTED))
+        }
+    return told
+
+
+def test_the_line_takes_ten_plain_networks_and_tells_who_is_above_it():
+    assert "and 9 are measured: no line" in findings_cifar.robust_or_better(few(9))
+    assert (
+        "line of 10 plain networks: ema +2.00; a plain one is up to 0.00 away"
+        in findings_cifar.robust_or_better(few(10))
+    )
 
 
 NUMBER = {
-    "of": "Listens", "says": "it hears", "source": "nobody", "note": "By hand", "suite": "har-mini-faults",
-    "model": "listens", "column": "clean_accuracy", "value": 0.9606,
+    "id": "listens", "of": "Listens", "says": "it hears", "source": "nobody", "note": "By hand",
+    "suite": "har-mini-faults", "model": "listens", "column": "clean_accuracy", "value": 0.9606,
 }  # fmt: skip
 
 
 def test_a_number_that_is_claimed_is_judged_by_subjects(tmp_path, rbms):
     """Of two seeds of a small network: the interval is the jackknife's, over the subjects, of the mean over seeds."""
-    assert "| 96.06 | - | - | no record of listens |" in findings.told(NUMBER, tmp_path)
+    assert (
+        "no record of listens; `rbms run har-mini-faults -m listens`." in findings.told(NUMBER, tmp_path)[2]
+    )
     card = tmp_path / "listens.toml"
     card.write_text(CARD)
     assert rbms("run", signalled.npz_suite(tmp_path / "own"), "-m", card, "--device", "cpu").code == 0
@@ -122,7 +239,7 @@ def test_a_number_that_is_claimed_is_judged_by_subjects(tmp_path, rbms):
     assert (seeds, groups) == (2, 6)
     assert found.mean == pytest.approx(mean.mean())
     assert found.low == pytest.approx(mean.mean() - half)
-    said = findings.told(NUMBER, tmp_path / "records")
+    said = findings.told(NUMBER, tmp_path / "records")[2]
     assert f"| 96.06 | 2 | 6 | {100 * found.mean:.2f} (" in said
     assert "on `har-mini-faults`, 60 windows. By hand. **Cannot be told here.**" in said
 

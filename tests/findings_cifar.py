@@ -1,0 +1,214 @@
+"""The attention systems on CIFAR-10-C, of whatever records there are; `tests.findings` puts it on the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import NormalDist, fmean
+
+import numpy as np
+import torch
+
+from robustbench_ms.catalog.find import card_names, find_card
+from robustbench_ms.models.insertion import attention_blocks
+from robustbench_ms.records.profile import profiles_of
+from robustbench_ms.records.ranking import gain, ranges
+from robustbench_ms.records.terms import Terms
+from robustbench_ms.reports.markdown import grid
+from robustbench_ms.site.lines import FEWEST, line_through
+from robustbench_ms.statistics.intervals import holm
+from robustbench_ms.subjects.loading import build_module
+
+SUITE, PLAIN = "cifar10-c", "resnet20-fast"
+CONTROLS = (PLAIN, "resnet20-fast-wide", "resnet20-fast-long")
+CLEAN, CORRUPTED, DROP = "clean_accuracy", "mean_corruption_accuracy", "relative_drop"
+ABOUT = """\
+ResNet-20 by one recipe of ten epochs; every sentence here holds by this recipe. Means over seeds; ranks are what images
+and seeds can tell (of one seed each: images alone, which says nothing of another training)."""
+COSTING = """\
+What each block costs over the plain network; time over the plain one's on the device of [PROFILES.md](PROFILES.md);
+scales by: how much it scales the residual branch at its start (|out| / |in| of noise, mean over blocks), which alone
+changes a short training."""
+COSTS = Path(__file__).parent.parent / "baselines" / "costs.json"
+
+
+def systems():
+    """The cards, the plain network first."""
+    return sorted(name for name in card_names() if name.startswith(PLAIN))
+
+
+def short(name):
+    """What a card adds to the plain network."""
+    return name.removeprefix(PLAIN).removeprefix("-") or "none"
+
+
+def parts(record):
+    """Its accuracies under noise, blur and JPEG: means over their cells."""
+    terms = Terms.of(record)
+    cells = {
+        "noise": terms.keys("noise"),
+        "blur": terms.keys("blur"),
+        "JPEG": tuple(key for key in terms.every if key.startswith("corruption=jpeg_compression,")),
+    }
+    return {
+        name: fmean(record.cell(key).values["accuracy"]["mean"] for key in keys)
+        for name, keys in cells.items()
+    }
+
+
+def scale_at_start(name, seed=0):
+    """The geometric mean over a network's blocks of |out| / |in|, freshly built, of noise in train mode; 1 without."""
+    torch.manual_seed(seed)
+    module, _ = build_module(find_card(name), 10)
+    found = []
+
+    def told(_, shown, answer):
+        found.append(float(answer.norm() / shown[0].norm()))
+
+    hooks = [block.register_forward_hook(told) for block in attention_blocks(module).values()]
+    with torch.no_grad():
+        module.train()(torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(seed)))
+    for hook in hooks:
+        hook.remove()
+    return float(np.exp(np.mean(np.log(found)))) if found else 1.0
+
+
+def measured(entries, results):
+    """{system: its entries by column} of those with a complete record."""
+    found = {}
+    for name in systems():
+        by = {column: entries(SUITE, column, name, results) for column in (CORRUPTED, CLEAN, DROP)}
+        if by[CORRUPTED] and not any(one.lacks for one in by[CORRUPTED]):
+            found[name] = by
+    return found
+
+
+def mean(by, column):
+    """Over seeds."""
+    return fmean(one.values[column].mean for one in by[column])
+
+
+def table(entries, results):
+    """The lines of the table that the README shows too, and of what each had a record."""
+    found = measured(entries, results)
+    if not found:
+        return ["No record yet."], found
+    names = sorted(found, key=lambda name: -mean(found[name], CORRUPTED))
+    ranks = {column: ranges([found[name][column] for name in names]) for column in (CORRUPTED, CLEAN)}
+    heads = (
+        "attention|seeds|clean, %|corrupted, %|relative drop, %|noise|blur|JPEG|ranks clean|ranks corrupted"
+    )
+    lines = [heads.split("|")]
+    for i, name in enumerate(names):
+        by = found[name]
+        each = [parts(one.record()) for one in by[CORRUPTED]]
+        shown = [f"{100 * fmean(one[kind] for one in each):.1f}" for kind in each[0]]
+        places = [
+            "-".join(map(str, dict.fromkeys(told[i]))) if told else "-"
+            for told in (ranks[CLEAN], ranks[CORRUPTED])
+        ]
+        values = [f"{100 * mean(by, column):.2f}" for column in (CLEAN, CORRUPTED, DROP)]
+        lines.append([short(name), str(len(by[CORRUPTED])), *values, *shown, *places])
+    return grid(lines), found
+
+
+def turned(found):
+    """Pairs that are in one order by clean accuracy and in the other by corrupted."""
+    names = sorted(found, key=lambda name: -mean(found[name], CORRUPTED))
+    return [
+        f"{short(one)} and {short(other)}"
+        for i, one in enumerate(names) for other in names[i + 1 :]
+        if mean(found[one], CLEAN) < mean(found[other], CLEAN)
+    ]  # fmt: skip
+
+
+def robust_or_better(found):
+    """Distances from the line of the plain networks, a point a seed; a sentence without one where they are too few."""
+    points = [
+        (clean.values[CLEAN], worse.values[CORRUPTED], worse.n)
+        for name in CONTROLS if name in found
+        for clean, worse in zip(found[name][CLEAN], found[name][CORRUPTED], strict=True)
+    ]  # fmt: skip
+    if len(points) < FEWEST:
+        few = f"A line takes {FEWEST} plain networks (none, wide, long; a seed each)"
+        return f"*Robust or only better?* {few}, and {len(points)} are measured: no line."
+    x, y = (np.array([one[k].mean for one in points]) for k in (0, 1))
+    halves = [np.array([one[k].half_width for one in points]) for k in (0, 1)]
+    line = line_through(x, y, *halves, points[0][2])
+    if line is None:
+        return "*Robust or only better?* The plain networks are all alike: no line."
+    normal, rest = NormalDist(), max(map(abs, line["rho"]))
+    start = normal.inv_cdf(line["y"][0]) - line["slope"] * normal.inv_cdf(line["x"][0])
+    apart = {
+        short(name): mean(by, CORRUPTED) - normal.cdf(start + line["slope"] * normal.inv_cdf(mean(by, CLEAN)))
+        for name, by in found.items()
+        if name not in CONTROLS
+    }
+    told = ", ".join(
+        f"{name} {100 * rho:+.2f}" for name, rho in sorted(apart.items(), key=lambda one: -one[1])
+    )
+    above = f"Points above the line of {len(points)} plain networks: {told}"
+    return f"*Robust or only better?* {above}; a plain one is up to {100 * rest:.2f} away."
+
+
+def differences(entries, results, pairs):
+    """Of pairs with three seeds each, which gains are real and which are ties, by Holm over the pairs; sentences."""
+    lines = []
+    for column, name in ((CLEAN, "Clean"), (CORRUPTED, "Corrupted")):
+        both = [[entries(SUITE, column, one, results) for one in pair] for pair in pairs]
+        known = [(pair, gain(*two)) for pair, two in zip(pairs, both, strict=True) if min(map(len, two)) >= 3]
+        told = []
+        for (pair, one), p in zip(known, holm([one.p_differs for _, one in known]), strict=True):
+            seen = one.detectable(0.025 / len(known))
+            tie = f"a tie; {100 * seen:.1f} would have been seen with a chance of 80 %" if seen else "a tie"
+            said = "real" if p <= 0.05 else tie
+            told.append(f"{short(pair[0])} {100 * one.mean:+.2f} ({said})")
+        rest = f"{len(pairs) - len(known)} of {len(pairs)} pairs have no three seeds yet"
+        lines.append(f"{name}, points over the plain network: {'; '.join([*told, rest])}.")
+    return lines
+
+
+def costs(results, names):
+    """What each block costs over the plain network, and how much it scales the residual branch at its start."""
+    counted = json.loads(COSTS.read_text(encoding="utf-8"))
+    plain = counted[PLAIN]
+    timed = {one.name: one for one in profiles_of(results) if one.name in names}
+    heads = "attention|parameters, %|MACs, %|memory, MB (batch 8)|time (batch 1)|time (batch 8)|scales by"
+    lines = [heads.split("|")]
+
+    def over(name, batch):
+        row, base = (timed[one].plain(batch) if one in timed else None for one in (name, PLAIN))
+        return f"{float(np.exp(np.mean(row.slowness) - np.mean(base.slowness))):.2f}" if row and base else ""
+
+    for name in names:
+        one = counted[name]
+        row = timed[name].plain(8) if name in timed else None
+        more = [f"{100 * (one[key] / plain[key] - 1):+.2f}" for key in ("parameters", "macs_run")]
+        memory = f"{row.facts['memory'] / 1e6:.1f}" if row and "memory" in row.facts else ""
+        lines.append(
+            [short(name), *more, memory, over(name, 1), over(name, 8), f"{scale_at_start(name):.2f}"]
+        )
+    return grid(lines)
+
+
+def section(entries, results, profiles, pairs):
+    """Its lines; `entries` as `tests.findings` reads records, `profiles` holds profiles/."""
+    lines, found = table(entries, results)
+    missing = [short(name) for name in systems() if name not in found]
+    pairs = turned(found)
+    return [
+        "## The attention systems on CIFAR-10-C",
+        "",
+        ABOUT,
+        "",
+        *lines,
+        "",
+        f"Clean and corrupted order disagree on {'; '.join(pairs) if pairs else 'no pair'}.",
+        *differences(entries, results, pairs),
+        robust_or_better(found),
+        f"No record yet: {', '.join(missing) or 'of none'}.",
+        "",
+        COSTING,
+        "",
+        *costs(profiles, systems()),
+    ]  # fmt: skip
