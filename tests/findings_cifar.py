@@ -133,8 +133,8 @@ def robust_or_better(found):
         few = f"A line takes {FEWEST} plain networks (none, wide, long; a seed each)"
         return f"*Robust or only better?* {few}, and {len(points)} are measured: no line."
     x, y = (np.array([one[k].mean for one in points]) for k in (0, 1))
-    halves = [np.array([one[k].half_width for one in points]) for k in (0, 1)]
-    line = line_through(x, y, *halves, points[0][2])
+    # Its intervals are not shown, so that the accuracies are taken as they are.
+    line = line_through(x, y, np.zeros((2 * x.size, 2 * x.size)), points[0][2])
     if line is None:
         return "*Robust or only better?* The plain networks are all alike: no line."
     normal, rest = NormalDist(), max(map(abs, line["rho"]))
@@ -163,7 +163,7 @@ def differences(entries, results, pairs):
             tie = f"a tie; {100 * seen:.1f} would have been seen with a chance of 80 %" if seen else "a tie"
             said = "real" if p <= 0.05 else tie
             told.append(f"{short(pair[0])} {100 * one.mean:+.2f} ({said})")
-        rest = f"{len(pairs) - len(known)} of {len(pairs)} pairs have no three seeds yet"
+        rest = f"{len(pairs) - len(known)} of {len(pairs)} have no three seeds yet"
         lines.append(f"{name}, points over the plain network: {'; '.join([*told, rest])}.")
     return lines
 
@@ -195,7 +195,7 @@ def section(entries, results, profiles, pairs):
     """Its lines; `entries` as `tests.findings` reads records, `profiles` holds profiles/."""
     lines, found = table(entries, results)
     missing = [short(name) for name in systems() if name not in found]
-    pairs = turned(found)
+    swapped = turned(found)
     return [
         "## The attention systems on CIFAR-10-C",
         "",
@@ -203,7 +203,7 @@ def section(entries, results, profiles, pairs):
         "",
         *lines,
         "",
-        f"Clean and corrupted order disagree on {'; '.join(pairs) if pairs else 'no pair'}.",
+        f"Clean and corrupted order disagree on {'; '.join(swapped) if swapped else 'no pair'}.",
         *differences(entries, results, pairs),
         robust_or_better(found),
         f"No record yet: {', '.join(missing) or 'of none'}.",

@@ -272,3 +272,14 @@ def test_verdicts(gains, said):
     differences = [student(*one) for one in gains]
     p_values = [min(1.0, 2 * d.p_differs) for d in differences]
     assert findings.verdict(differences, [*p_values, None][:2]) == said
+
+
+def test_pairs_with_three_seeds_are_told_real_or_a_tie(monkeypatch):
+    monkeypatch.setattr(findings_cifar, "SUITE", "quick")
+    clean, worse = findings_cifar.differences(
+        findings.entries, findings.RESULTS, [[MINE, RIVAL], ["none", RIVAL]]
+    )
+    ((_, _, one),) = findings.rows({**CLAIM, "column": "mean_corruption_accuracy"})
+
+    assert f"{MINE} {100 * one.mean:+.2f} ({'real' if one.p_differs <= 0.05 else 'a tie; '}" in worse
+    assert "; 1 of 2 have no three seeds yet." in clean
