@@ -221,6 +221,15 @@ def test_a_seal_finds_one_changed_byte_and_two_samples_that_changed_places(shape
         seals.whole("net", edited)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 50), (2, 1, 5, 5, 5)])
+def test_a_seal_finds_a_change_of_a_float_by_its_last_bit(shape):
+    samples = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    edited = samples.clone()
+    edited[1, 0, 1] = torch.nextafter(edited[1, 0, 1], torch.ones(()))
+
+    assert (checksums(edited) != checksums(samples)).tolist() == [False, True]
+
+
 def test_where_no_batch_is_waited_for_the_one_that_changed_it_is_found_at_the_end(monkeypatch):
     samples = torch.zeros((2, 3, 8, 8), dtype=torch.uint8)
     seals = Seals(torch.device("cuda"))  # the name alone: all tensors are here

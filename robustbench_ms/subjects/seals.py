@@ -18,8 +18,8 @@ class DataChanged(UserError):
 
 def checksums(samples: Tensor) -> Tensor:
     """A number a sample, int64 (n,), that nearly every change of its bytes, or of their order, changes."""
-    rows = samples.detach().contiguous().flatten(1)
-    if rows.dtype == torch.uint8 and rows.shape[1] % 8 == 0 and rows.storage_offset() % 8 == 0:
+    rows = samples.detach().contiguous().flatten(1).view(torch.uint8)
+    if rows.shape[1] % 8 == 0 and rows.storage_offset() % 8 == 0:
         rows = rows.view(torch.int64)  # an eighth of the additions
     # Odd weights, no two alike, so that a flipped picture has another sum.
     weights = torch.arange(1, 2 * rows.shape[1], 2, device=rows.device)
