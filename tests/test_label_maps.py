@@ -205,7 +205,7 @@ def test_labels_and_boxes_of_one_folder_have_digests_of_their_own(tmp_path, plac
 def test_scenes_have_the_ground_as_a_class_where_a_map_is_wanted(places, monkeypatch):
     monkeypatch.setitem(scenes.MANY.ids, "test", (1000, 1002))
     monkeypatch.setattr(
-        scenes, "_scenes", lambda _, split: tuple(scenes.scene(split, i) for i in (1000, 1001))
+        scenes, "_scenes", lambda _, split: scenes._stacked([scenes.scene(split, i) for i in (1000, 1001)])
     )
     boxes, mapped = (index_of(Source("quick-scenes", wants=(want,)), places, ()) for want in ("boxes", "map"))
 

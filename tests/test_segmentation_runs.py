@@ -170,7 +170,9 @@ def test_pixels_are_learnt_and_ignored_ones_are_not():
 
 def test_the_recipe_learns_maps_and_nothing_else(tmp_path, places, monkeypatch):
     monkeypatch.setitem(scenes.MANY.ids, "train", (0, 8))
-    monkeypatch.setattr(scenes, "_scenes", lambda _, split: tuple(scenes.scene(split, i) for i in range(8)))
+    monkeypatch.setattr(
+        scenes, "_scenes", lambda _, split: scenes._stacked([scenes.scene(split, i) for i in range(8)])
+    )
     card = find_card("scenes-patches")
     card = replace(card, recipe={**card.recipe, "epochs": 3, "warmup_epochs": 1, "batch_size": 4})
     losses = [e.loss for e in train(card, tmp_path / "w.safetensors", places, device="cpu")]

@@ -15,8 +15,8 @@ numbers, so a scene has the same bytes on every machine, in whatever order scene
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -255,23 +255,34 @@ def _ground(name: str) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=2)
-def _scenes(kind: str, split: str) -> tuple[Scene, ...]:
+def _scenes(kind: str, split: str) -> _Stacked:
     of = _KINDS[kind]
-    return tuple(scene(split, i, of) for i in range(*of.ids[split]))
+    return _stacked([scene(split, i, of) for i in range(*of.ids[split])])
+
+
+_Stacked = tuple[NDArray[np.uint8], tuple[Scene, ...]]
+"""The images of scenes, (n, 3, 128, 128), and the scenes, whose own images are views of them."""
+
+
+def _stacked(made: Sequence[Scene]) -> _Stacked:
+    images = np.array([one.image.transpose(2, 0, 1) for one in made], order="C")
+    views = images.transpose(0, 2, 3, 1)
+    return images, tuple(replace(one, image=view) for one, view in zip(made, views, strict=True))
 
 
 class Scenes:
     """A split of the scenes, with what is wanted of each."""
 
     def __init__(self, of: Kind, split: str, wants: tuple[str, ...]) -> None:
-        self._scenes, self._wants = _scenes(of.name, split), wants
+        (self._images, self._scenes), self._wants = _scenes(of.name, split), wants
         ids, n = np.arange(*of.ids[split]), len(self._scenes)
         self.grounds = np.array([one.ground.partition(".")[0] for one in self._scenes])
         counts = [len(one.labels) for one in self._scenes]
         self._first = np.cumsum([1, *counts])  # of each scene's annotation ids
         parts = [array_digest(part) for one in self._scenes for part in (one.owner, one.labels)]
         self.asked = hashlib.sha256(" ".join(parts).encode()).hexdigest()
-        self.images = array_digest(np.stack([one.image for one in self._scenes]))
+        self.images = array_digest(self._images.transpose(0, 2, 3, 1))
+        self._targets: dict[int, dict[str, Any]] = {}
         told, names = f"{self.images} {self.asked}", NAMES
         if "map" in wants:  # what is true of them is kept once a digest, and the ground is a class
             told, names = f"{told} map", (*NAMES, "ground")
@@ -291,25 +302,26 @@ class Scenes:
     def load(self, rows: NDArray[np.int64], device: torch.device) -> Batch:
         """Samples uint8 (k, 3, 128, 128) on the device, targets, and the class map where it is wanted.
 
-        Targets are the scenes' labels, int64 (k,), where these are wanted, else a table of arrays a scene. The map is
-        int64 (k, 128, 128): the class of the digit that is seen, GROUND elsewhere.
+        Targets are the scenes' labels, int64 (k,), where these are wanted, else a table of arrays a scene, always the
+        same. The map is uint8 (k, 128, 128): the class of the digit that is seen, GROUND elsewhere.
         """
         import torch
 
         chosen = [self._scenes[row] for row in rows]
-        samples = torch.from_numpy(np.stack([one.image.transpose(2, 0, 1) for one in chosen])).to(device)
+        samples = torch.from_numpy(self._images[rows]).to(device)
         targets: Any = torch.tensor([int(one.labels[0]) for one in chosen], device=device)
         if "label" not in self._wants:
-            targets = [
-                self._target(one, int(self._first[row])) for one, row in zip(chosen, rows, strict=True)
-            ]
+            targets = [self._target(int(row)) for row in rows]
         maps = {}
         if "map" in self._wants:
-            found = np.stack([np.array([GROUND, *one.labels])[one.owner] for one in chosen])
+            found = np.stack([np.array([GROUND, *one.labels], np.uint8)[one.owner] for one in chosen])
             maps[MAP] = torch.from_numpy(found).to(device)
         return Batch(samples, targets, self.facts.ids[rows], np.asarray(rows), maps)
 
-    def _target(self, one: Scene, first: int) -> dict[str, Any]:
+    def _target(self, row: int) -> dict[str, Any]:
+        if (known := self._targets.get(row)) is not None:
+            return known
+        one, first = self._scenes[row], int(self._first[row])
         k = len(one.labels)
         masks = one.owner == np.arange(1, k + 1)[:, None, None]
         found = {
@@ -329,6 +341,7 @@ class Scenes:
 
             coded = rle.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))
             found["rles"] = [code["counts"] for code in coded]
+        self._targets[row] = found
         return found
 
 

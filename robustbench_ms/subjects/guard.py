@@ -6,6 +6,7 @@ error; a call that does not come back is named, see `watching`.
 
 from __future__ import annotations
 
+import _signal
 import os
 import signal
 import sys
@@ -25,8 +26,6 @@ from robustbench_ms.subjects.watching import TooLong
 __all__ = ["Guard", "first_line"]
 
 _SIGNALS = sorted(signal.valid_signals())
-_handler: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
-"""Without the search for an enumeration's member, which takes 2 microseconds a signal."""
 _SMALL = 1e-310
 """Half of it is 0 where denormals are."""
 _CAST = ("cpu", "cuda")
@@ -139,7 +138,8 @@ def _set_environ(value: dict[Any, Any]) -> None:
 
 
 def _handlers() -> list[Any]:
-    return [_handler(number) for number in _SIGNALS]
+    # Not by signal's, which looks for an enumeration's member: 2 microseconds a signal.
+    return [_signal.getsignal(number) for number in _SIGNALS]
 
 
 def _set_signals(value: list[Any]) -> None:
