@@ -67,7 +67,9 @@ def test_each_is_keyed_by_its_id_whatever_is_made_before():
         assert np.array_equal(batch.samples[place].numpy().transpose(1, 2, 0), one.image)
         assert np.array_equal(batch.targets[place]["labels"], one.labels)
     assert len({one.image.tobytes() for one in made.values()}) == 4
-    assert batch.samples.is_contiguous()  # as what a corruption gives: another order in memory is other last bits
+    assert (
+        batch.samples.is_contiguous()
+    )  # as what a corruption gives: another order in memory is other last bits
     assert not set(data.facts.ids) & set(data_of("further").facts.ids)
     assert not set(digit_rows("train")) & set(digit_rows("test"))
     assert not set(GROUNDS["train"]) & set(GROUNDS["test"])

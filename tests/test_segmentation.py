@@ -21,6 +21,7 @@ from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.measure import cell_values, jackknife_weights
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.segmentation.measures import SCORERS, Overlaps
+from robustbench_ms.tasks.segmentation.raw import first_largest
 from robustbench_ms.tasks.segmentation.task import Segmentation
 from tests.oracles import segmentation as mmseg
 
@@ -107,6 +108,20 @@ def test_coarse_logits_are_enlarged_before_the_largest_is_taken(places):
     # Class 0's lead falls from 3 at x = 7.5 to -1 at x = 23.5: it is 0 at x = 19.5.
     assert row.tolist() == [0] * 20 + [1] * 12
     assert asked(indices, places)[0, 0].tolist() == [0] * 16 + [1] * 16
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5), (11, 40, 30), (300, 7, 8), (5, 6, 7, 8)])
+def test_of_equal_logits_the_lowest_class_is_taken(shape):
+    """numpy's argmax promises the first of equal ones; whole numbers of a small range have many, and two zeros."""
+    logits = torch.randint(-3, 4, shape, generator=torch.Generator().manual_seed(0)).float()
+    logits[logits == -3] = -torch.inf
+    logits[-1][logits[-1] == 0] = -0.0
+    logits[:, 0, 0] = -torch.inf
+
+    found = first_largest(logits)
+
+    assert found.dtype == torch.int16
+    assert np.array_equal(found.numpy(), logits.numpy().argmax(axis=0))
 
 
 def test_labels_by_name_are_the_datas(places):

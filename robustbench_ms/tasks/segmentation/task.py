@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -21,7 +22,7 @@ from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.detection.labels import class_map
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Asked, Geometry, IndexOf
-from robustbench_ms.tasks.segmentation.raw import check_classes, checked
+from robustbench_ms.tasks.segmentation.raw import check_classes, checked, first_largest, renamed
 from robustbench_ms.tasks.segmentation.seen import written
 
 __all__ = ["Segmentation"]
@@ -58,13 +59,12 @@ class Segmentation:
                 "shows all of it"
             )
         with torch.no_grad():  # not inference_mode: a model may switch gradients on for itself
-            known = torch.tensor(class_map_of(model.card.output.labels, model.names, model.classes))
-            known = known.where(known >= 0, model.classes).to(torch.int16)
+            known = class_map_of(model.card.output.labels, model.names, model.classes)
             raw, broken = checked(model.forward(shown), len(batch), len(known))
             # One picture at a time: logits of many classes at the picture's size are large.
             maps = torch.stack([_native(one, shown.shape[-2:], geometry) for one in raw])
             check_classes(maps, len(known))
-            return Answers({"classes": known.to(maps.device)[maps.long()], "broken": broken})
+            return Answers({"classes": renamed(maps, known, model.classes), "broken": broken})
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
         """Pixels (n, K) uint32: "intersection", that are a class and are called it, and "predicted".
@@ -75,11 +75,12 @@ class Segmentation:
         assert isinstance(found, dict)
         classes = _classes(batch)
         true, said = batch.maps[MAP], found["classes"]
-        said = said.where(true != IGNORED, classes)
+        # Pixels by what is true of them, IGNORED the last, and by what they are called, none of the classes the last.
+        table = _counted(true.int() * (classes + 1) + said, (IGNORED + 1, classes + 1))[:, :-1, :-1]
         return Outcomes(
             {
-                "intersection": _counts(said.where(said == true, classes), classes),
-                "predicted": _counts(said, classes),
+                "intersection": np.diagonal(table, axis1=1, axis2=2).astype(np.uint32),
+                "predicted": table.sum(axis=1).astype(np.uint32),
                 "broken": found["broken"].cpu().numpy(),
                 "seen": written(found["classes"].cpu().numpy()),
             }
@@ -87,8 +88,8 @@ class Segmentation:
 
     def truth(self, batch: Batch) -> Outcomes | None:
         """Pixels (n, K) uint32 of each class, "true"."""
-        true, classes = batch.maps[MAP], _classes(batch)
-        return Outcomes({"true": _counts(true.where(true != IGNORED, classes), classes)})
+        true = _counted(batch.maps[MAP], (IGNORED + 1,))[:, : _classes(batch)]
+        return Outcomes({"true": true.astype(np.uint32)})
 
     def calibrate(self, model: Asked, source: Source, index_of: IndexOf) -> dict[str, Any]:
         """Nothing is found; but labels that do not fit the data are a UserError before anything is asked."""
@@ -144,15 +145,14 @@ def _classes(batch: Batch) -> int:
 
 
 def _native(one: Tensor, shown: tuple[int, ...], geometry: Geometry) -> Tensor:
-    """One answer (K, h, w) or (h, w), of what was shown, as classes (H, W) on the picture's own grid."""
+    """One answer (K, h, w) or (h, w), of what was shown, as classes int16 or int64 (H, W) on the picture's own grid."""
     logits = one.ndim == 3
     values = one[None].float() if logits else one[None, None].double()
     (height, width), (tall, wide), (top, left) = geometry.canvas, geometry.resized, geometry.offset
     if (tall, wide) != tuple(shown):  # a letterbox: first what was shown, then the part that is the picture
         values = _enlarged(values, tuple(shown), logits=logits)[..., top : top + tall, left : left + wide]
     values = _enlarged(values, (height, width), logits=logits)[0]
-    # max, not argmax, which takes six times as long on a CPU; both say the first of equal ones.
-    return values.max(dim=0).indices if logits else values[0].round().long()
+    return first_largest(values) if logits else values[0].round().long()
 
 
 def _enlarged(values: Tensor, size: tuple[int, ...], *, logits: bool) -> Tensor:
@@ -163,9 +163,8 @@ def _enlarged(values: Tensor, size: tuple[int, ...], *, logits: bool) -> Tensor:
     return F.interpolate(values, size=size, mode="nearest-exact")
 
 
-def _counts(maps: Tensor, of: int) -> NDArray[np.uint32]:
-    """How many pixels of each class maps (n, H, W) have, (n, K); K, which is none of them, is not counted."""
-    n = len(maps)
-    rows = torch.arange(n, dtype=torch.int32, device=maps.device)[:, None, None] * (of + 1)
-    found = torch.bincount((rows + maps).flatten(), minlength=n * (of + 1)).reshape(n, of + 1)[:, :of]
-    return found.cpu().numpy().astype(np.uint32)
+def _counted(maps: Tensor, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """How many pixels of each value maps (n, H, W) have, (n, *shape): of the places in arrays of that shape."""
+    n, size = len(maps), math.prod(shape)
+    rows = torch.arange(n, dtype=torch.int32, device=maps.device)[:, None, None] * size
+    return torch.bincount((rows + maps).flatten(), minlength=n * size).reshape(n, *shape).cpu().numpy()

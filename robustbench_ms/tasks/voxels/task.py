@@ -15,7 +15,7 @@ from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Layout, Ragg
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Asked
-from robustbench_ms.tasks.segmentation.raw import check_classes, checked
+from robustbench_ms.tasks.segmentation.raw import check_classes, checked, first_largest, renamed
 from robustbench_ms.tasks.segmentation.task import Segmentation, class_map_of
 from robustbench_ms.tasks.voxels.surfaces import dilated, hd95, surface
 from robustbench_ms.tasks.voxels.windows import in_windows
@@ -39,8 +39,7 @@ class Voxels(Segmentation):
         """The data's "classes" int16 (n, D, H, W), their number where it is none of them; and "broken" float32 (n,)."""
         shown, _ = model.prepare(batch.samples)
         with torch.no_grad():
-            known = torch.tensor(class_map_of(model.card.output.labels, model.names, model.classes))
-            known = known.where(known >= 0, model.classes).to(torch.int16)
+            known = class_map_of(model.card.output.labels, model.names, model.classes)
 
             def answer(volumes: Tensor) -> tuple[Tensor, Tensor]:
                 return checked(model.forward(volumes), len(batch), len(known), "d, h, w", "volumes")
@@ -50,7 +49,7 @@ class Voxels(Segmentation):
             size = batch.samples.shape[2:]
             maps = torch.stack([_native(one, size) for one in raw])  # one at a time: logits are large
             check_classes(maps, len(known))
-            return Answers({"classes": known.to(maps.device)[maps.long()], "broken": broken})
+            return Answers({"classes": renamed(maps, known, model.classes), "broken": broken})
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
         """Of each volume and class (n, K), uint32 unless said otherwise.
@@ -118,13 +117,13 @@ class Voxels(Segmentation):
 
 
 def _native(one: Tensor, size: torch.Size) -> Tensor:
-    """One answer (K, d, h, w) or (d, h, w) as classes int64 (D, H, W)."""
+    """One answer (K, d, h, w) or (d, h, w) as classes int16 or int64 (D, H, W)."""
     logits = one.ndim == 4
     values = one[None].float() if logits else one[None, None].double()
     if values.shape[2:] != size:
         ways = {"mode": "trilinear", "align_corners": False} if logits else {"mode": "nearest-exact"}
         values = F.interpolate(values, size=tuple(size), **ways)
-    return values[0].argmax(dim=0) if logits else values[0, 0].round().long()
+    return first_largest(values[0]) if logits else values[0, 0].round().long()
 
 
 def _counted(part: Tensor) -> NDArray[np.uint32]:
