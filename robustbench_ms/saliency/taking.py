@@ -71,6 +71,10 @@ def take(
     (leaf,) = held
     if len(leaf) != len(shown):
         raise UserError(f"its layer {layer!r} gives {len(leaf)} maps of {len(shown)} samples")
+    if all(len(some) == 1 for some in classes):  # without the copies of the general case
+        owner = torch.arange(len(leaf), device=leaf.device)
+        (gradient,) = torch.autograd.grad(logits[owner, [one for (one,) in classes]].sum(), leaf)
+        return Taken(logits.detach(), owner, leaf.detach().float(), gradient.float())
     rounds = max(map(len, classes), default=0)
     owners, gradients = [], []
     for turn in range(rounds):

@@ -31,21 +31,13 @@ def objects_of(target: Mapping[str, Any], label: int, size: tuple[int, ...]) -> 
     """What a sample's target has of a class."""
     mine = target["labels"] == label
     crowds = target["crowd"] | target["ignore"]
-    found = [
-        np.asarray(target["shapes"][i], bool) if "shapes" in target else mask_of(target["rles"][i], *size)
-        for i in range(len(mine))
-        if mine[i]
-    ]
-    nothing = np.zeros(size, bool)
-    kinds = crowds[mine]
-    shape = np.logical_or.reduce(
-        [nothing, *(mask for mask, crowd in zip(found, kinds, strict=True) if not crowd)]
-    )
-    crowd = np.logical_or.reduce(
-        [nothing, *(mask for mask, crowd in zip(found, kinds, strict=True) if crowd)]
-    )
+    shape, crowd = np.zeros((2, *size), bool)
+    for i in np.flatnonzero(mine):
+        mask = target["shapes"][i] if "shapes" in target else mask_of(target["rles"][i], *size)
+        (crowd if crowds[i] else shape)[:] |= np.asarray(mask, bool)
     boxes = np.asarray(target["boxes"], np.float64)[mine & ~crowds]
-    return Objects(label, shape, crowd & ~shape if crowd.any() else None, boxes)
+    left_out = crowd & ~shape if crowds[mine].any() and crowd.any() else None
+    return Objects(label, shape, left_out, boxes)
 
 
 def left_out_of(objects: Sequence[Objects], size: tuple[int, ...]) -> NDArray[np.bool_] | None:
