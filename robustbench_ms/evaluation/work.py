@@ -34,7 +34,7 @@ from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import Condition, key
 from robustbench_ms.specs.settings import Settings
-from robustbench_ms.subjects.devices import find_device, lost_devices
+from robustbench_ms.subjects.devices import find_device, keep_freed_memory, lost_devices
 from robustbench_ms.subjects.fitting import misfit
 from robustbench_ms.subjects.guard import Guard
 from robustbench_ms.subjects.identity import Unwell, exact_arithmetic, identify
@@ -58,6 +58,7 @@ def work(
     the process cannot go on.
     """
     device = find_device(settings.device)
+    keep_freed_memory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     worker = _Worker(shown, store, settings, device)

@@ -31,13 +31,20 @@ def objects_of(target: Mapping[str, Any], label: int, size: tuple[int, ...]) -> 
     """What a sample's target has of a class."""
     mine = target["labels"] == label
     crowds = target["crowd"] | target["ignore"]
-    shape, crowd = np.zeros((2, *size), bool)
-    for i in np.flatnonzero(mine):
-        mask = target["shapes"][i] if "shapes" in target else mask_of(target["rles"][i], *size)
-        (crowd if crowds[i] else shape)[:] |= np.asarray(mask, bool)
+
+    def together(kind: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        masks = [
+            np.asarray(target["shapes"][i], bool) if "shapes" in target else mask_of(target["rles"][i], *size)
+            for i in np.flatnonzero(mine & kind)
+        ]
+        if len(masks) == 1:
+            return masks[0]
+        return np.logical_or.reduce([np.zeros(size, bool), *masks])
+
+    shape = together(~crowds)
+    crowd = together(crowds) if crowds.any() else np.zeros((), bool)
     boxes = np.asarray(target["boxes"], np.float64)[mine & ~crowds]
-    left_out = crowd & ~shape if crowds[mine].any() and crowd.any() else None
-    return Objects(label, shape, left_out, boxes)
+    return Objects(label, shape, crowd & ~shape if crowd.any() else None, boxes)
 
 
 def left_out_of(objects: Sequence[Objects], size: tuple[int, ...]) -> NDArray[np.bool_] | None:

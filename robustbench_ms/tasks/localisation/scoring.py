@@ -37,10 +37,11 @@ def levels_of(maps: Maps, left_out: Masks | None = None) -> tuple[Maps, Levels]:
 
     A map that is the same everywhere has level 0 everywhere.
     """
-    maps = np.array(maps, dtype=np.float32)
+    maps = np.asarray(maps, dtype=np.float32)
     low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))  # of NaN among others NaN
     broken = ~(np.isfinite(low) & np.isfinite(high))
     if broken.any() or left_out is not None:
+        maps = maps.copy()
         maps[broken] = 0.0
         if left_out is not None:
             maps[left_out] = 0.0

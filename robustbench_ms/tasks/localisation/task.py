@@ -133,7 +133,7 @@ class Localisation:
         if target is None:
             return [sorted(known)[i % len(known)]]
         objects = ~(target["crowd"] | target["ignore"])
-        return [label for label in np.unique(target["labels"][objects]).tolist() if label in known]
+        return [label for label in sorted({*target["labels"][objects].tolist()}) if label in known]
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
         """Of samples `sure` (n,); of pairs label uint16, right bool, and what `scored` keeps of each map."""

@@ -1,0 +1,42 @@
+"""What a process keeps of the memory that it freed."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PASSES = """
+import resource, sys
+import torch
+from robustbench_ms.subjects.devices import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+torch.ones(1 << 22)  # 16 MB once, from which on glibc by itself takes pieces of that size from the heap
+
+def once():
+    maps = [torch.ones(1 << 21) for _ in range(12)]  # 96 MB, as a network's maps
+
+once()
+begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    once()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_that_is_kept_costs_no_faults():
+    def faults(how):
+        done = subprocess.run(
+            [sys.executable, "-c", PASSES, how], capture_output=True, text=True, check=True, timeout=120
+        )
+        return int(done.stdout)
+
+    plain, kept = faults("plain"), faults("kept")
+
+    assert plain > 3 * 96 * 128  # half of the pages of 4 KB
+    assert kept < plain / 50
