@@ -6,7 +6,7 @@ error; a call that does not come back is named, see `watching`.
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import os
 import signal
 import sys

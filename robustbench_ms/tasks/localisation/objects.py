@@ -39,7 +39,7 @@ def objects_of(target: Mapping[str, Any], label: int, size: tuple[int, ...]) -> 
         ]
         if len(masks) == 1:
             return masks[0]
-        return np.logical_or.reduce([np.zeros(size, bool), *masks])
+        return np.asarray(np.logical_or.reduce([np.zeros(size, bool), *masks]))
 
     shape = together(~crowds)
     crowd = together(crowds) if crowds.any() else np.zeros((), bool)
