@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from robustbench_ms.specs.card import Card, Input, Output, Weights
     from robustbench_ms.specs.suite import Suite
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Card",

@@ -81,7 +81,7 @@ def test_deep_and_grey_pictures_are_scaled_to_bytes(tmp_path, places):
     assert torch.unique(one).tolist() == [128, 255]
     assert torch.unique(two).tolist() == [7]
     Image.fromarray(deep // 16).save(tmp_path / "val" / "1.png")
-    with pytest.raises(BadFile, match=r"1\.png: .*say white = 4095"):
+    with pytest.raises(BadFile, match=r"1\.png: .*say --white 4095"):
         shown(opened(tmp_path, places))
     assert opened(tmp_path, places, white=4095).load(np.array([0]), CPU).samples.max() == 255
     assert opened(tmp_path, places, white=4095).facts.digest != opened(tmp_path, places).facts.digest

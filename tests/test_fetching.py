@@ -361,4 +361,4 @@ def test_doctor(rbms, tmp_path):
     assert "threads of torch" in lines
     assert {*told["versions"]} >= {"python", "torch", "torchvision", "numba", "robustbench-ms"}
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert {*EXTRAS} == {*extras} - {"test", "lint"}
+    assert {*EXTRAS} == {*extras} - {"all", "docs", "test", "lint"}

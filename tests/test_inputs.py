@@ -90,7 +90,7 @@ def test_every_run_says_each_models_input_in_one_line_of_its_first_seed(tiny, rb
     assert len(lines) == 2
 
     found = rbms("run", tiny, "-m", "tests.fakes:build", "--size", 224, "--limit", 20, "--name", "large")
-    assert "224 px (resize), assumed; enlarged 32 -> 224" in found.err
+    assert "224 px (resize), assumed; enlarged 32 -> 224 (--size 32 shows them as they are)\n" in found.err
 
 
 def test_the_precision_is_said(tiny, rbms):

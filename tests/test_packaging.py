@@ -12,12 +12,15 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from datetime import date
 from email.parser import Parser
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+import yaml
 
+import robustbench_ms
 from robustbench_ms.catalog.cards import read_card
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +42,7 @@ def checkout(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("robustbench_ms", "suites", "baselines"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "LICENCES.md", "CITATION.cff"):
         shutil.copy(ROOT / name, folder)
     (folder / "tests").mkdir()
     (folder / HEAVY).write_bytes(b"half a megabyte")
@@ -104,6 +107,10 @@ def test_the_wheel_holds_the_code_the_suites_and_the_baselines(built):
     assert all(n.startswith("robustbench_ms") for n in names)
     assert "rbms = robustbench_ms.__main__:main" in entry_points
     assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("License-File") == ["LICENCES.md", "LICENSE"]
+    assert metadata["Version"] == robustbench_ms.__version__
+    supported = {c.rpartition(" ")[2] for c in metadata.get_all("Classifier") if "Python :: 3" in c}
+    assert supported == {"3.11", "3.12", "3.13"}
     assert metadata["Requires-Python"] == ">=3.11"
     cards = [read_card(path) for path in (ROOT / "baselines").glob("*.toml")]
     cited = {f"baselines/{w.file}" for card in cards for w in card.weights if w.file.startswith("weights/")}
@@ -120,8 +127,12 @@ def test_the_source_archive_holds_what_the_wheel_is_built_from(built):
     with tarfile.open(built[1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
 
-    assert {"pyproject.toml", "README.md", "LICENSE", "robustbench_ms/__init__.py"} <= names
-    assert shipped("suites") | shipped("baselines") <= names
+    assert {"pyproject.toml", "README.md", "LICENSE", "LICENCES.md", "CITATION.cff"} <= names
+    assert "robustbench_ms/__init__.py" in names
+    assert {n for n in shipped("suites") | shipped("baselines") if carried(n)} <= names
+    assert not {n for n in names if n.endswith(".safetensors") and not carried(n)}
+    assert not {n for n in names if n.startswith(("build/", "results/", "shared/", ".venv/"))}
+    assert built[1].stat().st_size < 15_000_000
 
 
 def test_the_wheel_alone_lists_and_measures(built, tmp_path):
@@ -178,7 +189,6 @@ def test_an_editable_install_sees_an_edited_suite(checkout, tmp_path):
 
 def test_the_install_at_hand_reads_its_own_suites():
     """In an editable install these are the checkout's, and no copy lies among the installed files."""
-    import robustbench_ms
     from robustbench_ms.catalog.find import shipped as found
 
     package = Path(robustbench_ms.__file__).parent
@@ -195,6 +205,18 @@ def test_a_bare_checkout_runs_without_being_installed(checkout, tmp_path):
     told = call(python, "-m", "robustbench_ms", "show", "quick", "--json", cwd=checkout)
 
     assert json.loads(told)["name"] == "quick"
+
+
+def test_how_to_cite_is_said_as_its_format_asks():
+    """Held to the keys that Citation File Format 1.2.0 requires, and to the version at hand."""
+    facts = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+
+    assert {"cff-version", "message", "title", "authors"} <= facts.keys()
+    assert (facts["cff-version"], facts["type"], facts["license"]) == ("1.2.0", "software", "Apache-2.0")
+    assert facts["version"] == robustbench_ms.__version__
+    assert isinstance(facts["date-released"], date)
+    assert f"## {facts['version']} - {facts['date-released']}" in (ROOT / "CHANGELOG.md").read_text()
+    assert all({"name"} == author.keys() for author in facts["authors"])
 
 
 def test_every_requirement_is_in_the_tested_set():

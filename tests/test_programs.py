@@ -113,6 +113,11 @@ def test_they_run_by_name_and_stand_beside_the_network(files, tmp_path):
         ("m.onnx", "did you mean 'onnx:m.onnx'"),
         ("nets/m.pt2", "did you mean 'export:nets/m.pt2'"),
         ("m.pt", r"did you mean 'script:m.pt'\? \(or give weights with --weights"),
+        (
+            "model_best.pth.tar",
+            r"weights; name the network .* -m timm:resnet18 --weights model_best\.pth\.tar$",
+        ),
+        ("w.safetensors", r"such a file holds weights"),
     ],
 )
 def test_a_bare_file_suggests_its_prefix(spelling, says):

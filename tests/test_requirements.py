@@ -44,7 +44,7 @@ def declared(*extras):
     return {named(one) for group in groups for one in group}
 
 
-EXTRAS = [extra for extra in PROJECT["optional-dependencies"] if extra not in {"test", "lint"}]
+EXTRAS = [extra for extra in PROJECT["optional-dependencies"] if extra not in {"all", "docs", "test", "lint"}]
 
 
 def strangers(path):
@@ -95,3 +95,10 @@ def test_opencv_is_there_once():
     assert not any("headless" in one for one in declared(*EXTRAS))
     folder = Path(find_spec("cv2").origin).parent.parent
     assert not list(folder.glob("opencv_python_headless*"))
+
+
+def test_all_has_every_extra_of_users():
+    """Of each, one that is missing is told; documentation and tests are for developers."""
+    (line,) = PROJECT["optional-dependencies"]["all"]
+
+    assert set(re.search(r"\[(.+)\]", line)[1].split(",")) == set(EXTRAS)

@@ -229,3 +229,26 @@ def test_the_79_pictures_of_coco_mini_c_are_listed():
 
     assert len(set(ids.tolist())) == 79
     assert set(COMMON) < set(suite.matrix["corruption"])
+
+
+def test_pictures_of_12_bits_in_16_are_run_where_it_is_said_what_is_white(tmp_path, rbms, places):
+    """As X-ray pictures come: without it each is refused, by the word that mends it."""
+    for label in range(10):
+        (tmp_path / "xrays" / f"class {label}").mkdir(parents=True)
+        values = np.full((32, 32), 200 + 300 * label, np.uint16)
+        Image.fromarray(values).save(tmp_path / "xrays" / f"class {label}" / "0.png")
+    words = ("run", tmp_path / "xrays", "-m", "tests.fakes:build", "--size", 32, "--device", "cpu")
+
+    refused, done = rbms(*words), rbms(*words, "--white", 4095)
+
+    assert refused.code == 2
+    assert "12 bits in 16? say --white 4095" in refused.err
+    assert done.code == 0, done.err
+    (path,) = (tmp_path / "results").rglob("*.json")
+    cell = read_record(path).cell("clean")
+    assert cell.n == 10
+    assert "4095" in str(cell.protocol) + path.read_text()
+    suites = [find_suite(str(tmp_path / "xrays"), white=white, places=places) for white in (4095.0, 5000.0)]
+    assert path.parent.name == suites[0].name != suites[1].name
+    with pytest.raises(UserError, match=r"--white is for pictures in files, and not for digits"):
+        find_suite("quick", white=4095.0)

@@ -47,7 +47,8 @@ def refuse_shape(shown: Tensor, wanted: tuple[int | None, ...]) -> None:
         raise UserError(f"it takes {_KINDS[len(wanted)]}, and is shown {_KINDS[len(given)]} = {given}")
     if any(side not in {None, one} for side, one in zip(wanted, given, strict=True)):
         sides = _KINDS[len(wanted)].partition(" ")[2]
-        raise UserError(f"it takes {sides} = {wanted}, and its [input] shows {given}")
+        grey = ' (a card with channels = "L" in its [input] shows it grey)' if wanted[0] == 1 else ""
+        raise UserError(f"it takes {sides} = {wanted}, and its [input] shows {given}{grey}")
 
 
 class Program(nn.Module):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustbench_ms.catalog.cards import read_card
-from robustbench_ms.catalog.folders import folder_suite, is_pictures, without_broken
+from robustbench_ms.catalog.folders import folder_suite, is_pictures, with_white, without_broken
 from robustbench_ms.catalog.given import given_card
 from robustbench_ms.catalog.meant import meant
 from robustbench_ms.catalog.packages import OURS, announced, folders, their_files
@@ -43,6 +43,8 @@ _ANY = ("classification", "detection", "segmentation")
 """What a file's model may do, which nobody knows before it is opened."""
 _PREFIXES = {".onnx": "onnx", ".pt2": "export", ".pt": "script"}
 """The adapter of a file by its ending."""
+_WEIGHTS = (".safetensors", ".pth", ".pth.tar", ".ckpt", ".bin")
+"""Endings of files that are no model."""
 _registered: dict[str, Card] = {}
 """Cards of this process only, by `register`."""
 
@@ -126,6 +128,7 @@ def find_suite(
     annotations: str | None = None,
     corruptions: str | None = None,
     labels: str | None = None,
+    white: float | None = None,
     skip_broken: bool = False,
     places: Places | None = None,
     tell: Tell | None = None,
@@ -135,7 +138,8 @@ def find_suite(
     A shipped suite comes before a folder of its name ("./quick" is the folder). `annotations` and `corruptions` are
     those pictures' alone: which of a folder's annotation files is meant, and what they are shown under ("common",
     "all", names with commas; clean alone where it is None). `labels` is a file that says which class a folder is, or
-    what is in pictures that lie in one folder; `skip_broken` decodes every picture and leaves out those that cannot be.
+    what is in pictures that lie in one folder; `white` is the value that is white in pictures of 16 bits or of floats
+    (4095: 12 bits in 16); `skip_broken` decodes every picture and leaves out those that cannot be.
     `tell` hears how far it is where pictures are looked at.
     """
     known = spelling in suite_names()
@@ -143,7 +147,7 @@ def find_suite(
     if is_folder(spelling):
         return folder_suite(
             Path(spelling), found, annotations=annotations, corruptions=corruptions, labels=labels,
-            skip_broken=skip_broken, tell=tell,
+            white=white, skip_broken=skip_broken, tell=tell,
         )  # fmt: skip
     for option, given in (("annotations", annotations), ("corruptions", corruptions)):
         if given is not None:
@@ -156,6 +160,7 @@ def find_suite(
         if "labels" not in DATASETS[suite.dataset].options:
             raise UserError(f"--labels is for pictures, and {suite.dataset} has labels of its own")
         suite = replace(suite, options={**suite.options, "labels": str(Path(labels).resolve())})
+    suite = with_white(suite, white)
     return without_broken(suite, found, tell) if skip_broken else suite
 
 
@@ -195,6 +200,11 @@ def find_card(spelling: str) -> Card:
             " (or give weights with --weights, to the model they are of)" if prefix == "script" else ""
         )
         raise UnknownName(f"no model named {spelling!r}; did you mean '{prefix}:{spelling}'?{of_weights}")
+    if spelling.endswith(_WEIGHTS):
+        raise UnknownName(
+            f"no model named {spelling!r}: such a file holds weights; name the network that they are of, as in "
+            f"-m timm:resnet18 --weights {spelling}"
+        )
     if _is_file(spelling):
         return read_card(Path(spelling))
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", spelling):

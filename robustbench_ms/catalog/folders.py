@@ -39,6 +39,7 @@ def folder_suite(
     annotations: str | None = None,
     corruptions: str | None = None,
     labels: str | None = None,
+    white: float | None = None,
     skip_broken: bool = False,
     tell: Tell | None = None,
 ) -> Suite:
@@ -67,12 +68,15 @@ def folder_suite(
         matrix=matrix,
         summary=_columns(suite, matrix),
     )
+    suite = with_white(suite, white)
     if skip_broken:
         suite = without_broken(suite, places, tell)
     index = index_of(suite.source(task_of(suite).wants), places, ())
     told: list[Any] = [index.open("stored", tell=tell).facts.digest, suite.canvas, list(matrix.items())]
     if suite.task != _BOXES:
         told.append(index.classes)
+    if white is not None:
+        told.append(white)
     return replace(suite, name=f"{suite.name}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:6]}")
 
 
@@ -120,6 +124,15 @@ def _of_classes(path: Path, labels: str | None) -> Suite:
         options=options,
         folder=path.resolve().parent,
     )
+
+
+def with_white(suite: Suite, white: float | None) -> Suite:
+    """The suite whose pictures of 16 bits or of floats are white at that value; None leaves it as it is."""
+    if white is None:
+        return suite
+    if "white" not in DATASETS[suite.dataset].options:
+        raise UserError(f"--white is for pictures in files, and not for {suite.dataset}")
+    return replace(suite, options={**suite.options, "white": white})
 
 
 def without_broken(suite: Suite, places: Places, tell: Tell | None = None) -> Suite:

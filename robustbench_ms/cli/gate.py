@@ -34,6 +34,7 @@ from robustbench_ms.cli.options import (
     Trust,
     WeightsFile,
     WeightsKey,
+    White,
     Workers,
     as_text,
     print_json,
@@ -80,6 +81,7 @@ def command(
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
+    white: White = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -116,6 +118,7 @@ def command(
         "--fit": fit, "--crop": crop, "--weights-key": weights_key, "--precision": precision, "--device": device,
         "--batch-size": batch_size, "--limit": limit, "--seed": seed, "--workers": workers, "--threads": threads,
         "--timeout": timeout, "--annotations": annotations, "--corruptions": corruptions, "--labels": labels,
+        "--white": white,
     }  # fmt: skip
     if target.endswith(".json"):
         given = [option for option, value in of_suite.items() if value not in (None, [])]
@@ -133,6 +136,7 @@ def command(
                 annotations=annotations,
                 corruptions=corruptions,
                 labels=labels,
+                white=white,
                 places=places,
                 tell=tell,
             ).limited(limit, seed)

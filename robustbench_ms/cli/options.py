@@ -34,6 +34,7 @@ __all__ = [
     "Trust",
     "WeightsFile",
     "WeightsKey",
+    "White",
     "Workers",
     "as_text",
     "print_json",
@@ -126,6 +127,14 @@ Labels = Annotated[
     typer.Option(
         metavar="FILE",
         help="Which class each folder is (JSON or CSV), or what is in pictures that lie in one folder.",
+        show_default=False,
+    ),
+]
+White = Annotated[
+    float | None,
+    typer.Option(
+        metavar="VALUE",
+        help="The value that is white in pictures of 16 bits or of floats: 4095 is 12 bits in 16.",
         show_default=False,
     ),
 ]

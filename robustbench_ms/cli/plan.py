@@ -20,6 +20,7 @@ from robustbench_ms.cli.options import (
     On,
     Results,
     Seed,
+    White,
     print_json,
 )
 
@@ -43,6 +44,7 @@ def command(
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
+    white: White = None,
     limit: Limit = None,
     seed: Seed = None,
     on: On = None,
@@ -65,7 +67,13 @@ def command(
     places = Places.find(data, results, cache)
     with looking() as tell:
         chosen = find_suite(
-            suite, annotations=annotations, corruptions=corruptions, labels=labels, places=places, tell=tell
+            suite,
+            annotations=annotations,
+            corruptions=corruptions,
+            labels=labels,
+            white=white,
+            places=places,
+            tell=tell,
         ).limited(limit, seed)
     cards = [find_card(name) for name in model or []]
     size = size_of(chosen.source())

@@ -33,6 +33,7 @@ from robustbench_ms.cli.options import (
     Timeout,
     WeightsFile,
     WeightsKey,
+    White,
     Workers,
     print_json,
 )
@@ -69,6 +70,7 @@ def command(
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
+    white: White = None,
     skip_broken: Annotated[
         bool,
         typer.Option("--skip-broken", help="Decode every picture first, and leave out those that cannot be."),
@@ -110,6 +112,7 @@ def command(
             annotations=annotations,
             corruptions=corruptions,
             labels=labels,
+            white=white,
             skip_broken=skip_broken,
             places=places,
             tell=tell,

@@ -225,7 +225,7 @@ DATASETS: dict[str, DatasetInfo] = {
         f"{_HERE}.picture_folder:index_picture_folder",
         "anybody's pictures: a folder a class, tars, parquet files, or a CSV of path,label",
         splits=("test",),
-        options=("path", "labels"),
+        options=("path", "labels", "white"),
         counts_classes=True,
         photographs=True,
     ),

@@ -70,10 +70,20 @@ def list_picture_folder(source: Source, places: Places) -> Listing:
             f"{where} has one class, {found.words[0]!r}: nothing can be told apart (pictures with boxes need an "
             "annotation file in COCO's format, see --annotations)"
         )
+    from robustbench_ms.corruptions.pictures import checked_white
+
     names = order.names or found.classes
     told = f"{where}: {_told(order, file)}"
     return listed(
-        found, labels, order.classes, where, source.skip, names=names, exif=True, notes=(told, *notes)
+        found,
+        labels,
+        order.classes,
+        where,
+        source.skip,
+        names=names,
+        exif=True,
+        white=checked_white(source.options.get("white")),
+        notes=(told, *notes),
     )
 
 

@@ -206,7 +206,7 @@ def as_rgb(
     try:
         with Image.open(file) as picture:
             shown = ImageOps.exif_transpose(picture) if turn else picture
-            return as_bytes(shown, white, option="white = ").convert("RGB")
+            return as_bytes(shown, white, option="--white ").convert("RGB")
     except UserError as error:
         raise BadFile(f"{name}: {error}") from error
     except FileNotFoundError:

@@ -102,7 +102,9 @@ def way_of(wanted: Input, canvas: str | Canvas, sides: tuple[int, int] | None = 
     size = made.size or side
     seen = f"{'enlarged' if size > side else 'reduced'} {side} -> {size}" if size != side else ""
     if not isinstance(canvas, Canvas):
-        return Way(made, made, None, (seen,) if seen else ())
+        # A network that was trained at the data's own size runs slowly and answers badly at its library's.
+        told = f"{seen} (--size {side} shows them as they are)" if size > side else seen
+        return Way(made, made, None, (told,) if told else ())
     if made.fit == "crop":
         told = f"cropped once more ({made.crop:g})"
     elif wanted.fit == "crop" and wanted.crop < 1:
