@@ -6,7 +6,7 @@ DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca 
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow test-mmdet test-newest lint format bench leaderboard profiles reproduce site train-gpu clean
+.PHONY: demo test test-slow test-mmdet test-newest release-check lint format bench leaderboard profiles reproduce site train-gpu clean
 
 demo: .venv/installed
 	$(BIN)/rbms run quick $(addprefix -m ,$(DEMO_MODELS)) --results $(DEMO)/results --cache $(DEMO)/cache
@@ -22,6 +22,9 @@ test-mmdet: .venv/installed-dev # compiles mmcv once a machine, see .ci/mmdet
 
 test-newest: # on the newest Python here, or PYTHON=, and the newest releases: see .ci/newest
 	.ci/newest "$(if $(filter command environment,$(firstword $(origin PYTHON))),$(PYTHON))" $(ARGS)
+
+release-check: # minutes and 6 GB a Python: wheel and archive as strangers meet them, see .ci/release-check
+	.ci/release-check $(PYTHONS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

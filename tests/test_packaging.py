@@ -235,3 +235,45 @@ def test_every_requirement_is_in_the_tested_set():
         assert name in tested, f"{name} is not in constraints.txt"
         assert ">=" in requirement, f"{requirement} has no lower bound"
     assert all("@" not in line and "://" not in line for line in lines)
+
+
+PAGE = """\
+$ git clone somewhere
+
+<!-- file: mine.py -->
+```python
+print(1)
+```
+
+```console
+$ git clone nowhere
+$ rbms --version
+rbms 0
+```
+
+<!-- not run: it needs a cluster -->
+```console
+$ rbms no-such-verb
+```
+
+<!-- exit: {exit} -->
+```console
+$ rbms show no-such-suite
+```
+"""
+
+
+@pytest.mark.parametrize(("exit", "code", "says"), [(2, 0, "2 commands"), (0, 1, "ended with 2")])
+def test_a_release_is_walked_by_what_a_page_says(tmp_path, exit, code, says):  # noqa: A002
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.format(exit=exit))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    done = subprocess.run(
+        [sys.executable, str(ROOT / ".ci" / "walked"), str(page)],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path},
+    )  # fmt: skip
+
+    assert done.returncode == code, done.stderr
+    assert says in done.stdout + done.stderr
+    assert (tmp_path / "mine.py").read_text() == "print(1)\n"
