@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from robustbench_ms.catalog.find import find_suite
+from robustbench_ms.catalog.registry import index_of
 from robustbench_ms.corruptions.table import COMMON, NAMES
-from robustbench_ms.errors import UnknownName, UserError
+from robustbench_ms.errors import BadFile, UnknownName, UserError
 from robustbench_ms.records.record import read_record
 from tests.cocofolders import SIZES, described, folder_at, pixels
 
@@ -237,17 +239,22 @@ def test_pictures_of_12_bits_in_16_are_run_where_it_is_said_what_is_white(tmp_pa
         (tmp_path / "xrays" / f"class {label}").mkdir(parents=True)
         values = np.full((32, 32), 200 + 300 * label, np.uint16)
         Image.fromarray(values).save(tmp_path / "xrays" / f"class {label}" / "0.png")
-    words = ("run", tmp_path / "xrays", "-m", "tests.fakes:build", "--size", 32, "--device", "cpu")
+    folder = str(tmp_path / "xrays")
 
-    refused, done = rbms(*words), rbms(*words, "--white", 4095)
+    def opened(white):
+        source = find_suite(folder, white=white, places=places).source(("label",))
+        return index_of(source, places, ()).open("stored").load(np.arange(10), torch.device("cpu"))
 
-    assert refused.code == 2
-    assert "12 bits in 16? say --white 4095" in refused.err
+    with pytest.raises(BadFile, match=r"12 bits in 16\? say --white 4095"):
+        opened(None)
+    batch = opened(4095.0)
+    for label, picture in zip(batch.targets.tolist(), batch.samples, strict=True):
+        assert picture.unique().tolist() == [round((200 + 300 * label) * 255 / 4095)]
+    words = ("run", folder, "-m", "tests.fakes:build", "--size", 32, "--device", "cpu", "--white", 4095)
+    done = rbms(*words)
     assert done.code == 0, done.err
     (path,) = (tmp_path / "results").rglob("*.json")
-    cell = read_record(path).cell("clean")
-    assert cell.n == 10
-    assert "4095" in str(cell.protocol) + path.read_text()
+    assert read_record(path).cell("clean").n == 10
     suites = [find_suite(str(tmp_path / "xrays"), white=white, places=places) for white in (4095.0, 5000.0)]
     assert path.parent.name == suites[0].name != suites[1].name
     with pytest.raises(UserError, match=r"--white is for pictures in files, and not for digits"):
