@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.util import find_spec
@@ -44,6 +46,7 @@ def declared(*extras):
     return {named(one) for group in groups for one in group}
 
 
+LIGHT = ROOT / "examples" / "light.toml"
 EXTRAS = [extra for extra in PROJECT["optional-dependencies"] if extra not in {"all", "docs", "test", "lint"}]
 
 
@@ -102,3 +105,61 @@ def test_all_has_every_extra_of_users():
     (line,) = PROJECT["optional-dependencies"]["all"]
 
     assert set(re.search(r"\[(.+)\]", line)[1].split(",")) == set(EXTRAS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--help"], ["run", str(LIGHT), "-m", "digits-resnet8@0", "--limit", "20", "--device", "cpu"]],
+)
+def test_no_extra_is_imported_without_being_asked(words, tmp_path):
+    """By `import robustbench_ms`, by the command line, by a run of a suite that needs none."""
+    modules = {of: module for module, of in DISTRIBUTIONS.items()}
+    extras = {modules.get(one, one.replace("-", "_")) for one in declared(*EXTRAS) - declared()}
+    assert {
+        "onnx",
+        "onnxruntime",
+        "ray",
+        "submitit",
+        "transformers",
+        "nibabel",
+        "pyarrow",
+        "jinja2",
+    } <= extras
+    if words[:1] == ["run"]:  # what torch, and pandas where scikit-learn finds it, import of themselves
+        extras -= {"jinja2", "pynvml", "onnx", "onnxruntime", "pyarrow"}
+    code = (
+        "import sys, robustbench_ms\n"
+        f"sys.argv = ['rbms', *{words!r}]\n"
+        "try:\n"
+        "    if sys.argv[1:]: from robustbench_ms.cli import app; app()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "print('MODULES', *sys.modules)"
+    )
+    places = {name: str(tmp_path / name) for name in ("RBMS_RESULTS", "RBMS_CACHE")}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **places},
+    )
+
+    assert done.returncode == 0, done.stderr
+    loaded = {name.partition(".")[0] for name in done.stdout.rpartition("MODULES")[2].split()}
+    assert "robustbench_ms" in loaded
+    assert not loaded & extras
+
+
+@pytest.mark.slow
+def test_every_extra_resolves_beside_this_torch():
+    """By pip's own resolver, which asks the registry: nothing is installed."""
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--disable-pip-version-check",
+            "--no-build-isolation", f"{ROOT}[all]", "torch==2.11.*",
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
