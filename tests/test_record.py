@@ -47,6 +47,7 @@ def old():
 def test_a_record_of_every_format_is_read_for_ever(number):
     found = read_record(KEPT / f"format-{number}.json")
 
+    assert read_record(str(KEPT / f"format-{number}.json")) == found, "a path may be text"
     assert found.format == FORMAT
     assert found.name == "digits-resnet8@0"
     assert found.group == "digits-resnet8"

@@ -208,8 +208,12 @@ def write_record(record: Record, samples: Samples, path: Path) -> bool:
     return True
 
 
-def read_record(path: Path) -> Record:
-    """The record in a file; older formats are upgraded, newer ones refused, damaged and edited ones named."""
+def read_record(path: str | Path) -> Record:
+    """The record in a file; older formats are upgraded.
+
+    BadFile, which is a UserError, for a newer format, and for what is damaged, edited or no record.
+    """
+    path = Path(path)
     try:
         told = read_json(path.read_text(encoding="utf-8"))
     except OSError as error:
