@@ -6,7 +6,7 @@ DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca 
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow test-mmdet test-newest release-check lint format bench leaderboard profiles reproduce site train-gpu clean
+.PHONY: demo test test-slow test-mmdet test-newest release-check lint format bench leaderboard profiles reproduce site docs train-gpu clean
 
 demo: .venv/installed
 	$(BIN)/rbms run quick $(addprefix -m ,$(DEMO_MODELS)) --results $(DEMO)/results --cache $(DEMO)/cache
@@ -43,6 +43,9 @@ leaderboard: .venv/installed
 
 site: .venv/installed-dev # static pages, opened from the disk
 	$(BIN)/rbms site results -o build/site
+
+docs: .venv/installed-dev # build/docs/docs/index.html; every link, anchor and reference in it is held
+	$(BIN)/python -m sphinx -b html -W -n --keep-going -q -c docs . build/docs
 
 # On a machine that does nothing else: what others use meanwhile is told in each profile, and a gate takes no such one.
 PROFILED := bam cbam coord dmsca eca ema gc nam sa se simam triplet

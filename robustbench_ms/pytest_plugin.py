@@ -22,8 +22,8 @@ __all__ = ["rbms_gate"]
 def rbms_gate(request: pytest.FixtureRequest) -> Callable[..., list[Judgement]]:
     """A function that measures a model on a suite, judges it against a reference, and fails the test if it lost.
 
-    rbms_gate(suite, model, *, against=None, rules=None, alpha=0.05, lenient=False, name=None, limit=None, seed=None,
-    device=None, batch_size=None, data=None, results=None, cache=None) returns a Judgement for each of the
+    `rbms_gate(suite, model, *, against=None, rules=None, alpha=0.05, lenient=False, name=None, limit=None, seed=None,
+    device=None, batch_size=None, data=None, results=None, cache=None)` returns a Judgement for each of the
     model's seeds.
 
     `suite` is a name or a TOML file. `model` is a spelling ("mypkg.nets:build"), a card, a module, a function without

@@ -11,11 +11,10 @@ import torch
 from robustbench_ms.catalog.find import card_names, find_card, find_suite, shipped, suite_names
 from robustbench_ms.catalog.registry import axes_of, rows_of
 from robustbench_ms.records.profile import profiles_of
-from robustbench_ms.records.record import read_record, records_in
+from robustbench_ms.records.record import read_record
 from robustbench_ms.reports.boards import boards
-from robustbench_ms.reports.pages import page, to_markdown
+from robustbench_ms.reports.pages import page
 from robustbench_ms.reports.profiles_page import plain_among, profiles_page
-from robustbench_ms.reports.tables import tables
 from robustbench_ms.specs.conditions import conditions, key
 from robustbench_ms.subjects.adapting import is_adapted
 from robustbench_ms.subjects.identity import digest
@@ -137,8 +136,5 @@ def test_the_pilots_page_is_fresh_and_the_fast_cards_have_its_rate():
     assert f"one for all: **{find_card('resnet20-fast').recipe['lr']}**" in told
 
 
-def test_the_readme_shows_the_committed_table():
-    """With all that stands below it."""
-    shown = to_markdown(tables(records_in(ROOT / "results" / "cifar10-c")))
-
-    assert f"```text\n{shown}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_readme_is_one_screen():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 60
