@@ -33,6 +33,7 @@ nitpick_ignore_regex = [
 ]
 
 myst_heading_anchors = 6
+myst_enable_extensions = ["attrs_inline"]
 
 default_role = "code"  # docstrings have single backticks
 autodoc_member_order = "bysource"

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parent.parent
+ANCHOR = re.compile(r'<a id="([\w-]+)"></a>')
+"""As pages have them that are read elsewhere too; MyST takes its own alone for a target."""
 MARK = re.compile(r"^<!-- made: (.+) -->$", re.MULTILINE)
 
 
@@ -257,7 +259,8 @@ MADE: dict[str, Callable[[], str]] = {
 
 def fill(app: Sphinx, name: str, source: list[str]) -> None:
     del app, name
-    source[0] = MARK.sub(lambda mark: MADE[mark[1]](), source[0])
+    told = MARK.sub(lambda mark: MADE[mark[1]](), source[0])
+    source[0] = ANCHOR.sub(r"[]{#\1}", told)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
