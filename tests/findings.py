@@ -316,8 +316,9 @@ def pictures(results=RESULTS):
 def counts(results=RESULTS):
     """How many claims have each verdict, a sentence."""
     found = Counter(said for said, *_ in answered(results).values())
-    order = ("holds", "does not hold", "cannot be told here", UNMEASURED)
-    return f"Of {len(CLAIMS)} claims: {', '.join(f'{found[said]} {said}' for said in order)}."
+    told = {"holds": "hold", "does not hold": "do not", "cannot be told here": "cannot be told here"}
+    parts = [f"{found[said]} {words}" for said, words in {**told, UNMEASURED: f"are {UNMEASURED}"}.items()]
+    return f"Of {len(CLAIMS)} claims {', '.join(parts[:-1])}, and {parts[-1]}."
 
 
 def readme(results=RESULTS):

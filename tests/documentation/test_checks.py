@@ -72,6 +72,16 @@ def test_an_output_that_changed_is_told_and_renewed(page):
     assert run(path).faults == []
 
 
+@pytest.mark.parametrize(
+    ("came", "faults"),
+    [("86.02 ± 0.125", 0), ("86.05 ± 0.125", 1), ("86.1 ± 0.125", 1), ("87.01 ± 0.125", 1)],
+)
+def test_the_last_place_may_be_rounded_otherwise(page, came, faults):
+    path = page(f"~~~console\n$ echo run 1.2 s; echo '| {came} | 100 |'\n...\n| 86.01 ± 0.125 | 100 |\n~~~\n")
+
+    assert len(run(path).faults) == faults
+
+
 def test_a_renewed_output_has_no_path_of_this_machine(page):
     path = page("~~~console\n$ pwd\nelsewhere\n~~~\n")
 
