@@ -255,6 +255,8 @@ def test_pictures_of_12_bits_in_16_are_run_where_it_is_said_what_is_white(tmp_pa
     assert done.code == 0, done.err
     (path,) = (tmp_path / "results").rglob("*.json")
     assert read_record(path).cell("clean").n == 10
+    done = rbms("reproduce", path, "--suite", folder, "--white", 4095, "--trust", "--device", "cpu")
+    assert (done.code, "clean" in done.out) == (0, True), done.err
     suites = [find_suite(str(tmp_path / "xrays"), white=white, places=places) for white in (4095.0, 5000.0)]
     assert path.parent.name == suites[0].name != suites[1].name
     with pytest.raises(UserError, match=r"--white is for pictures in files, and not for digits"):

@@ -22,6 +22,7 @@ from robustbench_ms.cli.options import (
     Seed,
     Threads,
     Trust,
+    White,
     print_json,
 )
 
@@ -55,6 +56,7 @@ def command(
     annotations: Annotations = None,
     corruptions: Corruptions = None,
     labels: Labels = None,
+    white: White = None,
     limit: Limit = None,
     seed: Seed = None,
     data: Data = None,
@@ -79,6 +81,7 @@ def command(
         annotations=annotations,
         corruptions=corruptions,
         labels=labels,
+        white=white,
         published=published,
         limit=limit,
         seed=seed,

@@ -24,7 +24,7 @@ from robustbench_ms.records.comparison import Comparison
 from robustbench_ms.records.record import Measurement, Record, read_record, records_in
 from robustbench_ms.records.suites import suite_of
 from robustbench_ms.records.summary import interval_of, summarise
-from robustbench_ms.specs.card import Card, Published
+from robustbench_ms.specs.card import Card, Input, Published, of_record
 from robustbench_ms.specs.conditions import conditions, key
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.specs.places import Places
@@ -85,6 +85,7 @@ def reproduce(
     annotations: str | None = None,
     corruptions: str | None = None,
     labels: str | None = None,
+    white: float | None = None,
     published: bool = False,
     limit: int | None = None,
     seed: int | None = None,
@@ -96,9 +97,9 @@ def reproduce(
 
     `cells` measures so many cells of each record, which its digest chooses: who wrote it could not know which.
     `models` names the cards where the records' names do not, or picks some of a suite's. `suite` names the suite of a
-    record whose own is not shipped; a folder is shown as the record says. `annotations`, `corruptions` and `labels` are
-    a folder's, as `find_suite` takes them. `published` compares with the figures that the cards cite, not with records.
-    A card that only a record names runs no stranger's code, unless `settings` trust it: UserError.
+    record whose own is not shipped; a folder is shown as the record says. `annotations`, `corruptions`, `labels` and
+    `white` are a folder's, as `find_suite` takes them. `published` compares with the figures that the cards cite, not
+    with records. A card that only a record names runs no stranger's code, unless `settings` trust it: UserError.
     """
     if cells is not None and (published or cells < 1):
         raise UserError("--cells is a number of a record's cells, 1 or more; --published has no record")
@@ -108,7 +109,7 @@ def reproduce(
         record = read_record(Path(target))
         if not (limit is None and seed is None and corruptions is None):
             raise UserError("--limit, --seed and --corruptions are those of the record")
-        chosen = suite_of(record, suite, annotations=annotations, labels=labels, places=places)
+        chosen = suite_of(record, suite, annotations=annotations, labels=labels, white=white, places=places)
         if len(models) > 1:
             raise UserError(f"one record is one model, and {len(models)} are given with -m")
         pairs = [(_card_of(record, models[0] if models else None, trust=trust), record)]
@@ -116,7 +117,12 @@ def reproduce(
         if suite is not None:
             raise UserError("--suite is for a record; the suite is named already")
         chosen = find_suite(
-            target, annotations=annotations, corruptions=corruptions, labels=labels, places=places
+            target,
+            annotations=annotations,
+            corruptions=corruptions,
+            labels=labels,
+            white=white,
+            places=places,
         ).limited(limit, seed)
         pairs = _pairs(models, places.results / chosen.label, published=published, trust=trust)
     if cells is not None:
@@ -348,7 +354,10 @@ def _card_of(record: Record, spelling: str | None, *, trust: bool) -> Card:
         raise UserError(
             f"card {card.name} is {len(many)} models ({seeds}); say with -m which one the record is of"
         )
-    return replace(many[0], name=record.name)
+    one = replace(many[0], name=record.name)
+    if one.input.assumed:  # what was said beside the model's name, as --size, stands in the record alone
+        one = replace(one, input=Input(**of_record(record.card["input"])))
+    return one
 
 
 def describe(one: Reproduction, *, most: int = 10) -> str:

@@ -23,12 +23,13 @@ def suite_of(
     *,
     annotations: str | None = None,
     labels: str | None = None,
+    white: float | None = None,
     places: Places | None = None,
 ) -> Suite:
     """The suite of a record, with its limit and seed; `spelling` names it where it is not shipped.
 
-    A folder of pictures is shown under what the record's matrix has; `annotations` and `labels` are its own, as
-    `find_suite` takes them. UserError where there is no such suite, and where the folder's pictures are others.
+    A folder of pictures is shown under what the record's matrix has; `annotations`, `labels` and `white` are its own,
+    as `find_suite` takes them. UserError where there is no such suite, and where the folder's pictures are others.
     """
     name = suite_name(record)
     given, corruptions = spelling or name, None
@@ -37,7 +38,7 @@ def suite_of(
         corruptions = ",".join(map(str, shown)) or None
     try:
         found = find_suite(
-            given, annotations=annotations, corruptions=corruptions, labels=labels, places=places
+            given, annotations=annotations, corruptions=corruptions, labels=labels, white=white, places=places
         )
     except UnknownName as error:
         if spelling is not None:

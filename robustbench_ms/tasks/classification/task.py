@@ -153,7 +153,9 @@ class Classification:
         stderr = max(accuracy["stderr"], (chance * (1 - chance) / facts.n) ** 0.5)
         if abs(accuracy["mean"] - chance) > 3 * stderr:
             return []
-        return [f"clean accuracy {accuracy['mean']:.1%} is no better than chance ({chance:.1%})"]
+        return [
+            f"clean accuracy {accuracy['mean']:.1%} of {facts.n:,} is not told from chance ({chance:.1%})"
+        ]
 
 
 def _probe_of_numbers(layout: Signals | Volumes) -> Batch:
