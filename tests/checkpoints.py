@@ -157,13 +157,13 @@ def outcome(name, folder):
     return "loaded", isinstance(expected, dict) and state_digest(module) == digest_of(expected)
 
 
-def section(found):
+def section(found, version=__version__):
     """What the page says of them."""
     told = collections.Counter(told for told, _ in found.values())
     averaged = sum(EXPECTED[name] is EMA for name in found)
     wrong = sum(not right for _, right in found.values())
     return (
-        f"## Checkpoints\n\nMade by `python -m tests.checkpoints --write` with version {__version__}: files of weights "
+        f"## Checkpoints\n\nMade by `python -m tests.checkpoints --write` with version {version}: files of weights "
         "as training scripts, wrappers and hubs leave them. Wrong is what is loaded and is not the weights that were "
         "meant, to the byte, what is refused without its reason in one sentence, and a traceback.\n\n"
         "| tried | how many | wrong | outcomes |\n| --- | ---: | ---: | --- |\n"

@@ -40,7 +40,7 @@ def test_as_many_as_the_page_has_and_others(desk, tmp_path, kind):
 
 def test_the_page_has_the_whole_number_of_each_and_none_wrong():
     text = PAGE.read_text(encoding="utf-8").partition("\n## ")[0]
-    seed = int(re.search(r"seed (\d+)", text)[1])
+    version, seed = re.search(r"with version (\S+) and seed (\d+)", text).groups()
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
 
     assert [(row[0], int(row[1]), int(row[2])) for row in rows] == [
@@ -48,7 +48,7 @@ def test_the_page_has_the_whole_number_of_each_and_none_wrong():
     ]
     for row in rows:
         assert sum(map(int, re.findall(r"(?:^|, )(\d+) ", row[3]))) == int(row[1])
-    made = page({kind: Tally(kind, n) for kind, (_, n, _) in KINDS.items()}, seed)
+    made = page({kind: Tally(kind, n) for kind, (_, n, _) in KINDS.items()}, int(seed), version)
     assert [line for line in text.splitlines() if not line.startswith("| ")] == [
         line for line in made.splitlines() if not line.startswith("| ")
     ]
