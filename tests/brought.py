@@ -11,8 +11,9 @@ import torch
 
 from robustbench_ms.corruptions.corruption import Corruption
 from robustbench_ms.datasets.images import ImageStack
-from robustbench_ms.datasets.protocol import Images, Index
+from robustbench_ms.datasets.protocol import Index
 from robustbench_ms.datasets.scenes import MANY, Scenes
+from robustbench_ms.datasets.shapes import Images
 from robustbench_ms.specs.axes import Axis
 from robustbench_ms.tasks.foreign import ForeignCorruption, ForeignCorruptions
 

@@ -179,7 +179,14 @@ def test_the_loop_names_no_task_no_model_and_no_data_set():
     found = {other for one in LOOP for other in ours(one)}
 
     assert not {room_of(name) for name in found} & {"models", "corruptions"}
-    protocols = {"datasets.protocol", "tasks.protocol", "tasks.answers", "tasks.measure", "tasks.outcomes"}
+    protocols = {
+        "datasets.protocol",
+        "datasets.shapes",
+        "tasks.protocol",
+        "tasks.answers",
+        "tasks.measure",
+        "tasks.outcomes",
+    }
     assert {name for name in found if room_of(name) in {"tasks", "datasets"}} <= protocols
 
 

@@ -16,7 +16,8 @@ from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.datasets.digits import _enlarge
 from robustbench_ms.datasets.images import array_digest, load_array
-from robustbench_ms.datasets.protocol import DataFacts, Images, RaggedImages, rows_of_one_shape
+from robustbench_ms.datasets.protocol import DataFacts, rows_of_one_shape
+from robustbench_ms.datasets.shapes import Images, RaggedImages
 from robustbench_ms.errors import BadFile
 from tests.running import opened, pixels, suite_of
 

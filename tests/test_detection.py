@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as rle
 
-from robustbench_ms.datasets.protocol import Batch, Index, RaggedImages
+from robustbench_ms.datasets.protocol import Batch, Index
+from robustbench_ms.datasets.shapes import RaggedImages
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Input, Output
 from robustbench_ms.specs.suite import Suite

@@ -12,7 +12,8 @@ from torch import nn
 
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.datasets.images import ImageStack
-from robustbench_ms.datasets.protocol import Images, Index
+from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.shapes import Images
 from robustbench_ms.evaluation.events import RecordDone
 from robustbench_ms.specs.card import Card, Input, Weights
 from robustbench_ms.subjects.declared import undeclared

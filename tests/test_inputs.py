@@ -8,7 +8,8 @@ import torch
 from timm import create_model
 
 from robustbench_ms.catalog.model_options import ModelOptions
-from robustbench_ms.datasets.protocol import Images, Index
+from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.shapes import Images
 from robustbench_ms.specs.card import Input
 from robustbench_ms.subjects.inputs import way_of
 from robustbench_ms.subjects.loading import build_module, load_model

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from robustbench_ms.datasets.protocol import Batch, Images, Index
+from robustbench_ms.datasets.protocol import Batch, Index
+from robustbench_ms.datasets.shapes import Images
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Input
 from robustbench_ms.subjects.identity import exact_arithmetic

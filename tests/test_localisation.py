@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, RaggedImages
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Index
+from robustbench_ms.datasets.shapes import RaggedImages
 from robustbench_ms.errors import BadFile, UnknownName, UserError
 from robustbench_ms.specs.card import Card, Input, Output
 from robustbench_ms.specs.source import Source

@@ -8,7 +8,7 @@ import torch
 
 from robustbench_ms.catalog.registry import perturbation_of
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.datasets.protocol import Images, RaggedImages
+from robustbench_ms.datasets.shapes import Images, RaggedImages
 from robustbench_ms.errors import UserError
 from robustbench_ms.faults.pictures.occlusion import occlude
 from robustbench_ms.faults.pictures.table import PATCHES

@@ -16,7 +16,8 @@ from robustbench_ms.catalog.find import find_card
 from robustbench_ms.datasets import kept, remembered
 from robustbench_ms.datasets.canvases import drawn
 from robustbench_ms.datasets.photographs import index_photographs
-from robustbench_ms.datasets.protocol import Images, limited
+from robustbench_ms.datasets.protocol import limited
+from robustbench_ms.datasets.shapes import Images
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import CellStarted, RecordDone
 from robustbench_ms.specs.canvas import Canvas

@@ -9,8 +9,9 @@ from torch import nn
 
 from robustbench_ms.catalog.registry import perturbation_of, task_of
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.datasets.protocol import MAP, RaggedVolumes, Volumes, limited
+from robustbench_ms.datasets.protocol import MAP, limited
 from robustbench_ms.datasets.scan_folder import index_scans
+from robustbench_ms.datasets.shapes import RaggedVolumes, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.jobs import fitting_batch
 from robustbench_ms.faults.volumes.api import artefact

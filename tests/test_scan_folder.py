@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_ms.datasets.protocol import MAP, Volumes
+from robustbench_ms.datasets.protocol import MAP
 from robustbench_ms.datasets.scan_folder import index_scans
+from robustbench_ms.datasets.shapes import Volumes
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source

@@ -10,7 +10,8 @@ from robustbench_ms.catalog.find import find_card
 from robustbench_ms.catalog.registry import index_of, perturbation_of, rows_of, task_of
 from robustbench_ms.catalog.suites import read_suite
 from robustbench_ms.datasets.images import ImageStack
-from robustbench_ms.datasets.protocol import MAP, Images, Signals, Volumes
+from robustbench_ms.datasets.protocol import MAP
+from robustbench_ms.datasets.shapes import Images, Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.faults.volumes.api import artefact
 from robustbench_ms.faults.volumes.table import NAMES

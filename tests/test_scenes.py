@@ -9,8 +9,8 @@ from PIL import Image
 
 from robustbench_ms.datasets import DATASETS, scenes
 from robustbench_ms.datasets.digits import digit_rows
-from robustbench_ms.datasets.protocol import Images, RaggedImages
 from robustbench_ms.datasets.scenes import GROUND, GROUNDS, NAMES, index_scenes, scene
+from robustbench_ms.datasets.shapes import Images, RaggedImages
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.source import Source
 

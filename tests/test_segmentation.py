@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robustbench_ms.corruptions import NAMES as NAMES_OF_CORRUPTIONS
-from robustbench_ms.datasets.protocol import MAP, Batch, Index, RaggedImages
+from robustbench_ms.datasets.protocol import MAP, Batch, Index
+from robustbench_ms.datasets.shapes import RaggedImages
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Input, Output
 from robustbench_ms.specs.suite import Suite

@@ -8,7 +8,7 @@ import torch
 
 from robustbench_ms.catalog.registry import index_of
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.datasets.protocol import Signals
+from robustbench_ms.datasets.shapes import Signals
 from robustbench_ms.datasets.signals import HAR, runs_of, scales_of
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.channels import read_channels

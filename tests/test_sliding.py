@@ -11,7 +11,7 @@ from torch import nn
 from robustbench_ms.catalog.cards import read_card, write_card
 from robustbench_ms.catalog.registry import task_of
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.datasets.protocol import Images
+from robustbench_ms.datasets.shapes import Images
 from robustbench_ms.errors import UserError
 from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.card import Input, of_record

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from robustbench_ms.api import as_card
-from robustbench_ms.datasets.protocol import Images, Index
+from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.shapes import Images
 from robustbench_ms.errors import UserError
 from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.card import Card, Weights

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from robustbench_ms.datasets.protocol import MAP, Volumes
+from robustbench_ms.datasets.protocol import MAP
 from robustbench_ms.datasets.quick_volumes import quick_volume
+from robustbench_ms.datasets.shapes import Volumes
 from robustbench_ms.datasets.volumes import index_volumes
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.places import Places

@@ -11,7 +11,8 @@ import torch
 from robustbench_ms.catalog.find import find_card
 from robustbench_ms.catalog.registry import index_of, measures_of, perturbation_of, rows_of, task_of
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.datasets.protocol import MAP, Batch, Volumes
+from robustbench_ms.datasets.protocol import MAP, Batch
+from robustbench_ms.datasets.shapes import Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.models.volumes import Thresholds, VolumeUNet
 from robustbench_ms.records.record import read_record

@@ -9,17 +9,8 @@ import numpy as np
 
 from robustbench_ms.catalog.registry import DATASETS, TASKS, answers_of, index_of, task_of
 from robustbench_ms.contracts.findings import Findings
-from robustbench_ms.datasets.protocol import (
-    Data,
-    DataFacts,
-    Images,
-    Index,
-    Layout,
-    Photographs,
-    RaggedImages,
-    Signals,
-    Volumes,
-)
+from robustbench_ms.datasets.protocol import Data, DataFacts, Index
+from robustbench_ms.datasets.shapes import Images, Layout, Photographs, RaggedImages, Signals, Volumes
 from robustbench_ms.errors import Misbehaved, UserError
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places

@@ -12,7 +12,8 @@ from torch import Tensor
 from robustbench_ms.catalog.registry import index_of
 from robustbench_ms.contracts.findings import Findings
 from robustbench_ms.datasets import DatasetInfo
-from robustbench_ms.datasets.protocol import Batch, Data, Images, Index, RaggedImages
+from robustbench_ms.datasets.protocol import Batch, Data, Index
+from robustbench_ms.datasets.shapes import Images, RaggedImages
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.source import Source

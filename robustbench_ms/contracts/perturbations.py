@@ -15,7 +15,8 @@ from torch import Tensor
 from robustbench_ms.catalog.registry import PerturbationInfo
 from robustbench_ms.catalog.targets import load
 from robustbench_ms.contracts.findings import Findings
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images
+from robustbench_ms.datasets.protocol import Batch, DataFacts
+from robustbench_ms.datasets.shapes import Images
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.conditions import Condition, conditions, key
 from robustbench_ms.specs.suite import Suite

@@ -16,7 +16,8 @@ from robustbench_ms.catalog.registry import (
 from robustbench_ms.catalog.targets import load
 from robustbench_ms.contracts.findings import Findings
 from robustbench_ms.datasets.located import found_in
-from robustbench_ms.datasets.protocol import MAP, DataFacts, Images, Index, Photographs
+from robustbench_ms.datasets.protocol import MAP, DataFacts, Index
+from robustbench_ms.datasets.shapes import Images, Photographs
 from robustbench_ms.errors import UserError
 from robustbench_ms.gating.run import rules_of
 from robustbench_ms.specs.canvas import Canvas

@@ -20,7 +20,8 @@ from robustbench_ms.datasets.listed import chosen_folder, folders_of, labels_of,
 from robustbench_ms.datasets.listing import Listing, imagenet_number, numbers_of
 from robustbench_ms.datasets.located import FOLDERS, V2
 from robustbench_ms.datasets.orders import Order, imagenet_ids, order_of, read_order, real_labels
-from robustbench_ms.datasets.protocol import Data, Index, Progress, Rows
+from robustbench_ms.datasets.protocol import Data, Index, Progress
+from robustbench_ms.datasets.shapes import Rows
 from robustbench_ms.errors import BadFile
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.conditions import Condition

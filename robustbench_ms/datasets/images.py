@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, rows_of_one_shape
+from robustbench_ms.datasets.protocol import Batch, DataFacts, rows_of_one_shape
+from robustbench_ms.datasets.shapes import Images
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.files import replacing, sweep
 

@@ -27,17 +27,14 @@ from robustbench_ms.datasets.protocol import (
     Broken,
     Data,
     DataFacts,
-    Images,
     Index,
-    Photographs,
     Progress,
-    RaggedImages,
-    Rows,
     Tell,
     exhausted,
     rows_of_one_shape,
 )
 from robustbench_ms.datasets.remembered import NAMED, Known, cores, digested, fault, refused
+from robustbench_ms.datasets.shapes import Images, Photographs, RaggedImages, Rows
 from robustbench_ms.errors import BadFile
 from robustbench_ms.specs.canvas import Canvas, told
 from robustbench_ms.specs.places import Places

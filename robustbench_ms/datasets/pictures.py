@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
+from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Index, rows_of_one_shape
+from robustbench_ms.datasets.shapes import RaggedImages
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.files import replacing, sweep
 from robustbench_ms.specs.places import Places

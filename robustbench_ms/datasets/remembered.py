@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.datasets.pictures import LYING, header_of
-from robustbench_ms.datasets.protocol import Broken, Progress, Rows
+from robustbench_ms.datasets.protocol import Broken, Progress
+from robustbench_ms.datasets.shapes import Rows
 from robustbench_ms.errors import BadFile
 from robustbench_ms.files import lock, replacing, sweep
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.datasets.nifti import ENDINGS, LARGEST, Scan, open_scan, read_map, read_scan
-from robustbench_ms.datasets.protocol import Index, RaggedVolumes, Volumes
+from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.shapes import RaggedVolumes, Volumes
 from robustbench_ms.datasets.volumes import index_of_stack, layout_of_volumes
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition

@@ -26,16 +26,8 @@ from numpy.typing import NDArray
 
 from robustbench_ms.datasets.digits import digit_pictures, digit_rows
 from robustbench_ms.datasets.images import array_digest, check_digest
-from robustbench_ms.datasets.protocol import (
-    MAP,
-    Batch,
-    DataFacts,
-    Images,
-    Index,
-    Layout,
-    RaggedImages,
-    rows_of_one_shape,
-)
+from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Index, rows_of_one_shape
+from robustbench_ms.datasets.shapes import Images, Layout, RaggedImages
 from robustbench_ms.datasets.swaps import CODES, KEPT
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from robustbench_ms.datasets.images import array_digest, check_digest, check_labels
 from robustbench_ms.datasets.located import looked_in
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, Signals, rows_of_one_shape
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, rows_of_one_shape
+from robustbench_ms.datasets.shapes import Signals
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.channels import Channel, Scale, read_channels
 from robustbench_ms.specs.conditions import Condition

@@ -19,15 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.datasets.images import array_digest, check_digest
-from robustbench_ms.datasets.protocol import (
-    MAP,
-    Batch,
-    DataFacts,
-    Index,
-    RaggedVolumes,
-    Volumes,
-    rows_of_one_shape,
-)
+from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Index, rows_of_one_shape
+from robustbench_ms.datasets.shapes import RaggedVolumes, Volumes
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.places import Places

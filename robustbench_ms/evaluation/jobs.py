@@ -11,19 +11,8 @@ import numpy as np
 import torch
 
 from robustbench_ms.catalog.registry import DATASETS, answers_of, check_places, index_of, perturbation_of
-from robustbench_ms.datasets.protocol import (
-    Data,
-    DataFacts,
-    Images,
-    Index,
-    Layout,
-    Photographs,
-    Progress,
-    RaggedImages,
-    RaggedVolumes,
-    Volumes,
-    exhausted,
-)
+from robustbench_ms.datasets.protocol import Data, DataFacts, Index, Progress, exhausted
+from robustbench_ms.datasets.shapes import Images, Layout, Photographs, RaggedImages, RaggedVolumes, Volumes
 from robustbench_ms.errors import BadFile, UserError, choose
 from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.canvas import Canvas

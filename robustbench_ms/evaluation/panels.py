@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from robustbench_ms.catalog.registry import TASKS
 from robustbench_ms.catalog.targets import load
-from robustbench_ms.datasets.protocol import Batch, Images, RaggedImages, Signals
+from robustbench_ms.datasets.protocol import Batch
+from robustbench_ms.datasets.shapes import Images, RaggedImages, Signals
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.finished import Finished
 from robustbench_ms.specs.canvas import Canvas

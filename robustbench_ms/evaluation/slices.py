@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.datasets.protocol import MAP, RaggedVolumes, Volumes
+from robustbench_ms.datasets.protocol import MAP
+from robustbench_ms.datasets.shapes import RaggedVolumes, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.finished import Finished
 from robustbench_ms.evaluation.panels import shown_under

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustbench_ms.datasets.protocol import Images, Index, Signals, Volumes
+from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.shapes import Images, Signals, Volumes
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.models.costs import costs
 from robustbench_ms.specs.card import PRECISIONS, Card, Input

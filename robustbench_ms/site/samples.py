@@ -76,7 +76,7 @@ class AtHand:
         return self._opened[at]
 
     def _open(self, record: Record) -> Finished | None:
-        from robustbench_ms.datasets.protocol import Photographs
+        from robustbench_ms.datasets.shapes import Photographs
         from robustbench_ms.evaluation.finished import Finished
         from robustbench_ms.specs.conditions import CLEAN
 
@@ -105,7 +105,7 @@ def _drawn(finished: Finished, record: Record, place: int, key: str) -> bytes:
     """
     import numpy as np
 
-    from robustbench_ms.datasets.protocol import Signals, Volumes
+    from robustbench_ms.datasets.shapes import Signals, Volumes
     from robustbench_ms.evaluation.finished import Finished
     from robustbench_ms.evaluation.panels import canvas_of, shown_under
     from robustbench_ms.specs.conditions import CLEAN, conditions

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from robustbench_ms.datasets.protocol import DataFacts, Layout, RaggedVolumes
+from robustbench_ms.datasets.protocol import DataFacts
+from robustbench_ms.datasets.shapes import Layout, RaggedVolumes
 from robustbench_ms.errors import Misbehaved, UserError
 from robustbench_ms.specs.canvas import told as told_canvas
 from robustbench_ms.specs.card import WINDOWS, Output

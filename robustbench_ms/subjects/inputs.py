@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustbench_ms.datasets.protocol import RaggedVolumes, Signals, Volumes
+from robustbench_ms.datasets.shapes import RaggedVolumes, Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Input

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from robustbench_ms.catalog.targets import load
-from robustbench_ms.datasets.protocol import Images, Index, RaggedVolumes, Signals, Volumes
+from robustbench_ms.datasets.protocol import Index
+from robustbench_ms.datasets.shapes import Images, RaggedVolumes, Signals, Volumes
 from robustbench_ms.errors import DeviceLost, UserError, suggest
 from robustbench_ms.specs.canvas import Canvas
 from robustbench_ms.specs.card import Card, Input

@@ -9,7 +9,8 @@ import torch
 
 from robustbench_ms.corruptions import corrupt, jpeg_round_trip
 from robustbench_ms.corruptions.table import PROTOCOL
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, RaggedVolumes, Signals, Volumes
+from robustbench_ms.datasets.protocol import Batch, DataFacts
+from robustbench_ms.datasets.shapes import Images, RaggedVolumes, Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Signals
+from robustbench_ms.datasets.protocol import Batch, DataFacts
+from robustbench_ms.datasets.shapes import Signals
 from robustbench_ms.errors import UserError
 from robustbench_ms.faults.api import fault, refuse
 from robustbench_ms.faults.frame import Frame

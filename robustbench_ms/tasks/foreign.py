@@ -16,7 +16,8 @@ from robustbench_ms.corruptions import jpeg_round_trip
 from robustbench_ms.corruptions.corruption import Corruption, Setting
 from robustbench_ms.corruptions.dispatch import words_on
 from robustbench_ms.corruptions.keyed import foreign_code, foreign_keys
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, RaggedVolumes, Signals, Volumes
+from robustbench_ms.datasets.protocol import Batch, DataFacts
+from robustbench_ms.datasets.shapes import Images, RaggedVolumes, Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.conditions import Condition
 from robustbench_ms.specs.suite import Suite

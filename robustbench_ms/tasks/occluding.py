@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images
+from robustbench_ms.datasets.protocol import Batch, DataFacts
+from robustbench_ms.datasets.shapes import Images
 from robustbench_ms.errors import UserError
 from robustbench_ms.faults.pictures.occlusion import occlude, side_of
 from robustbench_ms.faults.pictures.table import PROTOCOL, SIZES

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, Layout
+    from robustbench_ms.datasets.protocol import Batch, DataFacts, Index
+    from robustbench_ms.datasets.shapes import Layout
     from robustbench_ms.specs.card import Card
     from robustbench_ms.specs.conditions import Condition
     from robustbench_ms.specs.source import Source

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, RaggedVolumes, Volumes
+from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts
+from robustbench_ms.datasets.shapes import RaggedVolumes, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.faults.volumes.api import artefact, refuse
 from robustbench_ms.faults.volumes.table import MOVING, PROTOCOL

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, rows_of_one_shape
+from robustbench_ms.datasets.shapes import RaggedImages
 
 SIZES = ((48, 64), (40, 40))
 NAMES = ("red", "blue")

@@ -7,7 +7,8 @@ import hashlib
 import numpy as np
 import torch
 
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, RaggedImages, rows_of_one_shape
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Index, rows_of_one_shape
+from robustbench_ms.datasets.shapes import RaggedImages
 
 SIZES = ((24, 24), (24, 32))
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from robustbench_ms.datasets.protocol import Batch, RaggedImages
+from robustbench_ms.datasets.protocol import Batch
+from robustbench_ms.datasets.shapes import RaggedImages
 from robustbench_ms.errors import UserError
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.outcomes import Items, Outcomes

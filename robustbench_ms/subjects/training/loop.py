@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustbench_ms.datasets.protocol import MAP, Signals, Volumes
+from robustbench_ms.datasets.protocol import MAP
+from robustbench_ms.datasets.shapes import Signals, Volumes
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.card import Card

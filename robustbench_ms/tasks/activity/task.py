@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from robustbench_ms.datasets.protocol import Batch, Signals
+from robustbench_ms.datasets.protocol import Batch
+from robustbench_ms.datasets.shapes import Signals
 from robustbench_ms.tasks.classification.task import Classification
 from robustbench_ms.tasks.outcomes import Outcomes
 

@@ -10,16 +10,8 @@ import numpy as np
 import torch
 
 from robustbench_ms.datasets.orders import subset_ids
-from robustbench_ms.datasets.protocol import (
-    Batch,
-    DataFacts,
-    Images,
-    Layout,
-    RaggedImages,
-    RaggedVolumes,
-    Signals,
-    Volumes,
-)
+from robustbench_ms.datasets.protocol import Batch, DataFacts
+from robustbench_ms.datasets.shapes import Images, Layout, RaggedImages, RaggedVolumes, Signals, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite

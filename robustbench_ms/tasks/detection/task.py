@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Layout, RaggedImages
+from robustbench_ms.datasets.protocol import Batch, DataFacts
+from robustbench_ms.datasets.shapes import Layout, RaggedImages
 from robustbench_ms.errors import UserError, choose
 from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite

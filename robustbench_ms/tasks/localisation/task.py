@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robustbench_ms.datasets.orders import imagenet_ids
-from robustbench_ms.datasets.protocol import Batch, DataFacts, Images, Index, Layout, RaggedImages
+from robustbench_ms.datasets.protocol import Batch, DataFacts, Index
+from robustbench_ms.datasets.shapes import Images, Layout, RaggedImages
 from robustbench_ms.errors import UnknownName, UserError, choose
 from robustbench_ms.saliency.layers import last_map, module_of, named_layer
 from robustbench_ms.saliency.methods import METHODS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from robustbench_ms.datasets.protocol import RaggedVolumes, Volumes
+from robustbench_ms.datasets.shapes import RaggedVolumes, Volumes
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.source import Source
 from robustbench_ms.tasks.activity.task import Activity

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from robustbench_ms.datasets.protocol import IGNORED, MAP, Batch, DataFacts, Images, Layout
-from robustbench_ms.datasets.protocol import RaggedImages as Ragged
+from robustbench_ms.datasets.protocol import IGNORED, MAP, Batch, DataFacts
+from robustbench_ms.datasets.shapes import Images, Layout
+from robustbench_ms.datasets.shapes import RaggedImages as Ragged
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.source import Source
 from robustbench_ms.specs.suite import Suite

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts, Layout, RaggedVolumes, Volumes
+from robustbench_ms.datasets.protocol import MAP, Batch, DataFacts
+from robustbench_ms.datasets.shapes import Layout, RaggedVolumes, Volumes
 from robustbench_ms.tasks.answers import Answers
 from robustbench_ms.tasks.outcomes import Outcomes
 from robustbench_ms.tasks.protocol import Asked
