@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import datasets
 
-from robustbench_ms.datasets import cifar
 from robustbench_ms.datasets.digits import index_digits
 from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.records.terms import Terms
@@ -104,15 +104,18 @@ def test_the_weakest_condition_is_the_first(tmp_path):
     assert found[0].told == "2 of 6 answers wrong, first under snow, severity 2"
 
 
-def test_data_that_are_not_here_are_named_by_row_and_not_fetched(tmp_path, places, monkeypatch):
-    def fetched(*_):
-        raise AssertionError("data were fetched for a page")
-
-    monkeypatch.setattr(cifar, "_torchvision", fetched)
+@pytest.mark.parametrize("there", [False, True])
+def test_data_that_are_not_here_are_named_by_row_and_not_fetched(there, tmp_path, places, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(datasets.CIFAR10, "download", lambda self: fetched.append(self.root))
+    if there:  # of training alone
+        (places.data / "cifar10").mkdir(parents=True)
+        np.save(places.data / "cifar10" / "train_images.npy", np.zeros((2, 32, 32, 3), np.uint8))
     build_site([copied(tmp_path / "results", "cifar10-c", "resnet20")], tmp_path / "site", places)
     text = (tmp_path / "site" / "card-resnet20.html").read_text()
     assert len(re.findall(r"row \d+: \d+ of 75 answers wrong", text)) == 10
     assert "<img" not in text
+    assert fetched == []
 
 
 @pytest.mark.parametrize("what", ["another question", "a path"])

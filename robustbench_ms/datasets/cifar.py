@@ -50,7 +50,7 @@ def _clean(source: Source, places: Places, dataset: str) -> Index:
     images_at, labels_at = folder / f"{source.split}_images.npy", folder / f"{source.split}_labels.npy"
     if images_at.exists() or labels_at.exists():
         return index_pair(images_at, labels_at, source, places)
-    images, targets, digest = _torchvision(dataset, folder, source.split == "train")
+    images, targets, digest = _torchvision(dataset, folder, source.split == "train", places.downloads)
     labels = check_labels(targets, source.classes or 0, len(images), folder)
     asked = array_digest(labels)
     check_digest(digest, source.sha256.get("images"), f"{folder}: images")
@@ -61,13 +61,15 @@ def _clean(source: Source, places: Places, dataset: str) -> Index:
 
 
 @lru_cache(maxsize=2)
-def _torchvision(dataset: str, folder: Path, train: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
+def _torchvision(
+    dataset: str, folder: Path, train: bool, download: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:
     """The official archive as torchvision reads it, and the images' digest; every MD5 is checked before unpickling."""
     from torchvision import datasets
 
     kind: Any = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[dataset]
     try:
-        found = kind(str(folder), train=train, download=True)
+        found = kind(str(folder), train=train, download=download)
     except Exception as error:  # the network, the disk and torchvision's own integrity check raise many kinds
         raise BadFile(
             f"{dataset} is neither under {folder} nor could it be downloaded ({error}); put torchvision's "

@@ -37,7 +37,19 @@ from robustbench_ms.specs.source import Source
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["GROUND", "GROUNDS", "MANY", "NAMES", "ONE", "Kind", "Scene", "index_scenes", "scene", "swapped"]
+__all__ = [
+    "GROUND",
+    "GROUNDS",
+    "MANY",
+    "NAMES",
+    "ONE",
+    "Kind",
+    "Scene",
+    "drawn",
+    "index_scenes",
+    "scene",
+    "swapped",
+]
 
 SIDE = 128
 NAMES = tuple(map(str, range(10)))
@@ -244,6 +256,11 @@ def _ground(name: str) -> NDArray[np.uint8]:
     what = f"quick-scenes: the pixels of scikit-image's {name}"
     check_digest(array_digest(pixels), _PIXELS[name], what, "the scenes need them")
     return pixels
+
+
+def drawn(split: str, i: int, of: Kind) -> Scene:
+    """As `scene`, of the split that is kept: to be asked for in every condition."""
+    return _scenes(of.name, split)[1][i - of.ids[split][0]]
 
 
 @lru_cache(maxsize=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from robustbench_ms.catalog.find import suite_names
@@ -33,7 +34,7 @@ class AtHand:
     """
 
     def __init__(self, places: Places) -> None:
-        self._places = places
+        self._places = replace(places, downloads=False)
         self._opened: dict[tuple[str, str], Finished | None] = {}
         self._named: dict[tuple[str, int, str], str] = {}
         self.files: dict[str, bytes] = {}
@@ -105,7 +106,7 @@ def _drawn(finished: Finished, record: Record, place: int, key: str) -> bytes:
     """
     import numpy as np
 
-    from robustbench_ms.datasets.shapes import Signals, Volumes
+    from robustbench_ms.datasets.shapes import RaggedVolumes, Signals, Volumes
     from robustbench_ms.evaluation.finished import Finished
     from robustbench_ms.evaluation.panels import canvas_of, shown_under
     from robustbench_ms.specs.conditions import CLEAN, conditions
@@ -123,7 +124,7 @@ def _drawn(finished: Finished, record: Record, place: int, key: str) -> bytes:
         raise UserError(f"{record.name}: its card's input is none ({error})") from error
     row = np.array([place])
     layout = finished.shown.data(condition, canvas).facts.layout
-    if isinstance(layout, Volumes):
+    if isinstance(layout, (Volumes, RaggedVolumes)):
         from robustbench_ms.evaluation.slices import slices
 
         picture = slices(finished, [condition], row).pictures[0][0]

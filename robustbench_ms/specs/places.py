@@ -33,6 +33,8 @@ class Places:
     cache: Path
     named: Mapping[str, Path] = field(default_factory=dict)
     """Where a data set lies that does not lie in `data`, by its name; only read."""
+    downloads: bool = True
+    """What `data` lacks may be fetched into it."""
 
     def of(self, dataset: str) -> Path | None:
         """Where a data set was said to lie; None where nobody said it."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 
 from robustbench_ms.datasets.protocol import Batch, DataFacts
-from robustbench_ms.datasets.scenes import ONE, Scene, scene, swapped
+from robustbench_ms.datasets.scenes import ONE, drawn, swapped
 from robustbench_ms.datasets.swaps import PROTOCOL
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.conditions import Condition
@@ -51,13 +50,8 @@ class Backgrounds:
         """The batch's scenes uint8 (k, 3, 128, 128) on other grounds, keyed by their ids, on the batch's device."""
         wanted, split = dict(condition), self._suite.split
         shown = [
-            swapped(_scene(split, i), split, i, wanted["background"], wanted["level"], self._suite.seed)
+            swapped(drawn(split, i, ONE), split, i, wanted["background"], wanted["level"], self._suite.seed)
             for i in batch.ids.tolist()
         ]
         samples = torch.from_numpy(np.stack(shown).transpose(0, 3, 1, 2).copy())
         return replace(batch, samples=samples.to(batch.samples.device), condition=condition)
-
-
-@lru_cache(maxsize=4096)  # some 65 kB each, and asked for in every condition
-def _scene(split: str, i: int) -> Scene:
-    return scene(split, i, ONE)
