@@ -86,6 +86,18 @@ def test_only_a_whole_record_can_be_accepted(rbms, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
+def test_a_record_that_is_not_there_is_told_with_what_is(rbms, tmp_path):
+    path = kept(tmp_path / "a", record(answers()))
+
+    for typed, told in (
+        (path.with_name("mien.json"), "there is no such file; did you mean 'mine.json'?"),
+        (path.with_suffix(""), "there is no such file; did you mean 'mine.json'?"),
+        (path.parent / "b" / "mine.json", f"there is no folder {path.parent / 'b'}"),
+    ):
+        done = rbms("accept", typed)
+        assert (done.code, done.err) == (2, f"rbms: {typed}: {told}\n")
+
+
 def test_accepting_keeps_seeds_apart(rbms, tmp_path):
     results = ("--results", tmp_path / "r")
     for name in ("mine@0", "mine@1"):

@@ -24,7 +24,7 @@ from robustbench_ms.errors import BadFile
 from robustbench_ms.files import replacing
 from robustbench_ms.records.canonical import content_digest
 from robustbench_ms.records.record import Environment
-from robustbench_ms.records.shape import read_json
+from robustbench_ms.records.shape import read_json, why_unread
 from robustbench_ms.specs.places import PROFILES_FOLDER
 from robustbench_ms.statistics.intervals import Interval
 from robustbench_ms.statistics.timings import BLOCKS, Blocks, log_ratios, quantile, ratio, variation
@@ -223,7 +223,7 @@ def read_profile(path: Path) -> Profile:
     try:
         told = read_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadFile(f"{path}: {error.strerror}") from error
+        raise BadFile(f"{path}: {why_unread(path, error)}") from error
     except (ValueError, RecursionError) as error:
         raise BadFile(f"{path}: not a profile: not valid JSON ({error})") from error
     if not isinstance(told, dict) or told.get("kind") != KIND or type(told.get("format")) is not int:

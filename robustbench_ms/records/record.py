@@ -33,7 +33,7 @@ from robustbench_ms.records.samples import (
     together,
     write_samples,
 )
-from robustbench_ms.records.shape import read_json, refuse_shape
+from robustbench_ms.records.shape import read_json, refuse_shape, why_unread
 from robustbench_ms.records.upgrades import UPGRADES
 
 __all__ = [
@@ -217,7 +217,7 @@ def read_record(path: str | Path) -> Record:
     try:
         told = read_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadFile(f"{path}: {error.strerror}") from error
+        raise BadFile(f"{path}: {why_unread(path, error)}") from error
     except (ValueError, RecursionError) as error:
         raise BadFile(f"{path}: not a record: not valid JSON ({error})") from error
     if not isinstance(told, dict) or type(told.get("format")) is not int:

@@ -5,9 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-__all__ = ["read_json", "refuse_shape"]
+from robustbench_ms.errors import suggest
+
+__all__ = ["read_json", "refuse_shape", "why_unread"]
+
+
+def why_unread(path: Path, error: OSError) -> str:
+    """What a message says of a file of JSON that could not be read: of one that is not there, what is in its place."""
+    if not isinstance(error, FileNotFoundError):
+        return str(error.strerror)
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    return f"there is no such file{suggest(path.name, (one.name for one in path.parent.glob('*.json')))}"
 
 
 def read_json(text: str) -> Any:

@@ -118,7 +118,10 @@ def variants():
                 kind = (profile == "any-size", setting.parameters)
                 if kind not in seen:
                     seen.add(kind)
-                    yield pytest.param(both, setting, id=f"{what}-{profile}-{severity}")
+                    # The others differ in their numbers alone: severity 2 has one shape, 5 has both.
+                    common = profile in {"cifar", "imagenet", "any-size"} and severity in {2, 5}
+                    marks = [] if common else pytest.mark.slow
+                    yield pytest.param(both, setting, id=f"{what}-{profile}-{severity}", marks=marks)
 
 
 @pytest.mark.parametrize(("both", "setting"), list(variants()))

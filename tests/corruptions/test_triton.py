@@ -21,9 +21,10 @@ pytest.importorskip("triton")
 FUSED = sorted(dispatch.FUSED)
 
 
-def test_interpreted_kernels_are_the_definitions():
+@pytest.mark.parametrize("marked", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_interpreted_kernels_are_the_definitions(marked):
     file = Path(__file__).with_name("interpreted.py")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(file)]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", marked, str(file)]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, env=environment, cwd=file.parents[2], capture_output=True, text=True, check=False
