@@ -21,7 +21,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "made"]
 root_doc = "docs/index"
 include_patterns = [
     "docs/**.md", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "suites/README.md",
-    "baselines/README.md", "results/*.md", "examples/**.md",
+    "baselines/README.md", "results/*.md", "results/findings/*.md", "examples/**.md",
 ]  # fmt: skip
 exclude_patterns = [".*", "build", "dist", "robustbench_ms", "shared", "tests"]
 

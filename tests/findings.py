@@ -1,7 +1,7 @@
-"""results/FINDINGS.md: what articles claim, and what the committed records say of it.
+"""results/FINDINGS.md: what articles claim, and what the committed records say of it; findings/CLAIMS.md: why.
 
-    python -m tests.findings            prints the page
-    python -m tests.findings --write    writes it, its pictures, and the README's table between its marks
+    python -m tests.findings            prints the two pages
+    python -m tests.findings --write    writes them, their pictures, and the README's table between its marks
 
 Claims stand in results/findings.toml; every figure is made of records. A record that is not there is told as such.
 """
@@ -39,6 +39,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
 PAGE = RESULTS / "FINDINGS.md"
 PICTURES = RESULTS / "findings"
+DETAILS = PICTURES / "CLAIMS.md"
 README = ROOT / "README.md"
 MARKS = ("<!-- findings -->", "<!-- /findings -->")
 TOLD = tomllib.loads((RESULTS / "findings.toml").read_text(encoding="utf-8"))
@@ -63,8 +64,15 @@ or surely below half a point (or what was claimed, if that is less); else it can
 for no skill: where a network is not surely above them its number says nothing, and the claim says so. A number that is
 claimed holds where ours, of the mean over seeds and with the 95 % interval over groups (subjects), is surely no more
 than half a point below; it does not where ours is surely below. A cost holds where the count is no more than claimed.
-The table shows the gain that decided: the smallest one.
+The table shows the gain that decided: the smallest one; [CLAIMS.md](findings/CLAIMS.md) has every gain, with a picture.
 """
+DETAILS_HEAD = """\
+# What decided each claim
+
+Of each claim of [findings](../FINDINGS.md) that is measured: what was looked at, every gain, the tests, and the command
+that repeats it. Made by `python -m tests.findings --write`.
+"""
+LATER = "Not measured yet"
 
 
 @cache
@@ -195,13 +203,19 @@ def told(claim, results=RESULTS):
     return (_cost if "cost" in claim else _number if "value" in claim else _gains)(claim, results)
 
 
+def title(claim):
+    """What is claimed, of whom."""
+    return f"{claim['of']}: {claim['says']}"
+
+
+def anchor(heading):
+    """Where a page's heading is found, on GitHub as in the documentation."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def _head(claim, said, looked):
     note = f" {claim['note']}." if "note" in claim else ""
-    return [
-        f'<a id="{claim["id"]}"></a>',
-        f"**{claim['of']}: {claim['says']}.** {claim['source']}. {looked}{note} **{said.capitalize()}.**",
-        "",
-    ]
+    return [f"## {title(claim)}", "", f"{claim['source']}. {looked}{note} **{said.capitalize()}.**", ""]
 
 
 def _looked(claim, mine):
@@ -217,8 +231,7 @@ def _measured_by(claim):
 
 def _unmeasured(claim, why):
     """One line."""
-    said = f'<a id="{claim["id"]}"></a>{claim["of"]}: {claim["says"]}: {why}; {_measured_by(claim)}.'
-    return UNMEASURED, ["", "", "", ""], said, []
+    return UNMEASURED, ["", "", "", ""], f"{title(claim)}: {why}; {_measured_by(claim)}.", []
 
 
 def _cost(claim, results):
@@ -232,7 +245,8 @@ def _cost(claim, results):
     shown = ", ".join(f"`{name}` {one:,}" for name, one in theirs.items())
     lines = _head(claim, said, f"{_COUNTED[key]} of `{claim['model']}` {mine:,}; of {shown}.")
     commands = f"`rbms show NAME` counts {' and '.join(f'`{n}`' for n in (claim['model'], *theirs))}."
-    return said, [f"x {worst:.3f}", "exact", "", ""], "\n".join([*lines[:-1], commands]), []
+    drawn = [(f"over {name}", *(3 * [mine / one])) for name, one in theirs.items()]
+    return said, [f"x {worst:.3f}", "exact", "", ""], "\n".join([*lines[:-1], commands]), drawn
 
 
 def _number(claim, results):
@@ -303,13 +317,17 @@ def answered(results=RESULTS):
 
 
 def pictures(results=RESULTS):
-    """{file name: SVG} of the claims that have numbers with intervals."""
+    """{file name: SVG} of the claims that have numbers, and of the systems on CIFAR-10-C."""
     made = {}
     for claim in CLAIMS:
         *_, drawn = answered(results)[claim["id"]]
         if drawn:
-            title = f"{claim['of']}: {claim['says']}"
-            made[f"{claim['id']}.svg"] = forest(title, drawn, "%" if "value" in claim else "pp")
+            unit, line = (
+                ("x", claim["most"]) if "cost" in claim else ("%", None) if "value" in claim else ("pp", 0)
+            )
+            made[f"{claim['id']}.svg"] = forest(title(claim), drawn, unit, line)
+    if drawn := findings_cifar.gains(entries, results, TOLD["families"]["A"]):
+        made["cifar10-c.svg"] = forest("Points over the plain network on CIFAR-10-C", drawn)
     return made
 
 
@@ -335,41 +353,42 @@ def with_table(text, table):
 
 
 def page(results=RESULTS):
-    """The whole of it."""
+    """What is claimed, and what came out."""
     lines = [["claim", "source", "verdict", "what decided", "95 %", "n", "seeds", ""]]
-    measured, lacking_ones = [], []
     for claim in CLAIMS:
-        said, beside_it, section, drawn = answered(results)[claim["id"]]
-        link = f"[below](#{claim['id']})" if section else ""
-        source = claim["source"].partition(", ")[0]  # the rest stands below
-        lines.append([f"{claim['of']}: {claim['says']}", source, said, *beside_it, link])
+        said, decided, section, _ = answered(results)[claim["id"]]
+        place = anchor(LATER if said == UNMEASURED else title(claim))
+        source = claim["source"].partition(", ")[0]  # the rest stands there
+        link = f"[why](findings/CLAIMS.md#{place})" if section else ""
+        lines.append([title(claim), source, said, *decided, link])
+    parts = [
+        HEAD.rstrip(),
+        f"## The claims\n\n{counts(results)}",
+        "\n".join(grid(lines, left=range(4))),
+        "\n".join(findings_cifar.section(entries, results, RESULTS, TOLD["families"]["A"])),
+        f"{TOLD['pictures']} {TOLD['dropped']}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def details(results=RESULTS):
+    """Why, claim by claim, and which are not measured yet."""
+    measured, later = [], []
+    for claim in CLAIMS:
+        said, _, section, drawn = answered(results)[claim["id"]]
         if said == UNMEASURED:
-            lacking_ones.append(f"- {section}")
+            later.append(f"- {section}")
         elif section:
-            seen = f" [Picture](findings/{claim['id']}.svg)." if drawn else ""
-            measured.append(section + seen)
-    return (
-        "\n\n".join(
-            [
-                HEAD.rstrip(),
-                f"## The claims\n\n{counts(results)}",
-                "\n".join(grid(lines, left=range(4))),
-                "\n".join(findings_cifar.section(entries, results, RESULTS, TOLD["families"]["A"])),
-                f"{TOLD['pictures']} {TOLD['dropped']}",
-                "## What decided each",
-                *measured,
-                "## Not measured yet, and what would",
-                "\n".join(lacking_ones) or "Nothing.",
-            ]
-        )
-        + "\n"
-    )
+            measured.append(section)
+            measured += [f"![{title(claim)}]({claim['id']}.svg)"] if drawn else []
+    return "\n\n".join([DETAILS_HEAD.rstrip(), *measured, f"## {LATER}", "\n".join(later) or "None."]) + "\n"
 
 
 def write():
-    """The page, its pictures and none that are stale, and the README's table."""
+    """The pages, their pictures and none that are stale, and the README's table."""
     PAGE.write_text(page(), encoding="utf-8")
     PICTURES.mkdir(exist_ok=True)
+    DETAILS.write_text(details(), encoding="utf-8")
     for old in PICTURES.glob("*.svg"):
         old.unlink()
     for name, text in pictures().items():
@@ -380,9 +399,9 @@ def write():
 if __name__ == "__main__":
     asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     asked.add_argument(
-        "--write", action="store_true", help="write results/FINDINGS.md, its pictures, README's table"
+        "--write", action="store_true", help="write the two pages, their pictures, README's table"
     )
     if asked.parse_args().write:
         write()
     else:
-        sys.stdout.write(page())
+        sys.stdout.write(f"{page()}\n{details()}")

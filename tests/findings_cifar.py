@@ -168,6 +168,23 @@ def differences(entries, results, pairs):
     return lines
 
 
+def gains(entries, results, pairs):
+    """Rows of a picture: of pairs with three seeds each, points clean and corrupted with their 95 % intervals."""
+    rows = []
+    for pair in pairs:
+        for column, name in ((CLEAN, "clean"), (CORRUPTED, "corrupted")):
+            both = [entries(SUITE, column, one, results) for one in pair]
+            if min(map(len, both)) >= 3:
+                d = gain(*both)
+                rows.append(
+                    (
+                        f"{short(pair[0])}, {name}",
+                        *(100 * v for v in (d.mean, d.lower(0.025), d.upper(0.025))),
+                    )
+                )
+    return rows
+
+
 def costs(results, names):
     """What each block costs over the plain network, and how much it scales the residual branch at its start."""
     counted = json.loads(COSTS.read_text(encoding="utf-8"))
@@ -203,6 +220,7 @@ def section(entries, results, profiles, pairs):
         "",
         *lines,
         "",
+        *(["![Points over the plain network](findings/cifar10-c.svg)", ""] if gains(entries, results, pairs) else []),
         f"Clean and corrupted order disagree on {'; '.join(swapped) if swapped else 'no pair'}.",
         *differences(entries, results, pairs),
         robust_or_better(found),

@@ -1,16 +1,16 @@
-"""One picture a claim: gains over rivals with their intervals, as SVG."""
+"""One picture a claim: gains over rivals with their intervals, costs, numbers; as SVG."""
 
 from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
 
-def forest(title, rows, unit="pp"):
-    """SVG of rows (name, mean, low, high), a dot and a line each around a line at 0 of a gain ("pp"); text.
+def forest(title, rows, unit="pp", line=0.0):
+    """SVG of rows (name, mean, low, high), a dot and a line each, around an upright line where a claim ends; text.
 
-    Of a number ("%") the first row is what was claimed, and no line stands at 0.
+    Of a gain ("pp") that is 0, of a cost ("x") what was claimed; of a number ("%") the first row is, and none stands.
     """
-    ends = [end for _, *three in rows for end in three] + ([0.0] if unit == "pp" else [])
+    ends = [end for _, *three in rows for end in three] + ([] if line is None else [float(line)])
     low, high = min(ends), max(ends)
     more = 0.08 * (high - low) or 1.0
     low, high = low - more, high + more
@@ -28,8 +28,10 @@ def forest(title, rows, unit="pp"):
     ET.SubElement(made, "title").text = title
     ET.SubElement(made, "rect", width=str(wide), height=str(deep), fill="white")
     ET.SubElement(made, "text", x="8", y="18").text = title
-    if unit == "pp":
-        ET.SubElement(made, "line", x1=at(0), x2=at(0), y1=str(top - 6), y2=str(deep - 24), stroke="#5a5a5a")
+    if line is not None:
+        ET.SubElement(
+            made, "line", x1=at(line), x2=at(line), y1=str(top - 6), y2=str(deep - 24), stroke="#5a5a5a"
+        )
     for i, (name, mean, least, most) in enumerate(rows):
         y = str(top + step * i + 8)
         ET.SubElement(made, "text", x="8", y=str(top + step * i + 12)).text = name
@@ -37,5 +39,5 @@ def forest(title, rows, unit="pp"):
         ET.SubElement(made, "circle", cx=at(mean), cy=y, r="4", fill="#0072b2")
     for value in (low + more, high - more):
         words = ET.SubElement(made, "text", {"text-anchor": "middle"}, x=at(value), y=str(deep - 8))
-        words.text = f"{value:+.2f} {unit}" if unit == "pp" else f"{value:.2f} {unit}"
+        words.text = {"pp": f"{value:+.2f} pp", "%": f"{value:.2f} %", "x": f"x {value:.3f}"}[unit]
     return ET.tostring(made, encoding="unicode") + "\n"

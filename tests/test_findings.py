@@ -34,7 +34,7 @@ def student(mean, stderr):
 def test_the_page_its_pictures_and_the_readmes_table_are_fresh():
     assert findings.page() == findings.PAGE.read_text(encoding="utf-8")
     committed = {path.name: path.read_text(encoding="utf-8") for path in findings.PICTURES.iterdir()}
-    assert committed == findings.pictures()
+    assert committed == {findings.DETAILS.name: findings.details(), **findings.pictures()}
     text = findings.README.read_text(encoding="utf-8")
     assert findings.MARKS[0] in text
     assert findings.with_table(text, findings.readme()) == text
@@ -47,11 +47,16 @@ def test_the_table_is_put_between_its_marks_and_nowhere_else():
     assert findings.with_table("no marks", "new") == "no marks"
 
 
-def test_links_of_the_page_lead_somewhere():
-    text = findings.page()
-    for name in re.findall(r"\(#([a-z0-9-]+)\)", text):
-        assert text.count(f'<a id="{name}"></a>') == 1
-    for name in re.findall(r"\(findings/([a-z0-9.-]+)\)", text):
+def test_links_of_the_pages_lead_somewhere():
+    page, details = findings.page(), findings.details()
+    headings = [findings.anchor(one) for one in re.findall(r"^## (.*)$", details, re.MULTILINE)]
+    assert len({*headings}) == len(headings)
+    assert {*re.findall(r"\(findings/CLAIMS\.md#([^)]+)\)", page)} == {*headings}
+    shown = re.findall(r"!\[[^]]*\]\(([a-z0-9.-]+)\)", details) + re.findall(
+        r"\(findings/([a-z0-9-]+\.svg)\)", page
+    )
+    assert {*shown} == {path.name for path in findings.PICTURES.glob("*.svg")}
+    for name in shown:
         assert ET.parse(findings.PICTURES / name).getroot().tag.endswith("svg")
 
 
