@@ -16,9 +16,10 @@ from robustbench_ms.subjects.devices import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 torch.ones(1 << 22)  # 16 MB once, from which on glibc by itself takes pieces of that size from the heap
+count, size = int(sys.argv[2]), int(sys.argv[3])
 
 def once():
-    maps = [torch.ones(1 << 21) for _ in range(12)]  # 96 MB, as a network's maps
+    maps = [torch.ones(size) for _ in range(count)]
 
 once()
 begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -28,12 +29,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin)
 """
 
 
+@pytest.mark.parametrize(("count", "size"), [(12, 1 << 21), (4, 1 << 24)], ids=["a network's", "of volumes"])
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_freed_memory_that_is_kept_costs_no_faults():
+def test_freed_memory_that_is_kept_costs_no_faults(count, size):
+    """Of 96 MB of maps, and of 256 MB, each above what glibc keeps by itself."""
+
     def faults(how):
-        done = subprocess.run(
-            [sys.executable, "-c", PASSES, how], capture_output=True, text=True, check=True, timeout=120
-        )
+        command = [sys.executable, "-c", PASSES, how, str(count), str(size)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
         return int(done.stdout)
 
     plain, kept = faults("plain"), faults("kept")

@@ -12,7 +12,7 @@ from robustbench_ms.errors import DeviceLost, UserError
 
 __all__ = ["device_lost", "find_device", "is_lost", "keep_freed_memory", "lost_devices", "out_of_memory"]
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def find_device(wanted: str | None) -> torch.device:
@@ -72,13 +72,13 @@ def device_lost(error: Exception) -> DeviceLost:
 
 
 def keep_freed_memory() -> None:
-    """Have the process keep up to 256 MB that it freed, where its C library is glibc.
+    """Have the process keep up to 1 GB that it freed, where its C library is glibc.
 
-    By itself glibc gives the end of the heap back from 64 MB on or less, and each page of it that is asked for again is
-    a fault of some 3 microseconds: of a small network's pass on a CPU that is nothing or a third, as pieces happen to
-    lie. The same bytes come out. Pieces above 32 MB, the most that glibc allows, are mapped each time as before.
+    By itself glibc gives the end of the heap back from 64 MB on or less, and pieces above 32 MB at once; each page of
+    it that is asked for again is a fault of some 3 microseconds. Of a network's pass on a CPU that is nothing or a
+    third, as pieces happen to lie, of one on volumes, whose maps are larger, two fifths. The same bytes come out.
     """
     with suppress(AttributeError):  # another library
         set_option = ctypes.CDLL(None).mallopt
-        set_option(_TRIM_THRESHOLD, 1 << 28)
-        set_option(_MMAP_THRESHOLD, 1 << 25)  # which no longer grows by itself once the other one is set
+        set_option(_TRIM_THRESHOLD, 1 << 30)
+        set_option(_MMAP_MAX, 0)  # no piece is mapped by itself, however large

@@ -24,7 +24,7 @@ from robustbench_ms.files import replacing
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
 from robustbench_ms.subjects.detectors import first_label
-from robustbench_ms.subjects.devices import find_device
+from robustbench_ms.subjects.devices import find_device, keep_freed_memory
 from robustbench_ms.subjects.inputs import preprocess_of
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training.augmentation import augment, turns
@@ -79,6 +79,7 @@ def train(
         raise UserError(f"the weights go into a .safetensors file, not {output.name}")
     places.writable(output.parent, "output")
     where = find_device(device)
+    keep_freed_memory()
     if card.precision == "fp16" and where.type == "cpu":
         raise UserError(
             f"card {card.name}: precision fp16 is trained on CUDA alone; on a CPU take bf16 or fp32"
