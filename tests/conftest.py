@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -27,6 +28,15 @@ severity = [1, 3]
 images = "images.npy"
 labels = "labels.npy"
 """
+
+
+def pytest_collection_finish():
+    """What was imported so far stays to the end: no collection of garbage looks at it again.
+
+    A whole run's objects take one some two seconds, and statsmodels asks for one with every call.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -100,8 +100,9 @@ def places_at(folder):
     return Places(folder / "data", folder / "results", folder / "cache")
 
 
+@pytest.mark.parametrize("moments", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_record(
-    tiny, tmp_path, processes, snapshot
+    moments, tiny, tmp_path, processes, snapshot
 ):
     whole = places_at(tmp_path / "whole")
     code, touches = in_a_process(processes, tiny, whole)
@@ -110,9 +111,9 @@ def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_record(
     wanted = answers(whole)
     draw = random.Random(2026)
 
-    for number in range(10):
+    for number in range(moments):
         places = places_at(tmp_path / f"killed-{number}")
-        moment = draw.randint(touches * number // 10 + 1, touches * (number + 1) // 10)
+        moment = draw.randint(touches * number // moments + 1, touches * (number + 1) // moments)
         code, _ = in_a_process(processes, tiny, places, fatal=moment)
         assert code == -signal.SIGKILL
         for path in places.results.glob("*/*.json"):  # what is there is whole
