@@ -352,6 +352,7 @@ def with_table(text, table):
     return re.sub(f"{first}.*?{last}", lambda _: f"{MARKS[0]}\n{table}\n{MARKS[1]}", text, flags=re.DOTALL)
 
 
+@cache
 def page(results=RESULTS):
     """What is claimed, and what came out."""
     lines = [["claim", "source", "verdict", "what decided", "95 %", "n", "seeds", ""]]
