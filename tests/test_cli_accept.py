@@ -90,9 +90,9 @@ def test_a_record_that_is_not_there_is_told_with_what_is(rbms, tmp_path):
     path = kept(tmp_path / "a", record(answers()))
 
     for typed, told in (
-        (path.with_name("mien.json"), "there is no such file; did you mean 'mine.json'?"),
-        (path.with_suffix(""), "there is no such file; did you mean 'mine.json'?"),
-        (path.parent / "b" / "mine.json", f"there is no folder {path.parent / 'b'}"),
+        (path.with_name("mien.json"), "No such file; did you mean 'mine.json'?"),
+        (path.with_suffix(""), "No such file; did you mean 'mine.json'?"),
+        (path.parent / "b" / "mine.json", f"No such file: there is no folder {path.parent / 'b'}"),
     ):
         done = rbms("accept", typed)
         assert (done.code, done.err) == (2, f"rbms: {typed}: {told}\n")

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from robustbench_ms.gating.reproduce import compare_published, compare_records, describe, reproduce
 from robustbench_ms.records.canonical import content_digest
 from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.card import Published
 from robustbench_ms.specs.places import Places
+from tests.fakes import other
 from tests.simulated import KEYS, record
 from tests.sources import ROOT
 
@@ -45,6 +47,26 @@ def test_a_record_comes_out_equal_and_is_not_taken_from_the_cache(rbms, tiny, me
     assert "mine: 25 numbers: 25 equal; 0 of 200 answers changed" in done.out
     assert "finished already" not in done.err
     assert (snapshot(tmp_path / "results"), snapshot(tmp_path / "cache")) == before
+
+
+def test_weights_and_precision_that_were_given_beside_the_name_come_again(rbms, tiny, tmp_path):
+    file = tmp_path / "best.pt"
+    torch.save(other().state_dict(), file)
+    given = ("-m", "tests.fakes:build", "--weights", file)
+    assert rbms("run", tiny, *given, "--precision", "bf16", "--name", "mine").code == 0
+    path = next((tmp_path / "results").rglob("mine.json"))
+    without = rbms("reproduce", path, "-m", "tests.fakes:build", "--suite", tiny)
+    done = rbms("reproduce", path, *given, "--suite", tiny)
+
+    assert without.code == 2
+    assert (
+        f"the record's model 'mine' had weights that were given beside its name, best.pt of SHA-256 "
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}...; give that file with --weights"
+        in without.err
+    )
+    assert done.code == 0
+    assert "mine: 25 numbers: 25 equal; 0 of 200 answers changed" in done.out
+    assert "note" not in done.out
 
 
 def test_some_cells_of_a_record_are_chosen_by_its_digest(rbms, tiny, measured):
@@ -146,6 +168,7 @@ def test_a_model_that_breaks_is_told(rbms, tiny, measured):
         (("{record}", "--suite", "{tiny}", "-m", "digits-resnet8"), "is 3 models"),
         (("{record}", "--limit", "5"), "--limit, --seed and --corruptions are those of the record"),
         (("{tiny}", "--suite", "{tiny}"), "--suite is for a record"),
+        (("{tiny}", "--weights", "w.pt"), "--weights is for one record; name its file"),
         (("{tiny}", "--limit", "7"), "there are no records in"),
         (("{tiny}", "-m", "tests.fakes:other"), "there is no record"),
         (("quik",), "no suite named 'quik'; did you mean 'quick'?"),

@@ -35,10 +35,13 @@ class ModelOptions:
 
     def cards(self, spellings: Sequence[str]) -> list[Card]:
         """The cards of several spellings; UserError where something is said and they are not one."""
-        cards = [find_card(spelling) for spelling in spellings]
+        return self.changed([find_card(spelling) for spelling in spellings])
+
+    def changed(self, cards: Sequence[Card]) -> list[Card]:
+        """The same of cards that are found already."""
         given = [f"--{option.replace('_', '-')}" for option, value in vars(self).items() if value is not None]
         if not given:
-            return cards
+            return [*cards]
         if len(cards) != 1:
             raise UserError(f"{', '.join(given)} speak of one model, and {len(cards)} are given with -m")
         return [self._changed(cards[0])]

@@ -22,6 +22,7 @@ from robustbench_ms.cli.options import (
     Seed,
     Threads,
     Trust,
+    WeightsFile,
     White,
     print_json,
 )
@@ -35,6 +36,7 @@ def command(
         list[str] | None,
         typer.Option("-m", "--model", help="A model, where the record's name does not say it."),
     ] = None,
+    weights: WeightsFile = None,
     suite: Annotated[
         str | None, typer.Option(help="The suite's file or folder, where the record's suite is not shipped.")
     ] = None,
@@ -77,6 +79,7 @@ def command(
         target,
         Places.find(data, results),
         models=model or (),
+        weights=weights,
         suite=suite,
         annotations=annotations,
         corruptions=corruptions,

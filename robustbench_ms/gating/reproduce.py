@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from robustbench_ms.catalog.find import find_card, find_suite
+from robustbench_ms.catalog.model_options import ModelOptions
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.catalog.trust import refuse_code
 from robustbench_ms.errors import UnknownName, UserError
@@ -81,6 +82,7 @@ def reproduce(
     places: Places,
     *,
     models: Sequence[str] = (),
+    weights: Path | None = None,
     suite: str | None = None,
     annotations: str | None = None,
     corruptions: str | None = None,
@@ -96,7 +98,8 @@ def reproduce(
     """Measure a record, or all the records of a suite, again from nothing: no finished cell is reused.
 
     `cells` measures so many cells of each record, which its digest chooses: who wrote it could not know which.
-    `models` names the cards where the records' names do not, or picks some of a suite's. `suite` names the suite of a
+    `models` names the cards where the records' names do not, or picks some of a suite's; `weights` is the file of a
+    record's model that was measured with weights of its own. `suite` names the suite of a
     record whose own is not shipped; a folder is shown as the record says. `annotations`, `corruptions`, `labels` and
     `white` are a folder's, as `find_suite` takes them. `published` compares with the figures that the cards cite, not
     with records. A card that only a record names runs no stranger's code, unless `settings` trust it: UserError.
@@ -112,10 +115,12 @@ def reproduce(
         chosen = suite_of(record, suite, annotations=annotations, labels=labels, white=white, places=places)
         if len(models) > 1:
             raise UserError(f"one record is one model, and {len(models)} are given with -m")
-        pairs = [(_card_of(record, models[0] if models else None, trust=trust), record)]
+        pairs = [(_card_of(record, models[0] if models else None, weights, trust=trust), record)]
     else:
         if suite is not None:
             raise UserError("--suite is for a record; the suite is named already")
+        if weights is not None:
+            raise UserError("--weights is for one record; name its file")
         chosen = find_suite(
             target,
             annotations=annotations,
@@ -325,7 +330,7 @@ def _pairs(
             raise UserError("--published needs a model whose card cites figures; name it with -m")
         return [(one, None) for name in models for one in find_card(name).replicates()]
     if not models:
-        found = [(_card_of(record, None, trust=trust), record) for record in records_in(folder)]
+        found = [(_card_of(record, trust=trust), record) for record in records_in(folder)]
         if not found:
             raise UserError(f"there are no records in {folder} to reproduce")
         return list(found)
@@ -338,7 +343,10 @@ def _pairs(
     return pairs
 
 
-def _card_of(record: Record, spelling: str | None, *, trust: bool) -> Card:
+def _card_of(
+    record: Record, spelling: str | None = None, weights: Path | None = None, *, trust: bool
+) -> Card:
+    """What answers, as it was measured; UserError where that cannot be told."""
     try:
         card = find_card(spelling or record.name)
     except UnknownName as error:
@@ -348,13 +356,21 @@ def _card_of(record: Record, spelling: str | None, *, trust: bool) -> Card:
             f"the record's model {record.name!r} is no name that is known here; say with -m what it is"
         ) from error
     refuse_code(card, f"the record of {record.name}", trust=trust or spelling is not None)
+    told = record.card.get("weights")
+    if weights is not None:
+        (card,) = ModelOptions(weights, weights_key=(told or {}).get("key")).changed([card])
+    elif told is not None and not card.weights:
+        raise UserError(
+            f"the record's model {record.name!r} had weights that were given beside its name, {told['file']} of "
+            f"SHA-256 {str(told['sha256'])[:16]}...; give that file with --weights"
+        )
     many = card.replicates()
     if len(many) > 1:
         seeds = ", ".join(one.name for one in many)
         raise UserError(
             f"card {card.name} is {len(many)} models ({seeds}); say with -m which one the record is of"
         )
-    one = replace(many[0], name=record.name)
+    one = replace(many[0], name=record.name, precision=record.card.get("precision", many[0].precision))
     if one.input.assumed:  # what was said beside the model's name, as --size, stands in the record alone
         one = replace(one, input=Input(**of_record(record.card["input"])))
     return one

@@ -18,8 +18,8 @@ def why_unread(path: Path, error: OSError) -> str:
     if not isinstance(error, FileNotFoundError):
         return str(error.strerror)
     if not path.parent.is_dir():
-        return f"there is no folder {path.parent}"
-    return f"there is no such file{suggest(path.name, (one.name for one in path.parent.glob('*.json')))}"
+        return f"No such file: there is no folder {path.parent}"
+    return f"No such file{suggest(path.name, (one.name for one in path.parent.glob('*.json')))}"
 
 
 def read_json(text: str) -> Any:
