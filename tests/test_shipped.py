@@ -109,7 +109,8 @@ def test_every_committed_record_is_whole_and_says_what_it_measured(path):
         assert m.n == row.size
         assert m.values["accuracy"]["mean"] == pytest.approx(row.mean(), abs=1e-12)
     assert record.environment.dirty is False
-    assert record.card["weights"]["sha256"] in {w.sha256 for w in find_card(record.group).weights}
+    told = record.card["weights"]  # floors, which are no networks, have none
+    assert (told and told["sha256"]) in ({w.sha256 for w in find_card(record.group).weights} or {None})
     told = json.dumps(json.loads(record.path.read_text()))
     assert "/home" not in told
     assert "/root" not in told

@@ -208,6 +208,8 @@ def test_a_run_in_small_gives_the_published_numbers(suite, tmp_path, rbms):
     )
     found = rbms("run", suite, "-m", card, "--device", "cpu")
     assert found.code == 0, found.err
+    assert "volumes a cell" in found.out
+    assert "image" not in found.out
     (path,) = (tmp_path / "results").rglob("*.json")
     record = read_record(path)
     terms, values = Terms.of(record), {m.key: m.values for m in record.measurements}

@@ -84,4 +84,5 @@ ROWS = Rows(
         *_weighted(_HD95),
         *(summary for metric in _ALONE for summary in _both(metric)),
     ),
+    sample="volume",
 )  # fmt: skip
