@@ -34,6 +34,7 @@ from robustbench_ms.reports.markdown import grid
 from robustbench_ms.statistics.intervals import group_interval, holm
 from tests import findings_cifar
 from tests.findings_pictures import forest
+from tests.findings_verdicts import LEVEL, UNMEASURED, verdict, verdict_on
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -44,12 +45,8 @@ README = ROOT / "README.md"
 MARKS = ("<!-- findings -->", "<!-- /findings -->")
 TOLD = tomllib.loads((RESULTS / "findings.toml").read_text(encoding="utf-8"))
 CLAIMS = TOLD["claims"]
-LEVEL = 0.05
-NOTHING = 0.005
-"""Half a point: a gain that is surely smaller is none."""
 SEEDS = 3
 """Of a network that is trained, at least, on both sides of a verdict."""
-UNMEASURED = "not measured yet"
 _COUNTED = {"parameters": "Parameters", "macs_run": "Multiply-adds"}
 HEAD = """\
 # Findings
@@ -125,19 +122,6 @@ def rows(claim, results=RESULTS):
     return found
 
 
-def verdict(differences, adjusted, claimed=()):
-    """One of three, or that not all is measured. `claimed` are the gains of the article, one a difference, or none."""
-    if len(differences) < len(adjusted) or not adjusted or any(p is None for p in adjusted):
-        return UNMEASURED
-    above = [p <= LEVEL and d.mean > 0 for d, p in zip(differences, adjusted, strict=True)]
-    share = LEVEL / len(adjusted)  # of one side of an interval that all have together
-    below = [
-        (p <= LEVEL and d.mean < 0) or d.upper(share / 2) < min(NOTHING, least)
-        for d, p, least in zip(differences, adjusted, claimed or [NOTHING] * len(differences), strict=True)
-    ]
-    return "holds" if all(above) else "does not hold" if any(below) else "cannot be told here"
-
-
 def by_groups(claim, results=RESULTS):
     """(seeds, groups, Interval) of a model: of the mean over its seeds, over the groups (subjects) of the samples.
 
@@ -158,13 +142,6 @@ def by_groups(claim, results=RESULTS):
         left.append(without)
     found = group_interval(fmean(values), np.mean(left, axis=0), (0.0, 1.0))
     return len(records), len(left[0]), found
-
-
-def verdict_on(number, interval):
-    """Of a number that is claimed, higher is better, and the interval of ours."""
-    if interval.low >= number - NOTHING:
-        return "holds"
-    return "does not hold" if interval.high < number else "cannot be told here"
 
 
 def value(found, column):

@@ -14,18 +14,17 @@ from typing import Literal
 
 import numpy as np
 
-from robustbench_ms.catalog.find import find_card, find_suite
-from robustbench_ms.catalog.model_options import ModelOptions
+from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.registry import rows_of
-from robustbench_ms.catalog.trust import refuse_code
-from robustbench_ms.errors import UnknownName, UserError
+from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import RecordDone, Trouble
+from robustbench_ms.gating.answering import card_of, pairs_of
 from robustbench_ms.gating.run import Watch
 from robustbench_ms.records.comparison import Comparison
-from robustbench_ms.records.record import Measurement, Record, read_record, records_in
+from robustbench_ms.records.record import Measurement, Record, read_record
 from robustbench_ms.records.suites import suite_of
 from robustbench_ms.records.summary import interval_of, summarise
-from robustbench_ms.specs.card import Card, Input, Published, of_record
+from robustbench_ms.specs.card import Card, Published
 from robustbench_ms.specs.conditions import conditions, key
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.specs.places import Places
@@ -99,10 +98,10 @@ def reproduce(
 
     `cells` measures so many cells of each record, which its digest chooses: who wrote it could not know which.
     `models` names the cards where the records' names do not, or picks some of a suite's; `weights` is the file of a
-    record's model that was measured with weights of its own. `suite` names the suite of a
-    record whose own is not shipped; a folder is shown as the record says. `annotations`, `corruptions`, `labels` and
-    `white` are a folder's, as `find_suite` takes them. `published` compares with the figures that the cards cite, not
-    with records. A card that only a record names runs no stranger's code, unless `settings` trust it: UserError.
+    record's model that was measured with weights of its own. `suite` names the suite of a record whose own is not
+    shipped; a folder is shown as the record says. `annotations`, `corruptions`, `labels` and `white` are a folder's, as
+    `find_suite` takes them. `published` compares with the figures that the cards cite, not with records. A card that
+    only a record names runs no stranger's code, unless `settings` trust it: UserError.
     """
     if cells is not None and (published or cells < 1):
         raise UserError("--cells is a number of a record's cells, 1 or more; --published has no record")
@@ -115,7 +114,7 @@ def reproduce(
         chosen = suite_of(record, suite, annotations=annotations, labels=labels, white=white, places=places)
         if len(models) > 1:
             raise UserError(f"one record is one model, and {len(models)} are given with -m")
-        pairs = [(_card_of(record, models[0] if models else None, weights, trust=trust), record)]
+        pairs = [(card_of(record, models[0] if models else None, weights, trust=trust), record)]
     else:
         if suite is not None:
             raise UserError("--suite is for a record; the suite is named already")
@@ -129,7 +128,7 @@ def reproduce(
             white=white,
             places=places,
         ).limited(limit, seed)
-        pairs = _pairs(models, places.results / chosen.label, published=published, trust=trust)
+        pairs = pairs_of(models, places.results / chosen.label, published=published, trust=trust)
     if cells is not None:
         return [
             _some(record, card, chosen, cells, places, settings, watch)
@@ -320,60 +319,6 @@ def _measure(
         elif isinstance(event, Trouble):
             stopped[event.card] = event.message
     return records, stopped
-
-
-def _pairs(
-    models: Sequence[str], folder: Path, *, published: bool, trust: bool
-) -> list[tuple[Card, Record | None]]:
-    if published:
-        if not models:
-            raise UserError("--published needs a model whose card cites figures; name it with -m")
-        return [(one, None) for name in models for one in find_card(name).replicates()]
-    if not models:
-        found = [(_card_of(record, trust=trust), record) for record in records_in(folder)]
-        if not found:
-            raise UserError(f"there are no records in {folder} to reproduce")
-        return list(found)
-    pairs: list[tuple[Card, Record | None]] = []
-    for card in (one for name in models for one in find_card(name).replicates()):
-        path = folder / f"{card.file_name}.json"
-        if not path.is_file():
-            raise UserError(f"there is no record {path} to reproduce")
-        pairs.append((card, read_record(path)))
-    return pairs
-
-
-def _card_of(
-    record: Record, spelling: str | None = None, weights: Path | None = None, *, trust: bool
-) -> Card:
-    """What answers, as it was measured; UserError where that cannot be told."""
-    try:
-        card = find_card(spelling or record.name)
-    except UnknownName as error:
-        if spelling is not None:
-            raise
-        raise UserError(
-            f"the record's model {record.name!r} is no name that is known here; say with -m what it is"
-        ) from error
-    refuse_code(card, f"the record of {record.name}", trust=trust or spelling is not None)
-    told = record.card.get("weights")
-    if weights is not None:
-        (card,) = ModelOptions(weights, weights_key=(told or {}).get("key")).changed([card])
-    elif told is not None and not card.weights:
-        raise UserError(
-            f"the record's model {record.name!r} had weights that were given beside its name, {told['file']} of "
-            f"SHA-256 {str(told['sha256'])[:16]}...; give that file with --weights"
-        )
-    many = card.replicates()
-    if len(many) > 1:
-        seeds = ", ".join(one.name for one in many)
-        raise UserError(
-            f"card {card.name} is {len(many)} models ({seeds}); say with -m which one the record is of"
-        )
-    one = replace(many[0], name=record.name, precision=record.card.get("precision", many[0].precision))
-    if one.input.assumed:  # what was said beside the model's name, as --size, stands in the record alone
-        one = replace(one, input=Input(**of_record(record.card["input"])))
-    return one
 
 
 def describe(one: Reproduction, *, most: int = 10) -> str:
