@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import random
 import signal
@@ -19,16 +18,14 @@ from robustbench_ms.evaluation import claims as module
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.records.record import read_record
 from tests.claiming import STEPS, hold, work, write
+from tests.warmed import forking
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def processes():
-    """Processes that have what claims need imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.claiming"])
-    return context
+    return forking()
 
 
 CLAIMANT = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import shutil
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
 from tests.fakes import build, other
+from tests.warmed import forking
 
 ROOT = Path(__file__).parent.parent
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir"}
@@ -63,19 +62,7 @@ def measure(suite, places, fatal, told):
 
 @pytest.fixture(scope="module")
 def processes():
-    """Processes that have torch imported already."""
-    context = multiprocessing.get_context("forkserver")
-    homes = [
-        "evaluation.run",
-        "tasks.classification.task",
-        "tasks.corrupting",
-        "corruptions.defined.hsv",
-        "corruptions.defined.contrast",
-    ]
-    names = [*(f"robustbench_ms.{home}" for home in homes), "tests.fakes"]
-    assert all(map(find_spec, names))  # what is not there is left out in silence
-    context.set_forkserver_preload(names)
-    return context
+    return forking()
 
 
 def in_a_process(context, suite, places, fatal=0):

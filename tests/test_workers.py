@@ -32,6 +32,7 @@ from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
 from tests import fakes, queued
 from tests.running import card_of, measure, only
+from tests.warmed import forking
 
 ROOT = Path(__file__).parent.parent
 
@@ -221,9 +222,7 @@ def _runs(finished, number, suite, names, places, threads, fatal):
 
 @pytest.fixture(scope="module")
 def processes():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["robustbench_ms.evaluation.run", "tests.fakes"])
-    return context
+    return forking()
 
 
 @pytest.mark.parametrize(("count", "fatal"), [(2, 0), (4, 0), (4, 1)])
