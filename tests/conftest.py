@@ -33,7 +33,7 @@ labels = "labels.npy"
 def pytest_collection_finish():
     """What was imported so far stays to the end: no collection of garbage looks at it again.
 
-    A whole run's objects take one some two seconds, and statsmodels asks for one with every call.
+    Of a whole run's objects one takes some two seconds.
     """
     gc.collect()
     gc.freeze()
