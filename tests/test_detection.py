@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,14 +16,17 @@ from pycocotools import mask as rle
 from robustbench_ms.datasets.protocol import Batch, Index
 from robustbench_ms.datasets.shapes import RaggedImages
 from robustbench_ms.errors import UserError
+from robustbench_ms.evaluation.events import RecordDone
 from robustbench_ms.specs.card import Card, Input, Output
 from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.identity import identify
 from robustbench_ms.subjects.loading import load_model
 from robustbench_ms.tasks.detection import decoding, labels
 from robustbench_ms.tasks.detection.task import Detection
+from tests.boxes import SUITE, register
 from tests.boxes.data import NAMES, index_boxes, target
 from tests.boxes.model import Finds, Says, in_columns
+from tests.running import measure, only
 
 CPU = torch.device("cpu")
 DETECTED = Output(score=0.001)
@@ -94,8 +98,6 @@ def test_a_callable_answers_with_boxes_scores_and_labels(places):
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        ({"scores": (float("nan"),)}, "NaN or infinity among its scores and boxes"),
-        ({"boxes": ((0, 0, float("inf"), 4),)}, "NaN or infinity"),
         ({"scores": (-0.25,)}, "a negative score, -0.25"),
         ({"labels": (2,)}, "class 2, and its [output] labels are 0 to 1"),
         ({"labels": (-1,)}, "class -1"),
@@ -107,6 +109,41 @@ def test_answers_that_cannot_be_are_one_sentence(told, says, places):
         asked(Says(**told), places)
 
     assert says in str(error.value)
+
+
+class Dazzled(Finds):
+    """In a picture as bright as brightness makes it at level 2, the last of the detections is as `told`."""
+
+    def __init__(self, **told):
+        super().__init__()
+        self.told = told
+
+    def row(self, image):
+        row = super().row(image)
+        if float(image.mean()) > 0.19 and len(row["labels"]):
+            for name, value in self.told.items():
+                row[name][-1] = value
+        return row
+
+
+@pytest.mark.parametrize(
+    ("told", "says"), [({"scores": torch.nan}, "NaN for"), ({"boxes": -torch.inf}, "infinity for")]
+)
+def test_what_is_no_number_ends_its_cell_alone(told, says, tmp_path, places):
+    register()
+    path = tmp_path / "found.toml"
+    path.write_text(SUITE)
+    cards = [
+        Card(name, build, tasks=("detection",), output=DETECTED)
+        for name, build in (("good", Finds), ("odd", partial(Dazzled, **told)))
+    ]
+
+    records = {event.record.name: event.record for event in only(measure(path, cards, places), RecordDone)}
+
+    assert not any(m.error for m in records["good"].measurements)
+    errors = {m.key: m.error for m in records["odd"].measurements if m.error}
+    assert list(errors) == ["corruption=brightness,severity=2"]
+    assert errors["corruption=brightness,severity=2"].startswith(says)
 
 
 def test_another_shape_of_answer_is_named(places):

@@ -84,10 +84,24 @@ class Detection:
         return [{**row, "boxes": _native(row["boxes"], geometry)} for row in rows]
 
     def _kept(self, row: decoding.Row, model: Asked, *, mapped: bool) -> decoding.Row:
-        """Those that count, in the data's classes."""
+        """Those that count, in the data's classes; of those with NaN or infinity one alone, which ends the cell."""
+        sound = torch.isfinite(row["scores"]) & torch.isfinite(row["boxes"]).all(dim=1)
+        if bool(sound.all()):
+            row = self._best(row, model, mapped=mapped)
+        else:
+            row = {name: column[~sound][:1] for name, column in row.items()}
+            row["labels"] = torch.zeros_like(row["labels"])
+        if self.iou != "segm":
+            row.pop("masks", None)
+        elif "masks" not in row:
+            raise UserError('it answers without masks, and the suite matches by them (iou = "segm")')
+        else:
+            row["masks"] = _binary(row["masks"])
+        return row
+
+    def _best(self, row: decoding.Row, model: Asked, *, mapped: bool) -> decoding.Row:
+        """By the card's threshold, suppression and maximum."""
         wanted = model.card.output
-        if not bool(torch.isfinite(row["scores"]).all() and torch.isfinite(row["boxes"]).all()):
-            raise UserError("it answers with NaN or infinity among its scores and boxes")
         if bool((row["scores"] < 0).any()):
             raise UserError(f"it answers with a negative score, {float(row['scores'].min()):.3g}")
         if not mapped:
@@ -103,14 +117,7 @@ class Detection:
             row = {name: column[asked] for name, column in row.items()}
         if wanted.nms is not None:
             row = decoding.suppressed(row, wanted.nms)
-        row = decoding.best(row, wanted.score or 0.0, wanted.maximum)
-        if self.iou != "segm":
-            row.pop("masks", None)
-        elif "masks" not in row:
-            raise UserError('it answers without masks, and the suite matches by them (iou = "segm")')
-        else:
-            row["masks"] = _binary(row["masks"])
-        return row
+        return decoding.best(row, wanted.score or 0.0, wanted.maximum)
 
     def outcomes(self, answers: Answers, batch: Batch) -> Outcomes:
         """Height and width (n,); detections: box float32 (m, 4), score float32, label uint16, and rle of masks."""
