@@ -84,6 +84,17 @@ def test_the_bounds_are_those_of_a_t_test_on_per_image_means_where_many_changed(
     assert found.n == 8000
 
 
+@pytest.mark.parametrize(
+    ("losses", "says"), [((-0.2, -0.2), "it gains at least 1"), ((0.0, 0.0), "it loses at most 0")]
+)
+def test_what_is_sure_to_be_better_is_told_to_gain(losses, says):
+    reference, candidate = pair(600, losses, seed=1)
+    (found,) = judge(candidate, reference, parse_rules(["mean_corruption_accuracy=10pp"])).verdicts
+
+    assert found.state == "pass"
+    assert found.reason.startswith(says), found.reason
+
+
 @pytest.mark.parametrize("alike", [True, False])
 def test_where_nothing_changed_the_bound_or_the_same_network_decides(alike):
     """Ten images show nothing; the same network needs to show nothing."""

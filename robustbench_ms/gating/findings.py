@@ -107,11 +107,15 @@ class OneLoss:
 
     def _kept(self, most: float) -> str:
         row, found = self.rule.row, self.difference
-        told = (
-            f"it has {row.show(self.candidate)}, at least {amount(row, -most)} better than the {self.asked}"
-            if self.reference is None
-            else f"it loses at most {amount(row, most)}, and {tolerated(self.rule, self.margin)}"
-        )
+        if self.reference is None:
+            told = f"it has {row.show(self.candidate)}, at least {amount(row, -most)} better than the {self.asked}"
+        else:
+            told = (
+                f"it gains at least {amount(row, -most)}"
+                if most < 0
+                else f"it loses at most {amount(row, most)}"
+            )
+            told = f"{told}, and {tolerated(self.rule, self.margin)}"
         if not isinstance(found, Bounded) or not found.supposed:
             return told
         if self.reference is None:

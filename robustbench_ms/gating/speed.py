@@ -75,7 +75,8 @@ class Slowdown:
         if rejected:
             return replace(verdict, state="fail", reason=f"it loses {mean:.1%}, at least {low:.1%}, {told}")
         if found.p_below(self._tolerated) <= alpha:
-            return replace(verdict, reason=f"it loses at most {high:.1%}, {told}")
+            kept = f"gains at least {-high:.1%}" if high < 0 else f"loses at most {high:.1%}"
+            return replace(verdict, reason=f"it {kept}, {told}")
         return replace(
             verdict, state="unsure", reason=f"the loss lies between {low:.1%} and {high:.1%}, {told}"
         )
