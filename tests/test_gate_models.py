@@ -24,6 +24,7 @@ from tests.judging import parse_rules
 from tests.running import opened
 
 CARD = find_card("digits-resnet8@0")
+together = pytest.mark.xdist_group("gate_models")  # of one worker, which asks the models once
 LIMIT = 150
 QUICK = find_suite("quick").limited(LIMIT)
 CLEAN, CORRUPTED = (rule.tolerance for rule in parse_rules(QUICK.gate)[:2])
@@ -91,49 +92,60 @@ def folders(tmp_path_factory):
     return Places(root / "data", root / "results", root / "cache")
 
 
+CANDIDATES = (rounded, edited, exported)
+
+
 @pytest.fixture(scope="module")
-def reference(folders):
-    """The network's record, as a run writes it."""
-    (record,) = rbms.run(QUICK, card_of(network), results=folders.results, cache=folders.cache)
-    return record
+def references(folders):
+    """The network's record under the name of each candidate, as a run writes it."""
+    cards = [replace(card_of(network), name=build.__name__) for build in CANDIDATES]
+    return rbms.run(QUICK, cards, results=folders.results, cache=folders.cache)
 
 
-def gated(build, folders):
-    (judged,) = gate_models(QUICK, [card_of(build)], str(folders.results), folders)
-    return judged
+@pytest.fixture(scope="module")
+def judged(references, folders):
+    """Of each candidate by its name, all asked in one run: every picture is corrupted once."""
+    cards = [replace(card_of(build), name=build.__name__) for build in CANDIDATES]
+    found = gate_models(QUICK, cards, str(folders.results), folders)
+    return {build.__name__: one for build, one in zip(CANDIDATES, found, strict=True)}
 
 
-@pytest.mark.parametrize("build", [rounded, edited])
-def test_a_model_that_truly_loses_fails(build, reference, folders, others):
+@together
+def test_a_model_that_truly_loses_fails(judged, others):
     """Its true loss, on images that the gate does not see, is above two tolerances clean and corrupted."""
     images, labels, ids = others
-    losses = []
+    losses = {rounded: [], edited: []}
     for name in (None, *COMMON):
         shown = images if name is None else rbms.corrupt(images, name, 3, profile="cifar", ids=ids)
-        losses.append(accuracy(network(), shown, labels) - accuracy(build(), shown, labels))
-    assert losses[0] > 2 * CLEAN
-    assert np.mean(losses[1:]) > 2 * CORRUPTED
+        whole = accuracy(network(), shown, labels)
+        for build, found in losses.items():
+            found.append(whole - accuracy(build(), shown, labels))
 
-    judged = gated(build, folders)
+    for build, found in losses.items():
+        assert found[0] > 2 * CLEAN
+        assert np.mean(found[1:]) > 2 * CORRUPTED
+        one = judged[build.__name__]
+        assert one.state == "fail"
+        clean, corrupted, cells = one.verdicts
+        assert (clean.state, corrupted.state, cells.state) == ("fail", "fail", "fail")
+        assert clean.interval.low > CLEAN
+        assert corrupted.interval.low > CORRUPTED
+        assert clean.n == LIMIT
+        assert one.worse_cells
+    assert (
+        judged["edited"].notes == ()
+    )  # the weights are the same, and the gate did not take them for the model
 
-    assert judged.state == "fail"
-    clean, corrupted, cells = judged.verdicts
-    assert (clean.state, corrupted.state, cells.state) == ("fail", "fail", "fail")
-    assert clean.interval.low > CLEAN
-    assert corrupted.interval.low > CORRUPTED
-    assert clean.n == LIMIT
-    assert judged.worse_cells
-    if build is edited:
-        assert judged.notes == ()  # the weights are the same, and the gate did not take them for the model
 
+@together
+def test_the_same_model_exported_again_passes(judged, references, folders):
+    one = judged["exported"]
 
-def test_the_same_model_exported_again_passes(reference, folders):
-    judged = gated(exported, folders)
-
-    assert judged.state == "pass"
-    assert max(v.changed for v in judged.verdicts) <= 20
+    assert one.state == "pass"
+    assert max(v.changed for v in one.verdicts) <= 20
     assert not list(folders.results.rglob("*.part"))
-    assert read_record(reference.path).answers() == reference.answers()  # the gate wrote no record
+    for kept in references:
+        assert read_record(kept.path).answers() == kept.answers()  # the gate wrote no record
 
 
 def changes_correlate(one, other):
