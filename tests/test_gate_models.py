@@ -132,9 +132,7 @@ def test_a_model_that_truly_loses_fails(judged, others):
         assert corrupted.interval.low > CORRUPTED
         assert clean.n == LIMIT
         assert one.worse_cells
-    assert (
-        judged["edited"].notes == ()
-    )  # the weights are the same, and the gate did not take them for the model
+    assert judged["edited"].notes == ()  # of the same weights, and not taken for the same model
 
 
 @together
