@@ -1,6 +1,8 @@
 # The verbs of everyday work. `make demo` and `make test` need a checkout and Python 3.11, nothing else.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Not compiled: 22,000 files, of which a run imports a tenth, would take as long as all else of an install.
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 DEMO := build/demo
 DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca simam ema dmsca))
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
@@ -79,9 +81,9 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	$(PIP) -e .
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,lint]"
+	$(PIP) -e ".[test,lint]"
 	touch $@

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from robustbench_ms.catalog.find import card_names, suite_names
+from robustbench_ms.cli import _leave
+from robustbench_ms.corruptions.cpu.compile import _pool
 from robustbench_ms.corruptions.table import COMMON, EXTRA
 from robustbench_ms.records.record import read_record
 from tests import fakes
@@ -22,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 LIGHT = """
 import sys
+import threading
 from robustbench_ms.cli import main
 for argv in (["list"], ["list", "--json"], ["show", "quick"], ["show", "resnet20", "--json"], ["plan", "quick"],
              ["plan", "cifar10-c", "-m", "resnet20", "-m", "digits-resnet8", "--limit", "7", "--json"], ["--help"]):
@@ -343,3 +347,21 @@ def test_a_defect_of_ours_keeps_its_traceback(rbms, tiny, monkeypatch):
     monkeypatch.setattr("robustbench_ms.evaluation.jobs.conditions", broken)
     with pytest.raises(ZeroDivisionError, match="ours"):
         rbms("run", tiny, "-m", "tests.fakes:build")
+
+
+def test_a_process_is_ended_for_threads_of_others_alone(monkeypatch):
+    ended, hold = [], threading.Event()
+    monkeypatch.setattr("os._exit", ended.append)
+    before = set(threading.enumerate())
+    _pool(7).submit(int).result()
+
+    _leave(0, before)
+    assert set(threading.enumerate()) - before
+    assert not ended
+
+    theirs = threading.Thread(target=hold.wait)
+    theirs.start()
+    _leave(3, before)
+    hold.set()
+    theirs.join()
+    assert ended == [3]

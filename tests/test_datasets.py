@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.suites import read_suite
-from robustbench_ms.datasets.digits import _enlarge
+from robustbench_ms.datasets import digits
+from robustbench_ms.datasets.digits import _enlarge, digit_pictures
 from robustbench_ms.datasets.images import array_digest, load_array
 from robustbench_ms.datasets.protocol import DataFacts, rows_of_one_shape
 from robustbench_ms.datasets.shapes import Images, RaggedImages
@@ -52,6 +53,16 @@ def test_digits_are_the_librarys_own_images_enlarged(places):
     assert np.abs(batch - expected).max() <= 0.5 + 1e-9
     assert np.array_equal(labels[data.ids], data.labels)
     assert _enlarge(np.full((1, 8, 8), 16)).min() == 255
+
+
+def test_digits_that_the_library_keeps_elsewhere_are_asked_of_it(monkeypatch):
+    found = [digit_pictures.__wrapped__()]
+    monkeypatch.setattr(digits, "find_spec", lambda _: None)
+    found.append(digit_pictures.__wrapped__())
+
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other)
 
 
 def test_the_shipped_digest_of_the_digits_is_checked(places):

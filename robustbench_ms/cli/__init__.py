@@ -113,8 +113,8 @@ def main() -> None:
 
 
 def _leave(code: int, before: set[threading.Thread], *error: Any) -> None:
-    """End the process where it would wait for others' threads; else nothing."""
-    if all(one.daemon for one in set(threading.enumerate()) - before):
+    """End the process where it would wait for others' threads; else nothing. Those called rbms- are our own, idle."""
+    if all(one.daemon or one.name.startswith("rbms-") for one in set(threading.enumerate()) - before):
         return
     if error:
         sys.excepthook(*error)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
-
-from torchvision.models import detection
 
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.card import Card, Input
 
 __all__ = ["first_label", "of_library", "settled"]
 
-KINDS = (detection.FCOS, detection.RetinaNet, detection.FasterRCNN, detection.ssd.SSD)
-"""What they are made of; Mask R-CNN is a Faster R-CNN."""
-BACKGROUND = (detection.FasterRCNN, detection.ssd.SSD)
-"""Of these what has a background as its class 0 by a softmax; the others' classes are each by themselves."""
+BACKGROUND = (("faster_rcnn", "FasterRCNN"), ("ssd", "SSD"))
+"""What has a background as its class 0 by a softmax; the others' classes are each by themselves."""
+KINDS = (("fcos", "FCOS"), ("retinanet", "RetinaNet"), *BACKGROUND)
+"""What they are made of, each with its module; Mask R-CNN is a Faster R-CNN."""
+
+
+def _is(module: Any, kinds: tuple[tuple[str, str], ...]) -> bool:
+    """Whether it is one of these of torchvision's: of none while nobody has imported them, which takes seconds."""
+    homes = [(sys.modules.get(f"torchvision.models.detection.{home}"), kind) for home, kind in kinds]
+    return isinstance(module, tuple(getattr(home, kind) for home, kind in homes if home is not None))
 
 
 def of_library(card: Card, *, pretrained: bool) -> Card:
@@ -31,7 +36,7 @@ def settled(card: Card, module: Any) -> Card:
 
     UserError where its [input] prepares samples: the detector's own transform does, by `min_size` and `max_size`.
     """
-    if not isinstance(module, KINDS):
+    if not _is(module, KINDS):
         return card
     if replace(card.input, assumed=False) != Input():
         raise UserError(
@@ -56,7 +61,7 @@ def first_label(card: Card, module: Any) -> int:
         raise UserError(
             f"card {card.name}: boxes are learnt by [output] labels = 'data' or 'background+data', not by other maps"
         )
-    if labels == "data" and isinstance(module, BACKGROUND):
+    if labels == "data" and _is(module, BACKGROUND):
         raise UserError(
             f"card {card.name}: class 0 of {type(module).__name__} is the background, and [output] labels = 'data' "
             "begin with it; write 'background+data', and one class more in its [args]"

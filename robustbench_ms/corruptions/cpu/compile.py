@@ -70,7 +70,7 @@ os.register_at_fork(after_in_child=_pools.clear)  # threads do not survive a for
 
 def _pool(threads: int) -> ThreadPoolExecutor:
     if threads not in _pools:
-        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="corrupt")
+        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="rbms-corrupt")
     return _pools[threads]
 
 
