@@ -1,8 +1,10 @@
 # The verbs of everyday work. `make demo` and `make test` need a checkout and Python 3.11, nothing else.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# Not compiled: 22,000 files, of which a run imports a tenth, would take as long as all else of an install.
+# pip compiles with one core. The checkout is compiled too: where PYTHONDONTWRITEBYTECODE is set, as in many images,
+# every process would do it again. What some packages hold for other Pythons does not compile.
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt
+COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib robustbench_ms tests >/dev/null || true
 DEMO := build/demo
 DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca simam ema dmsca))
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
@@ -82,8 +84,10 @@ clean:
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) -e .
+	$(COMPILE)
 	touch $@
 
 .venv/installed-dev: .venv/installed
 	$(PIP) -e ".[test,lint]"
+	$(COMPILE)
 	touch $@
