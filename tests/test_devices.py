@@ -21,24 +21,28 @@ count, size = int(sys.argv[2]), int(sys.argv[3])
 def once():
     maps = [torch.ones(size) for _ in range(count)]
 
-once()
-begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
+faults = []
+for _ in range(5):
+    begin = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     once()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begin)
+print(min(faults))
 """
+
+
+def faults(how, count, size):
+    """Of the best of five passes: which small piece splits a large one in the first two hangs on chance."""
+    command = [sys.executable, "-c", PASSES, how, str(count), str(size)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
 
 
 @pytest.mark.parametrize(("count", "size"), [(12, 1 << 21), (4, 1 << 24)], ids=["a network's", "of volumes"])
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_freed_memory_that_is_kept_costs_no_faults(count, size):
-    """Of 96 MB of maps, and of 256 MB, each above what glibc keeps by itself."""
+    """Of 96 MB of maps, and of 256 MB, each above what glibc keeps by itself: without it, of the latter's always."""
+    pages = count * size * 4 // 4096
+    kept = faults("kept", count, size)
 
-    def faults(how):
-        command = [sys.executable, "-c", PASSES, how, str(count), str(size)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-        return int(done.stdout)
-
-    plain, kept = faults("plain"), faults("kept")
-
-    assert kept < plain / 10
+    assert kept < pages / 100
+    if size * 4 > 32 << 20:  # of smaller ones glibc keeps what lies under a piece that happens to be in use
+        assert kept < faults("plain", count, size) / 10
