@@ -25,7 +25,6 @@ ROOT = Path(__file__).parent.parent
 
 LIGHT = """
 import sys
-import threading
 from robustbench_ms.cli import main
 for argv in (["list"], ["list", "--json"], ["show", "quick"], ["show", "resnet20", "--json"], ["plan", "quick"],
              ["plan", "cifar10-c", "-m", "resnet20", "-m", "digits-resnet8", "--limit", "7", "--json"], ["--help"]):
