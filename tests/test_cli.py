@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from robustbench_ms.catalog.find import card_names, suite_names
-from robustbench_ms.cli import _leave
+from robustbench_ms.cli import _leave, main
 from robustbench_ms.corruptions.cpu.compile import _pool
 from robustbench_ms.corruptions.table import COMMON, EXTRA
 from robustbench_ms.records.record import read_record
@@ -364,3 +364,25 @@ def test_a_process_is_ended_for_threads_of_others_alone(monkeypatch):
     hold.set()
     theirs.join()
     assert ended == [3]
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "kept"),
+    [
+        ("run", {}, "10000"),
+        ("train", {}, "10000"),
+        ("profile", {}, None),
+        ("gate", {}, None),
+        ("run", {"OMP_WAIT_POLICY": "active"}, None),
+        ("run", {"GOMP_SPINCOUNT": "7"}, "7"),
+    ],
+)
+def test_threads_that_wait_soon_sleep_where_no_time_is_measured(monkeypatch, verb, given, kept):
+    environ, seen = dict(given), []
+    monkeypatch.setattr("os.environ", environ)
+    monkeypatch.setattr("sys.argv", ["rbms", verb])
+    monkeypatch.setattr("robustbench_ms.cli._main", lambda: seen.append(environ.get("GOMP_SPINCOUNT")))
+
+    main()
+
+    assert seen == [kept]
