@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.ops import box_iou
 
+from robustbench_ms.tasks.localisation.loops import met
 from robustbench_ms.tasks.localisation.measures import SCORERS, Maps
 from robustbench_ms.tasks.localisation.scoring import (
     CANDIDATES,
     LEVELS,
     levels_of,
-    met,
     scored,
     thresholds_of,
 )
@@ -117,11 +120,36 @@ def test_thresholds_are_those_that_meet_most_objects():
     chosen = thresholds_of([levels[0]], [box])
 
     for threshold, iou in zip(chosen, (0.3, 0.5, 0.7), strict=True):
-        assert met(levels[0], threshold, box) >= iou
         lower = [t for t in CANDIDATES if t < threshold]
-        assert all(met(levels[0], t, box) < iou for t in lower)
+        found = met(levels, [threshold, *lower], [box])[0]
+        assert found[0] >= iou
+        assert (found[1:] < iou).all()
     assert chosen == sorted(chosen)
     assert CANDIDATES[-1] < LEVELS - 1
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 9])
+def test_boxes_lie_around_the_parts_that_opencv_finds(kernel):
+    """Of noise and of smoothed noise, whose parts wind around and into each other."""
+    random = np.random.default_rng(kernel)
+    noise = random.integers(0, 256, (20, 37, 50), dtype=np.uint8)
+    levels = np.stack([cv2.blur(one, (kernel, kernel)) for one in noise])
+    corners = np.sort(random.uniform(0, 37, (20, 3, 2, 2)), axis=2).reshape(20, 3, 4)
+    thresholds = (0, *np.quantile(levels, (0.3, 0.5, 0.7)).astype(int).tolist(), 255)
+    found = met(levels, thresholds, list(corners))
+
+    for one, boxes, row in zip(levels, corners, found, strict=True):
+        for threshold, best in zip(thresholds, row, strict=True):
+            count, _, stats, _ = cv2.connectedComponentsWithStats(
+                (one > threshold).astype(np.uint8), connectivity=8
+            )
+            parts = torch.from_numpy(stats[1:, :4].astype(float))
+            parts[:, 2:] += parts[:, :2]
+            wanted = box_iou(parts, torch.from_numpy(boxes)).max() if count > 1 else 0
+            assert best == pytest.approx(float(wanted), abs=1e-12)
+    assert (found[:, -1] == 0).all()
+    assert len(np.unique(found[:, 1:-1])) > 30
+    assert not met(levels[:1], (100,), [np.zeros((0, 4))]).any()
 
 
 def random_pairs(n=12, seed=0):

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustbench_ms.tasks.detection.matching import Matched, compiled
+from robustbench_ms.tasks.compiled import compiled
+from robustbench_ms.tasks.detection.matching import Matched
 
 __all__ = ["RECALLS", "Curves", "curves"]
 

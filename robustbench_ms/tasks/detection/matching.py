@@ -3,22 +3,21 @@
 Bit for bit COCOeval's matching (cocoeval.py of cocoapi): per image and class, the best detections first, each takes of
 the truths that are left the one that it overlaps most and at least by the threshold, the later of equals; truths that
 are not counted (crowds, or of another size) come last, and a crowd, whose overlap is over the detection's area alone,
-may be taken by many. All that a loop calls stands in this file, because numba keeps machine code by file.
+may be taken by many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from robustbench_ms.tasks.compiled import compiled
 from robustbench_ms.tasks.outcomes import Items
 
-__all__ = ["AREAS", "FALSE", "IGNORED", "RIGHT", "THRESHOLDS", "Matched", "compiled", "matched"]
+__all__ = ["AREAS", "FALSE", "IGNORED", "RIGHT", "THRESHOLDS", "Matched", "matched"]
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """IoU."""
@@ -26,14 +25,6 @@ AREAS = np.array([[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]])
 """All, small, medium, large: from..to in square pixels, both ends in."""
 FALSE, RIGHT, IGNORED = 0, 1, 2
 """What a detection is; what is ignored counts neither way."""
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile at the first call, without the GIL, kept on disk where that can be written."""
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # nowhere to write
-        return njit(nogil=True, error_model="numpy")(function)
 
 
 @dataclass(frozen=True)
