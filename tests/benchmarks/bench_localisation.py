@@ -2,7 +2,7 @@
 
     make bench FILE=tests/benchmarks/bench_localisation.py
 
-The networks of quick-localisation, of random weights; RBMS_BENCH_SCENES (default 100) scenes a condition, all of its
+The networks of quick-localisation, of random weights; RBMS_BENCH_SCENES (default 300, all) scenes a condition, all of its
 conditions in one run. The bare passes end at the layer at which the map is taken, on batches that are ready. What a
 card costs once (thresholds on 500 training scenes) is told apart: of the whole 300 scenes and 96 conditions it is less
 than 2 % of the pictures.
@@ -24,7 +24,7 @@ from tests.benchmarks.turns import ready, together_in_turns
 from tests.test_localisation_runs import TRAINED
 
 CPU = torch.device("cpu")
-SCENES = int(os.environ.get("RBMS_BENCH_SCENES", "100"))
+SCENES = int(os.environ.get("RBMS_BENCH_SCENES", "300"))
 
 
 def passes_of(suite, card, places):
