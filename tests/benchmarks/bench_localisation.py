@@ -2,10 +2,10 @@
 
     make bench FILE=tests/benchmarks/bench_localisation.py
 
-The networks of quick-localisation, of random weights; RBMS_BENCH_SCENES (default 300, all) scenes a condition, all of its
-conditions in one run. The bare passes end at the layer at which the map is taken, on batches that are ready. What a
-card costs once (thresholds on 500 training scenes) is told apart: of the whole 300 scenes and 96 conditions it is less
-than 2 % of the pictures.
+The networks of quick-localisation, of random weights; RBMS_BENCH_SCENES (by default all 300) scenes a condition, all
+of its conditions in one run. The bare passes end at the layer at which the map is taken, on batches that are ready.
+What a card costs once (thresholds on 500 training scenes) is told apart: of the whole 300 scenes and 96 conditions it
+is less than 2 % of the pictures.
 """
 
 from __future__ import annotations
