@@ -34,18 +34,18 @@ def test_the_tables_of_ap_are_those_of_the_simulation_rounded_up():
 @pytest.mark.parametrize(
     ("limit", "told"),
     [
-        (None, "any:AP=6pp"),
-        (300, "any:AP=6pp"),
+        (None, "any:AP=5pp"),
+        (300, "any:AP=5pp"),
         (299, "any:AP=8pp"),
         (78, "any:AP=12pp"),
-        (29, "warn:any:AP=6pp"),
+        (29, "warn:any:AP=5pp"),
     ],
 )
 def test_ap_on_fewer_images_has_a_table_of_its_own(limit, told):
     rule = rules_of(find_suite("coco-c").limited(limit))[-1]
 
     assert str(rule) == told
-    assert bool(rule.note) == (told != "any:AP=6pp")
+    assert bool(rule.note) == (told != "any:AP=5pp")
 
 
 def test_the_tables_of_labelling_are_those_of_the_simulation_rounded_up():

@@ -13,7 +13,7 @@ __all__ = ["LEAST", "ROWS", "VISDRONE_ROWS"]
 
 LEAST = 0.01
 """Of a clean AP below it rPC says nothing: a model that finds nothing keeps all of it."""
-_ANY_CELL = ((30, 0.12), (79, 0.08), (300, 0.06))
+_ANY_CELL = ((30, 0.12), (79, 0.08), (300, 0.05))
 _NOTICED: dict[tuple[str, str], ByImages] = {
     ("AP", "clean"): ((30, 0.05), (50, 0.046), (79, 0.038), (300, 0.023), (5000, 0.005)),
     ("AP", "common"): ((30, 0.022), (50, 0.018), (79, 0.016), (300, 0.01), (5000, 0.003)),
