@@ -144,7 +144,7 @@ def row(setting, rows, whole):
 
 
 def _points(value):
-    return f"{100 * value:.1f}"
+    return f"{round(100 * value, 1) + 0.0:.1f}"  # no -0.0
 
 
 def _share(yes):
