@@ -98,15 +98,15 @@ _MENDED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG}
 """A full disk and a name that is too long, wherever they are met."""
 
 
-_MEASURING = {"run", "reproduce", "train"}
+_UNTIMED = {"run", "reproduce", "train"}
 """Verbs whose time nobody measures: profiles, and the gate on speed, are of threads as torch has them."""
 
 
 def _spin_briefly() -> None:
     """Have threads that wait for each other sleep after some 50 microseconds; by itself GNU's OpenMP spins for 1 ms.
 
-    Beside another program each spinning thread keeps from a core the one it waits for: two threads on two cores, one of
-    them busy, took more than twice the time. Read when torch is imported. What the user says of it stands.
+    Beside another program each spinning thread keeps from a core the one it waits for: two threads on two busy cores
+    took 1.6 times as long. Read when torch is imported. What the user says of it stands.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "10000"
@@ -114,7 +114,7 @@ def _spin_briefly() -> None:
 
 def main() -> None:
     """Run the command line to its end: threads that a model left running do not keep it alive."""
-    if _MEASURING & set(sys.argv[1:2]):
+    if _UNTIMED & set(sys.argv[1:2]):
         _spin_briefly()
     before = set(threading.enumerate())
     try:
