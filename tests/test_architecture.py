@@ -256,8 +256,7 @@ def test_only_places_reads_the_environment():
         FILES, lambda p: set(words(p)) & {"os.environ", "os.getenv", "getenv()", "os.environb"}
     )
 
-    # The command line looks there for one thing, which it sets where the user has not: how long threads spin.
-    assert set(readers) == {"specs.places", "subjects.guard", "cli"}
+    assert set(readers) == {"specs.places", "subjects.guard"}
 
 
 def test_no_drawer_and_no_book():

@@ -37,6 +37,7 @@ from robustbench_ms.cli import (
 )
 from robustbench_ms.errors import DeviceLost, UserError
 from robustbench_ms.reports.markdown import printable
+from robustbench_ms.specs.places import spin_briefly
 
 __all__ = ["app", "main"]
 
@@ -102,20 +103,10 @@ _UNTIMED = {"run", "reproduce", "train"}
 """Verbs whose time nobody measures: profiles, and the gate on speed, are of threads as torch has them."""
 
 
-def _spin_briefly() -> None:
-    """Have threads that wait for each other sleep after some 50 microseconds; by itself GNU's OpenMP spins for 1 ms.
-
-    Beside another program each spinning thread keeps from a core the one it waits for: two threads on two busy cores
-    took 1.6 times as long. Read when torch is imported. What the user says of it stands.
-    """
-    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "10000"
-
-
 def main() -> None:
     """Run the command line to its end: threads that a model left running do not keep it alive."""
     if _UNTIMED & set(sys.argv[1:2]):
-        _spin_briefly()
+        spin_briefly()
     before = set(threading.enumerate())
     try:
         _main()
