@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from robustbench_ms.datasets.protocol import MAP
 from robustbench_ms.datasets.shapes import Signals, Volumes
-from robustbench_ms.errors import UserError, choose
+from robustbench_ms.errors import UserError
 from robustbench_ms.files import replacing
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.places import Places
@@ -29,6 +29,7 @@ from robustbench_ms.subjects.inputs import preprocess_of
 from robustbench_ms.subjects.loading import build_module
 from robustbench_ms.subjects.training.augmentation import augment, turns
 from robustbench_ms.subjects.training.checkpoints import Checkpoint, training_folder
+from robustbench_ms.subjects.training.optimizer import known_optimizer, optimizer_of, products_of, schedule_of
 from robustbench_ms.subjects.training.recipe import Recipe, as_told, asked, learnt, read_recipe
 from robustbench_ms.subjects.training.split import grouped_rows, held_out_rows, training_split
 from robustbench_ms.subjects.training.targets import Boxed, Boxes, Targets, loss_of, takes_boxes
@@ -130,10 +131,9 @@ class _Training:
 
     def __init__(self, card: Card, recipe: Recipe, places: Places, seed: int, device: torch.device) -> None:
         from timm.data import Mixup
-        from timm.optim import create_optimizer_v2, list_optimizers
         from timm.utils import ModelEmaV3
 
-        choose(recipe.optimizer, list_optimizers(), "optimizer", f"card {card.name}: [recipe] optimizer")
+        known_optimizer(card, recipe)
         what = learnt(card, recipe.dataset)
         index = training_split(recipe.dataset, places, (what,))
         every = np.arange(len(index.ids))
@@ -187,15 +187,9 @@ class _Training:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.seed, self.device = recipe, seed, device
         self.preprocess = preprocess_of(self.card.input, index.layout, device)
-        self.optimizer = create_optimizer_v2(
-            self.model,
-            opt=recipe.optimizer,
-            lr=recipe.lr,
-            weight_decay=recipe.weight_decay,
-            momentum=recipe.momentum,
-            filter_bias_and_bn=not recipe.decay_norm,
-        )
-        self.schedule = _schedule(recipe, self.optimizer, self.steps)
+        self.optimizer = optimizer_of(recipe, self.model)
+        self.schedule = schedule_of(recipe, self.optimizer, self.steps)
+        self.products = products_of(recipe, device)
         self.average = (
             ModelEmaV3(self.model, decay=recipe.average, use_warmup=True) if recipe.average else None
         )
@@ -254,7 +248,8 @@ class _Training:
             loss = loss_of(self.model, shown.contiguous(memory_format=self.layout), target, smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(self.optimizer)
+        with self.products():
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()
 
@@ -315,23 +310,6 @@ class _Training:
 
 
 _HALVED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-
-
-def _schedule(recipe: Recipe, optimizer: Any, steps: int) -> Any:
-    """Timm's schedule, counted in steps of the optimiser."""
-    from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler, PolyLRScheduler
-
-    warm = recipe.warmup_epochs * steps
-    counted = {"warmup_t": warm, "t_in_epochs": False}
-    if recipe.schedule == "multistep":
-        falls = [epoch * steps + 1 for epoch in recipe.steps]  # timm takes the step before it for the fall
-        return MultiStepLRScheduler(
-            optimizer, decay_t=falls, decay_rate=recipe.factor, warmup_prefix=False, **counted
-        )
-    if recipe.schedule == "one-cycle":
-        falling = recipe.epochs * steps - warm
-        return PolyLRScheduler(optimizer, t_initial=falling, power=1.0, warmup_prefix=True, **counted)
-    return CosineLRScheduler(optimizer, t_initial=recipe.epochs * steps, warmup_prefix=False, **counted)
 
 
 def _write(state: dict[str, Tensor], told: dict[str, str], output: Path) -> None:
