@@ -73,7 +73,7 @@ def trained(card, output, places, **rest):
 VARIANTS = {
     "plain": {},
     "augmented": {"augment": ["crop", "flip"], "label_smoothing": 0.1, "optimizer": "adamw", "lr": 0.001},
-    "mixed and averaged": {"mixup": 0.2, "cutmix": 1.0, "average": 0.9},
+    "mixed and averaged": {"mixup": 0.2, "cutmix": 1.0, "average": 0.9, "optimizer": "muon", "lr": 0.01},
     "fast": {
         "augment": ["crop", "alternating-flip"], "schedule": "one-cycle", "held_out": 0.1, "store": "half",
     },
@@ -340,6 +340,34 @@ def test_the_rate_follows_its_schedule(places, schedule):
     assert rates == pytest.approx(
         [float(wanted(step / made.steps)) for step in range(4 * made.steps)], abs=1e-12
     )
+
+
+def test_on_a_cpu_muon_steps_in_float32_and_what_it_calls_stays_as_it_was(places):
+    from timm.optim import muon
+
+    own = muon.zeropower_via_newtonschulz
+    card = card_of(optimizer="muon", lr=0.01, weight_decay=0.0)
+    made = loop._Training(card, loop.read_recipe(card), places, 0, torch.device("cpu"))
+    weight = made.model.conv.weight
+    before = weight.detach().double().flatten(1)
+    made.schedule.step_update(made.steps)  # past the warm-up
+    made._step(made.images[:100], made.targets[:100])
+
+    assert muon.zeropower_via_newtonschulz is own
+    step = (before - weight.detach().double().flatten(1)).numpy()
+    x = weight.grad.double().flatten(1).numpy()
+    x /= np.linalg.norm(x)
+    for a, b, c in (  # leloykun.github.io/ponder/muon-opt-coeffs, in float64
+        (4.0848, -6.8946, 2.9270), (3.9505, -6.3029, 2.6377), (3.7418, -5.5913, 2.3037),
+        (2.8769, -3.1427, 1.2046), (2.8366, -3.0525, 1.2012),
+    ):  # fmt: skip
+        y = x @ x.T
+        x = a * x + (b * y + c * y @ y) @ x
+    assert step / np.linalg.norm(step) == pytest.approx(x / np.linalg.norm(x), abs=1e-4)
+    made.scaler.step = lambda _: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        made._step(made.images[:100], made.targets[:100])
+    assert muon.zeropower_via_newtonschulz is own
 
 
 def test_other_mistakes_are_told(tmp_path, places):
