@@ -10,7 +10,7 @@ DEMO_MODELS := $(addsuffix @0,digits-resnet8 $(addprefix digits-resnet8-,se eca 
 # One torch thread a test process: two processes with two threads each get in each other's way on two cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow test-mmdet test-newest release-check lint format bench leaderboard profiles reproduce site docs train-gpu clean
+.PHONY: demo test test-slow test-mmdet test-newest release-check lint format bench leaderboard renew profiles reproduce site docs train-gpu clean
 
 demo: .venv/installed
 	$(BIN)/rbms run quick $(addprefix -m ,$(DEMO_MODELS)) --results $(DEMO)/results --cache $(DEMO)/cache
@@ -44,6 +44,11 @@ bench: .venv/installed-dev # make bench FILE=tests/benchmarks/bench_corruptions.
 
 leaderboard: .venv/installed
 	$(BIN)/rbms leaderboard --results results -o results/LEADERBOARD.md
+
+# After new weights or records: all that tests hold to them.
+renew: .venv/installed-dev leaderboard
+	$(BIN)/python -m tests.findings --write
+	$(BIN)/python -m tests.models.committed
 
 site: .venv/installed-dev # static pages, opened from the disk
 	$(BIN)/rbms site results -o build/site

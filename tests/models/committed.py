@@ -2,7 +2,8 @@
 
 committed.json beside this module has one line for each file of weights: the digest of the names, types
 and shapes that it holds, and what the network of its card answers with it. Neither may move, whatever
-becomes a block's default: a change here is a change of results that are published already.
+becomes a block's default: a change here is a change of results that are published already, so what
+stands there stays: only files that are new get a line.
 """
 
 from __future__ import annotations
@@ -51,4 +52,7 @@ def facts_of(stem):
 
 
 if __name__ == "__main__":
-    COMMITTED.write_text(written({stem: facts_of(stem) for stem in FILES}), encoding="utf-8")
+    known = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    COMMITTED.write_text(
+        written({stem: known.get(stem) or facts_of(stem) for stem in FILES}), encoding="utf-8"
+    )
