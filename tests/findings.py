@@ -96,14 +96,24 @@ def too_few(model, found):
     return lacking(model, found) or few
 
 
+def family(name, suite, column, results=RESULTS):
+    """The pairs that share one correction, without those that are left out where nobody trained them."""
+    return [
+        (model, rival)
+        for model, rival in TOLD["families"].get(name, ())
+        if model not in TOLD["where_trained"] or entries(suite, column, model, results)
+    ]
+
+
 def beside(claim, results=RESULTS):
     """p-values of the other pairs of a claim's family; 1 of those that are not measured yet."""
+    suite, column = claim["suite"], claim["column"]
     own = {(claim["model"], rival) for rival in claim["against"]}
     p_values = []
-    for model, rival in TOLD["families"].get(claim.get("family"), ()):
-        mine, theirs = (entries(claim["suite"], claim["column"], one, results) for one in (model, rival))
-        if (model, rival) in own or (not mine and model in TOLD["where_trained"]):
+    for model, rival in family(claim.get("family"), suite, column, results):
+        if (model, rival) in own:
             continue
+        mine, theirs = (entries(suite, column, one, results) for one in (model, rival))
         short = too_few(model, mine) or too_few(rival, theirs)
         p_values.append(1.0 if short else gain(mine, theirs).p_differs)
     return p_values
@@ -253,7 +263,8 @@ def _gains(claim, results):
     if lacks:
         return _unmeasured(claim, "; ".join(lacks))
     differences = [d for *_, d in found]
-    p_values = holm([*(d.p_differs for d in differences), *beside(claim, results)])[: len(differences)]
+    together = [*(d.p_differs for d in differences), *beside(claim, results)]
+    p_values = holm(together)[: len(differences)]
     shown = dict(zip(claim["against"], claim.get("claimed", ()), strict="claimed" in claim))
     said = verdict(differences, p_values, [shown[rival] for rival, *_ in found] if shown else ())
     lines = [
@@ -272,7 +283,7 @@ def _gains(claim, results):
         lines.append(f"| {rival} | {seeds[1]} | {theirs} | {interval} | {gained} | {p:.3g} |")
     notes = []
     if said == "cannot be told here":
-        seen = max(d.detectable(LEVEL / 2 / len(differences)) or math.inf for d in differences)
+        seen = max(d.detectable(LEVEL / 2 / len(together)) or math.inf for d in differences)
         notes.append(f"A gain of {100 * seen:.1f} pp over each would have been seen with a chance of 80 %.")
     if "beside" in claim:
         other = rows_of(find_suite(suite).task).summary(claim["beside"])
@@ -339,11 +350,12 @@ def page(results=RESULTS):
         source = claim["source"].partition(", ")[0]  # the rest stands there
         link = f"[why](findings/CLAIMS.md#{place})" if section else ""
         lines.append([title(claim), source, said, *decided, link])
+    pairs = family("A", findings_cifar.SUITE, findings_cifar.CLEAN, results)
     parts = [
         HEAD.rstrip(),
         f"## The claims\n\n{counts(results)}",
         "\n".join(grid(lines, left=range(4))),
-        "\n".join(findings_cifar.section(entries, results, RESULTS, TOLD["families"]["A"])),
+        "\n".join(findings_cifar.section(entries, results, RESULTS, pairs)),
         f"{TOLD['pictures']} {TOLD['dropped']}",
     ]
     return "\n\n".join(parts) + "\n"
