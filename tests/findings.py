@@ -54,14 +54,15 @@ HEAD = """\
 What articles claim of their systems, and what the records beside this page say. Made by
 `python -m tests.findings --write` from [findings.toml](findings.toml); a test holds every figure to the records. All
 networks of a claim were trained alike ([the rule](../baselines/README.md#the-rule-of-decision) was written down
-before). The gain is that over one rival, of the means over seeds, with its 95 % interval; p is the larger of Welch's
-over seeds and that over images (of windows of sensors: over runs of alike ones), two-sided, by Holm over the claim's
-rivals or its family's pairs. A claim holds where the gain over every rival is above 0; it does not where one is below 0
-or surely below half a point (or what was claimed, if that is less); else it cannot be told here. Floors are what asks
-for no skill: where a network is not surely above them its number says nothing, and the claim says so. A number that is
-claimed holds where ours, of the mean over seeds and with the 95 % interval over groups (subjects), is surely no more
-than half a point below; it does not where ours is surely below. A cost holds where the count is no more than claimed.
-The table shows the gain that decided: the smallest one; [CLAIMS.md](findings/CLAIMS.md) has every gain, with a picture.
+before). The gain is that over one rival, of the means over seeds, with a 95 % interval of its own; p is the larger of
+Welch's over seeds and that over images (of windows of sensors: over runs of alike ones), two-sided, corrected by Holm
+over the claim's rivals or its family's pairs, so that an interval may leave out 0 and p decide nothing. A claim holds
+where the gain over every rival is above 0 (p at most .05); it does not where one is below 0 or surely below half a
+point (or what was claimed, if that is less); else it cannot be told here. Floors are what asks for no skill: where a
+network is not surely above them its number says nothing, and the claim says so. A number that is claimed holds where
+ours, of the mean over seeds and with the 95 % interval over groups (subjects), is surely no more than half a point
+below; it does not where ours is surely below. A cost holds where the count is no more than claimed. The table shows
+the gain that decided: the smallest one; [CLAIMS.md](findings/CLAIMS.md) has every gain, with its p and a picture.
 """
 DETAILS_HEAD = """\
 # What decided each claim
