@@ -331,7 +331,9 @@ def counts(results=RESULTS):
 def readme(results=RESULTS):
     """What stands between the README's marks."""
     lines, _ = findings_cifar.table(entries, results)
-    told = "ResNet-20 on CIFAR-10-C by one recipe of ten epochs, means over seeds."
+    told = (
+        "ResNet-20 on CIFAR-10-C by one recipe of ten epochs, means over seeds; patches: `cifar10-occlusion`."
+    )
     return "\n".join([*lines, "", f"{told} {counts(results)} [results/FINDINGS.md](results/FINDINGS.md)"])
 
 

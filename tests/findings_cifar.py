@@ -19,12 +19,13 @@ from robustbench_ms.site.lines import FEWEST, line_through
 from robustbench_ms.statistics.intervals import holm
 from robustbench_ms.subjects.loading import build_module
 
-SUITE, PLAIN = "cifar10-c", "resnet20-fast"
+SUITE, OCCLUDED, PLAIN = "cifar10-c", "cifar10-occlusion", "resnet20-fast"
 CONTROLS = (PLAIN, "resnet20-fast-wide", "resnet20-fast-long")
 CLEAN, CORRUPTED, DROP = "clean_accuracy", "mean_corruption_accuracy", "relative_drop"
 ABOUT = """\
 ResNet-20 by one recipe of ten epochs; every sentence here holds by this recipe. Means over seeds; ranks are what images
-and seeds can tell (of one seed each: images alone, which says nothing of another training)."""
+and seeds can tell (of one seed each: images alone, which says nothing of another training); patches: the mean behind
+two patches of five sizes, of `cifar10-occlusion`."""
 COSTING = """\
 What each block costs over the plain network; time over the plain one's on the device of [PROFILES.md](PROFILES.md);
 scales by: how much it scales the residual branch at its start (|out| / |in| of noise, mean over blocks), which alone
@@ -88,6 +89,12 @@ def mean(by, column):
     return fmean(one.values[column].mean for one in by[column])
 
 
+def occluded(entries, name, seeds, results):
+    """Accuracy behind patches in percent, over as many seeds as the rest of the line; nothing where there are fewer."""
+    found = [one for one in entries(OCCLUDED, CORRUPTED, name, results) if not one.lacks]
+    return f"{100 * mean({CORRUPTED: found}, CORRUPTED):.1f}" if len(found) == seeds else ""
+
+
 def table(entries, results):
     """The lines of the table that the README shows too, and of what each had a record."""
     found = measured(entries, results)
@@ -95,14 +102,13 @@ def table(entries, results):
         return ["No record yet."], found
     names = sorted(found, key=lambda name: -mean(found[name], CORRUPTED))
     ranks = {column: ranges([found[name][column] for name in names]) for column in (CORRUPTED, CLEAN)}
-    heads = (
-        "attention|seeds|clean, %|corrupted, %|relative drop, %|noise|blur|JPEG|ranks clean|ranks corrupted"
-    )
+    heads = "attention|seeds|clean, %|corrupted, %|relative drop, %|noise|blur|JPEG|patches|ranks clean|ranks corrupted"
     lines = [heads.split("|")]
     for i, name in enumerate(names):
         by = found[name]
         each = [parts(one.record()) for one in by[CORRUPTED]]
         shown = [f"{100 * fmean(one[kind] for one in each):.1f}" for kind in each[0]]
+        shown.append(occluded(entries, name, len(each), results))
         places = [
             "-".join(map(str, dict.fromkeys(told[i]))) if told else "-"
             for told in (ranks[CLEAN], ranks[CORRUPTED])
@@ -113,13 +119,29 @@ def table(entries, results):
 
 
 def turned(found):
-    """Pairs that are in one order by clean accuracy and in the other by corrupted."""
+    """Pairs that are in one order by the means of clean accuracy and in the other by corrupted; a sentence.
+
+    Means alone say little: it tells too of which pairs both differences are real, of three seeds each and by their own
+    tests (p at most .05, not corrected: what does not pass this passes nothing).
+    """
     names = sorted(found, key=lambda name: -mean(found[name], CORRUPTED))
-    return [
-        f"{short(one)} and {short(other)}"
+    swapped = [
+        (one, other)
         for i, one in enumerate(names) for other in names[i + 1 :]
         if mean(found[one], CLEAN) < mean(found[other], CLEAN)
     ]  # fmt: skip
+    if not swapped:
+        return "Clean and corrupted means are in one order."
+
+    def sure(pair):
+        both = [[found[name][column] for name in pair] for column in (CLEAN, CORRUPTED)]
+        return all(min(map(len, two)) >= 3 and gain(*two).p_differs <= 0.05 for two in both)
+
+    told, real = (
+        "; ".join(" and ".join(map(short, pair)) for pair in some) or "none"
+        for some in (swapped, filter(sure, swapped))
+    )
+    return f"Clean and corrupted means are in another order of {told}; of these are told apart both ways: {real}."
 
 
 def robust_or_better(found):
@@ -157,8 +179,13 @@ def differences(entries, results, pairs):
     A pair that is not measured yet counts with p = 1, as in the claims: none gets surer because another is missing.
     """
     lines = []
-    for column, name in ((CLEAN, "Clean"), (CORRUPTED, "Corrupted")):
-        both = [[entries(SUITE, column, one, results) for one in pair] for pair in pairs]
+    asked = (
+        (SUITE, CLEAN, "Clean"),
+        (SUITE, CORRUPTED, "Corrupted"),
+        (OCCLUDED, CORRUPTED, "Behind patches"),
+    )
+    for suite, column, name in asked:
+        both = [[entries(suite, column, one, results) for one in pair] for pair in pairs]
         known = [(pair, gain(*two)) for pair, two in zip(pairs, both, strict=True) if min(map(len, two)) >= 3]
         told = []
         missing = [1.0] * (len(pairs) - len(known))
@@ -168,8 +195,9 @@ def differences(entries, results, pairs):
             tie = f"a tie; {100 * seen:.1f} would have been seen with a chance of 80 %" if seen else "a tie"
             said = "real" if p <= 0.05 else tie
             told.append(f"{short(pair[0])} {100 * one.mean:+.2f} ({said})")
-        rest = f"{len(pairs) - len(known)} of {len(pairs)} have no three seeds yet"
-        lines.append(f"{name}, points over the plain network: {'; '.join([*told, rest])}.")
+        if missing:
+            told.append(f"{len(missing)} of {len(pairs)} have no three seeds yet")
+        lines.append(f"{name}, points over the plain network: {'; '.join(told)}.")
     return lines
 
 
@@ -217,7 +245,6 @@ def section(entries, results, profiles, pairs):
     """Its lines; `entries` as `tests.findings` reads records, `profiles` holds profiles/."""
     lines, found = table(entries, results)
     missing = [short(name) for name in systems() if name not in found]
-    swapped = turned(found)
     return [
         "## The attention systems on CIFAR-10-C",
         "",
@@ -226,10 +253,10 @@ def section(entries, results, profiles, pairs):
         *lines,
         "",
         *(["![Points over the plain network](findings/cifar10-c.svg)", ""] if gains(entries, results, pairs) else []),
-        f"Clean and corrupted order disagree on {'; '.join(swapped) if swapped else 'no pair'}.",
+        turned(found),
         *differences(entries, results, pairs),
         robust_or_better(found),
-        f"No record yet: {', '.join(missing) or 'of none'}.",
+        *([f"No record yet: {', '.join(missing)}."] if missing else []),
         "",
         COSTING,
         "",
