@@ -267,7 +267,12 @@ def _gains(claim, results):
     together = [*(d.p_differs for d in differences), *beside(claim, results)]
     p_values = holm(together)[: len(differences)]
     shown = dict(zip(claim["against"], claim.get("claimed", ()), strict="claimed" in claim))
-    said = verdict(differences, p_values, [shown[rival] for rival, *_ in found] if shown else ())
+    said = verdict(
+        differences, p_values, [shown[rival] for rival, *_ in found] if shown else (), len(together)
+    )
+    untrained = [rival for rival in claim["against"] if rival not in {name for name, *_ in found}]
+    if untrained and said == "holds":  # a claim over all is not shown by some
+        said = "cannot be told here"
     lines = [
         *_head(claim, said, _looked(claim, mine)),
         "| model | seeds | its value, % (by seed) | gain over it, pp | claimed | p |",
@@ -282,7 +287,9 @@ def _gains(claim, results):
         theirs = value(entries(suite, column, rival, results), column)
         gained = f"{100 * shown[rival]:+.2f}" if shown else ""
         lines.append(f"| {rival} | {seeds[1]} | {theirs} | {interval} | {gained} | {p:.3g} |")
-    notes = []
+    notes = (
+        [f"Not trained, and so left out: {', '.join(f'`{one}`' for one in untrained)}."] if untrained else []
+    )
     if said == "cannot be told here":
         seen = max(d.detectable(LEVEL / 2 / len(together)) or math.inf for d in differences)
         notes.append(f"A gain of {100 * seen:.1f} pp over each would have been seen with a chance of 80 %.")

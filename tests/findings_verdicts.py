@@ -8,12 +8,15 @@ NOTHING = 0.005
 UNMEASURED = "not measured yet"
 
 
-def verdict(differences, adjusted, claimed=()):
-    """One of three, or that not all is measured. `claimed` are the gains of the article, one a difference, or none."""
+def verdict(differences, adjusted, claimed=(), among=0):
+    """One of three, or that not all is measured. `claimed` are the gains of the article, one a difference, or none.
+
+    `among` is over how many pairs `adjusted` is corrected, where those are more than these.
+    """
     if len(differences) < len(adjusted) or not adjusted or any(p is None for p in adjusted):
         return UNMEASURED
     above = [p <= LEVEL and d.mean > 0 for d, p in zip(differences, adjusted, strict=True)]
-    share = LEVEL / len(adjusted)  # of one side of an interval that all have together
+    share = LEVEL / max(len(adjusted), among)  # of an interval that all have together
     below = [
         (p <= LEVEL and d.mean < 0) or d.upper(share / 2) < min(NOTHING, least)
         for d, p, least in zip(differences, adjusted, claimed or [NOTHING] * len(differences), strict=True)

@@ -157,6 +157,21 @@ def test_a_family_shares_one_correction(monkeypatch):
     assert f"| {mine.p_differs:.3g} |" in own
 
 
+def test_a_claim_over_all_does_not_hold_over_those_that_were_trained(monkeypatch):
+    monkeypatch.setitem(findings.TOLD, "where_trained", ["digits-none"])
+    above = {
+        **CLAIM, "suite": "quick-localisation", "column": "clean_energy", "model": "scenes-one-ema",
+        "against": ["scenes-one-dmsca"],
+    }  # fmt: skip
+    said, _, section, _ = findings.told(above)
+    assert said == "holds"
+    assert "left out" not in section
+
+    said, _, section, _ = findings.told({**above, "against": ["scenes-one-dmsca", "digits-none"]})
+    assert said == "cannot be told here"
+    assert "Not trained, and so left out: `digits-none`." in section
+
+
 def test_costs_hold_where_the_count_is_no_more_than_claimed():
     claim = {
         "id": "x", "of": "EMA", "says": "less", "source": "nobody", "cost": "parameters",
@@ -276,6 +291,13 @@ def test_verdicts(gains, said):
     differences = [student(*one) for one in gains]
     p_values = [min(1.0, 2 * d.p_differs) for d in differences]
     assert findings.verdict(differences, [*p_values, None][:2]) == said
+
+
+def test_what_is_surely_below_half_a_point_is_so_at_the_level_that_a_family_leaves():
+    one = student(0.0025, 0.001)
+    assert one.upper(0.025) < 0.005 < one.upper(0.025 / 20)  # half a point
+    assert findings.verdict([one], [0.9]) == "does not hold"
+    assert findings.verdict([one], [0.9], among=20) == "cannot be told here"
 
 
 def test_pairs_with_three_seeds_are_told_real_or_a_tie(monkeypatch):
