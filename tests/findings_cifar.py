@@ -19,13 +19,16 @@ from robustbench_ms.site.lines import FEWEST, line_through
 from robustbench_ms.statistics.intervals import holm
 from robustbench_ms.subjects.loading import build_module
 
-SUITE, OCCLUDED, PLAIN = "cifar10-c", "cifar10-occlusion", "resnet20-fast"
+SUITE, OCCLUDED, PLAIN, AMSRA = "cifar10-c", "cifar10-occlusion", "resnet20-fast", "amsra-net-fast"
 CONTROLS = (PLAIN, "resnet20-fast-wide", "resnet20-fast-long")
 CLEAN, CORRUPTED, DROP = "clean_accuracy", "mean_corruption_accuracy", "relative_drop"
 ABOUT = """\
 ResNet-20 by one recipe of ten epochs; every sentence here holds by this recipe. Means over seeds; ranks are what images
 and seeds can tell (of one seed each: images alone, which says nothing of another training); patches: the mean behind
 two patches of five sizes, of `cifar10-occlusion`."""
+WHOLE = """\
+AMSRA-Net by the same recipe, whole and without a part; ranks among these alone. What it gains over each is told with
+the claims."""
 COSTING = """\
 What each block costs over the plain network; time over the plain one's on the device of [PROFILES.md](PROFILES.md);
 scales by: how much it scales the residual branch at its start (|out| / |in| of noise, mean over blocks), which alone
@@ -33,14 +36,15 @@ changes a short training."""
 COSTS = Path(__file__).parent.parent / "baselines" / "costs.json"
 
 
-def systems():
-    """The cards, the plain network first."""
-    return sorted(name for name in card_names() if name.startswith(PLAIN))
+def systems(stem=PLAIN):
+    """The cards, the plain network first; of AMSRA-Net the whole."""
+    return sorted(name for name in card_names() if name.startswith(stem))
 
 
 def short(name):
-    """What a card adds to the plain network."""
-    return name.removeprefix(PLAIN).removeprefix("-") or "none"
+    """What a card adds to the plain network, or lacks of AMSRA-Net."""
+    stem, alone = (AMSRA, "whole") if name.startswith(AMSRA) else (PLAIN, "none")
+    return name.removeprefix(stem).removeprefix("-") or alone
 
 
 def parts(record):
@@ -74,10 +78,10 @@ def scale_at_start(name, seed=0):
     return float(np.exp(np.mean(np.log(found)))) if found else 1.0
 
 
-def measured(entries, results):
+def measured(entries, results, stem):
     """{system: its entries by column} of those with a complete record."""
     found = {}
-    for name in systems():
+    for name in systems(stem):
         by = {column: entries(SUITE, column, name, results) for column in (CORRUPTED, CLEAN, DROP)}
         if by[CORRUPTED] and not any(one.lacks for one in by[CORRUPTED]):
             found[name] = by
@@ -95,15 +99,15 @@ def occluded(entries, name, seeds, results):
     return f"{100 * mean({CORRUPTED: found}, CORRUPTED):.1f}" if len(found) == seeds else ""
 
 
-def table(entries, results):
-    """The lines of the table that the README shows too, and of what each had a record."""
-    found = measured(entries, results)
+def table(entries, results, stem=PLAIN):
+    """The lines of a table, of which the README shows the first too, and of what each had a record."""
+    found = measured(entries, results, stem)
     if not found:
         return ["No record yet."], found
     names = sorted(found, key=lambda name: -mean(found[name], CORRUPTED))
     ranks = {column: ranges([found[name][column] for name in names]) for column in (CORRUPTED, CLEAN)}
-    heads = "attention|seeds|clean, %|corrupted, %|relative drop, %|noise|blur|JPEG|patches|ranks clean|ranks corrupted"
-    lines = [heads.split("|")]
+    heads = "seeds|clean, %|corrupted, %|relative drop, %|noise|blur|JPEG|patches|ranks clean|ranks corrupted"
+    lines = [["AMSRA-Net" if stem == AMSRA else "attention", *heads.split("|")]]
     for i, name in enumerate(names):
         by = found[name]
         each = [parts(one.record()) for one in by[CORRUPTED]]
@@ -257,6 +261,10 @@ def section(entries, results, profiles, pairs):
         *differences(entries, results, pairs),
         robust_or_better(found),
         *([f"No record yet: {', '.join(missing)}."] if missing else []),
+        "",
+        WHOLE,
+        "",
+        *table(entries, results, AMSRA)[0],
         "",
         COSTING,
         "",
