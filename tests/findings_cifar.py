@@ -27,8 +27,8 @@ ResNet-20 by one recipe of ten epochs; every sentence here holds by this recipe.
 and seeds can tell (of one seed each: images alone, which says nothing of another training); patches: the mean behind
 two patches of five sizes, of `cifar10-occlusion`."""
 WHOLE = """\
-AMSRA-Net by the same recipe, whole and without a part; ranks among these alone. What it gains over each is told with
-the claims."""
+AMSRA-Net by the same recipe: whole, without self-attention (no-lgsa), and with 3x3 or 5x5 kernels alone (single-scale);
+ranks among these. What the whole gains over each is told with the claims."""
 COSTING = """\
 What each block costs over the plain network; time over the plain one's on the device of [PROFILES.md](PROFILES.md);
 scales by: how much it scales the residual branch at its start (|out| / |in| of noise, mean over blocks), which alone
