@@ -261,8 +261,8 @@ def _gains(claim, results):
     suite, column = claim["suite"], claim["column"]
     found, mine = rows(claim, results), entries(suite, column, claim["model"], results)
     lacks = list(dict.fromkeys(one for _, seeds, one in found if seeds is None))
-    if lacks:
-        return _unmeasured(claim, "; ".join(lacks))
+    if lacks or not found:
+        return _unmeasured(claim, "; ".join(lacks) or "no rival is trained")
     differences = [d for *_, d in found]
     together = [*(d.p_differs for d in differences), *beside(claim, results)]
     p_values = holm(together)[: len(differences)]
@@ -331,7 +331,8 @@ def counts(results=RESULTS):
     """How many claims have each verdict, a sentence."""
     found = Counter(said for said, *_ in answered(results).values())
     told = {"holds": "hold", "does not hold": "do not", "cannot be told here": "cannot be told here"}
-    parts = [f"{found[said]} {words}" for said, words in {**told, UNMEASURED: f"are {UNMEASURED}"}.items()]
+    told |= {UNMEASURED: f"are {UNMEASURED}"} if found[UNMEASURED] else {}
+    parts = [f"{found[said]} {words}" for said, words in told.items()]
     return f"Of {len(CLAIMS)} claims {', '.join(parts[:-1])}, and {parts[-1]}."
 
 
@@ -381,7 +382,8 @@ def details(results=RESULTS):
         elif section:
             measured.append(section)
             measured += [f"![{title(claim)}]({claim['id']}.svg)"] if drawn else []
-    return "\n\n".join([DETAILS_HEAD.rstrip(), *measured, f"## {LATER}", "\n".join(later) or "None."]) + "\n"
+    rest = [f"## {LATER}", "\n".join(later)] if later else []
+    return "\n\n".join([DETAILS_HEAD.rstrip(), *measured, *rest]) + "\n"
 
 
 def write():

@@ -341,3 +341,9 @@ def test_pairs_whose_order_turns_are_told_and_only_what_three_seeds_tell_is_real
     assert findings_cifar.turned(found) == f"{swapped} none."
     one_order = {"resnet20-fast": shown(3, 0.8, 0.6), "resnet20-fast-ema": shown(3, 0.9, 0.7)}
     assert findings_cifar.turned(one_order) == "Clean and corrupted means are in one order."
+
+
+def test_a_claim_of_which_no_rival_is_trained_is_not_measured(monkeypatch):
+    monkeypatch.setitem(findings.TOLD, "where_trained", ["digits-none"])
+    said, *_ = findings.told({**CLAIM, "against": ["digits-none"]})
+    assert said == "not measured yet"
