@@ -13,9 +13,7 @@ import json
 import math
 import re
 import sys
-import tomllib
 from collections import Counter
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -24,9 +22,7 @@ import numpy as np
 
 from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.registry import rows_of
-from robustbench_ms.records.entry import entry_of
 from robustbench_ms.records.ranking import gain
-from robustbench_ms.records.record import read_record
 from robustbench_ms.records.summary import without_each_group
 from robustbench_ms.records.terms import Terms
 from robustbench_ms.records.values import value_of
@@ -34,19 +30,16 @@ from robustbench_ms.reports.markdown import grid
 from robustbench_ms.statistics.intervals import group_interval, holm
 from tests import findings_cifar
 from tests.findings_pictures import forest
+from tests.findings_records import RESULTS, TOLD, beside, entries, family, lacking, rows
 from tests.findings_verdicts import LEVEL, UNMEASURED, verdict, verdict_on
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "results"
 PAGE = RESULTS / "FINDINGS.md"
 PICTURES = RESULTS / "findings"
 DETAILS = PICTURES / "CLAIMS.md"
 README = ROOT / "README.md"
 MARKS = ("<!-- findings -->", "<!-- /findings -->")
-TOLD = tomllib.loads((RESULTS / "findings.toml").read_text(encoding="utf-8"))
 CLAIMS = TOLD["claims"]
-SEEDS = 3
-"""Of a network that is trained, at least, on both sides of a verdict."""
 _COUNTED = {"parameters": "Parameters", "macs_run": "Multiply-adds"}
 HEAD = """\
 # Findings
@@ -71,66 +64,6 @@ Of each claim of [findings](../FINDINGS.md) that is measured: what was looked at
 that repeats it. Made by `python -m tests.findings --write`.
 """
 LATER = "Not measured yet"
-
-
-@cache
-def entries(suite, column, model, results=RESULTS):
-    """Those of a model's committed records on a suite, by one column alone: a seed each."""
-    paths = sorted((results / suite).glob(f"{model}.json")) + sorted(
-        (results / suite).glob(f"{model}@*.json")
-    )
-    records = [read_record(path) for path in paths]
-    return [entry_of(replace(one, suite={**one.suite, "summary": [column]})) for one in records]
-
-
-def lacking(model, found):
-    """Why a model's entries tell nothing; None where they tell something."""
-    if not found:
-        return f"no record of {model}"
-    short = [one.name for one in found if one.lacks]
-    return f"the record of {short[0]} is not complete" if short else None
-
-
-def too_few(model, found):
-    """The same, and of fewer seeds than a verdict takes."""
-    few = f"{len(found)} of {SEEDS} seeds of {model}" if len(found) < SEEDS else None
-    return lacking(model, found) or few
-
-
-def family(name, suite, column, results=RESULTS):
-    """The pairs that share one correction, without those that are left out where nobody trained them."""
-    return [
-        (model, rival)
-        for model, rival in TOLD["families"].get(name, ())
-        if model not in TOLD["where_trained"] or entries(suite, column, model, results)
-    ]
-
-
-def beside(claim, results=RESULTS):
-    """p-values of the other pairs of a claim's family; 1 of those that are not measured yet."""
-    suite, column = claim["suite"], claim["column"]
-    own = {(claim["model"], rival) for rival in claim["against"]}
-    p_values = []
-    for model, rival in family(claim.get("family"), suite, column, results):
-        if (model, rival) in own:
-            continue
-        mine, theirs = (entries(suite, column, one, results) for one in (model, rival))
-        short = too_few(model, mine) or too_few(rival, theirs)
-        p_values.append(1.0 if short else gain(mine, theirs).p_differs)
-    return p_values
-
-
-def rows(claim, results=RESULTS):
-    """Of each rival (name, seeds of both, Difference or what is lacking)."""
-    mine = entries(claim["suite"], claim["column"], claim["model"], results)
-    found = []
-    for rival in claim["against"]:
-        theirs = entries(claim["suite"], claim["column"], rival, results)
-        if not theirs and rival in TOLD["where_trained"]:
-            continue
-        why = too_few(claim["model"], mine) or too_few(rival, theirs)
-        found.append((rival, None, why) if why else (rival, (len(mine), len(theirs)), gain(mine, theirs)))
-    return found
 
 
 def by_groups(claim, results=RESULTS):
