@@ -58,7 +58,7 @@ docs: .venv/installed-dev # build/docs/docs/index.html; every link, anchor and r
 
 # On a machine that does nothing else: what others use meanwhile is told in each profile, and a gate takes no such one.
 PROFILED := bam cbam coord dmsca eca ema gc nam sa se simam triplet
-PROFILED_32 := cbam coord dmsca eca ema sa se simam triplet
+PROFILED_32 := cbam coord dmsca eca ema long sa se simam triplet wide
 profiles: .venv/installed
 	$(BIN)/rbms profile imagenet-resnet50 $(addprefix imagenet-resnet50-,$(PROFILED)) --batch 1,8 --results results
 	$(BIN)/rbms profile resnet20 resnet32 resnet20-fast $(addprefix resnet20-fast-,$(PROFILED_32)) --batch 1,8 --results results
