@@ -142,7 +142,7 @@ def test_a_record_of_format_1_carries_no_digest_and_is_well(rbms, name, cells, c
 
 def test_a_damaged_record_is_one_sentence_and_exit_1(record, rbms):
     text = record.read_text()
-    record.write_text(text.replace('"n": 50', '"n": 51', 1))
+    record.write_text(text.replace('"n":50', '"n":51', 1))
 
     found = rbms("check", record, KEPT / "format-2.json")
 

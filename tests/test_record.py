@@ -161,7 +161,7 @@ def test_the_same_answers_leave_a_record_of_format_1_alone(tmp_path, old, snapsh
 def test_one_line_a_cell(kept):
     lines = (KEPT / "format-2.json").read_text().splitlines()
 
-    assert len([line for line in lines if line.startswith('  {"key": ')]) == len(kept.measurements)
+    assert len([line for line in lines if line.startswith('  {"key":')]) == len(kept.measurements)
 
 
 def changed(kept, **change):
@@ -215,7 +215,7 @@ def test_a_value_that_is_no_number_is_null_and_still_the_same(tmp_path, kept):
 
     assert write_record(one, kept.samples(), path)
     assert "NaN" not in path.read_text()
-    assert '"stderr": null' in path.read_text()
+    assert '"stderr":null' in path.read_text()
     assert np.isnan(read_record(path).measurements[0].values["ece"]["stderr"])
     assert not write_record(one, kept.samples(), path)
 

@@ -38,7 +38,7 @@ def test_a_record_may_be_laid_out_and_spelled_otherwise(tmp_path, kept, spelling
         "one line": json.dumps(told),
         "turned": json.dumps(dict(reversed(told.items()))),
         "tabs": json.dumps(told, indent="\t"),
-        "floats": TEXT.replace('"mean": 1.0,', '"mean": 10e-1,').replace('"stderr": 0.0}', '"stderr": 0}'),
+        "floats": TEXT.replace('"mean":1.0,', '"mean":10e-1,').replace('"stderr":0.0}', '"stderr":0}'),
         "escapes": TEXT.replace('"clean"', '"\\u0063lean"'),
     }[spelling]
     path = tmp_path / "net.json"
@@ -51,14 +51,14 @@ def test_a_record_may_be_laid_out_and_spelled_otherwise(tmp_path, kept, spelling
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"mean": 1.0', '"mean": 0.99'),
-        ('"n": 50', '"n": 51'),
+        ('"mean":1.0', '"mean":0.99'),
+        ('"n":50', '"n":51'),
         ('"dirty": ', '"Dirty": '),
         ('"warnings": []', '"warnings": ["odd"]'),
-        ('"model": 0.', '"model": 1.'),
+        ('"model":0.', '"model":1.'),
         ('"started": "20', '"started": "19'),
         ('"limit": 50,', '"limit": 40,'),
-        ('"absent": {}', '"absent": {"ap": "no object"}'),
+        ('"absent":{}', '"absent":{"ap":"no object"}'),
         ('"digest": "', '"digest": "0'),
         ('"arrays": "', '"arrays": "0'),
     ],

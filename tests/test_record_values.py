@@ -104,7 +104,7 @@ def test_every_verb_refuses_what_is_no_record_in_one_sentence(results, rbms, ver
     if harm == "value":
         edit(path, value("accuracy", 1.5))
     else:
-        path.write_text(path.read_text().replace('"stderr": 0.0', '"stderr": NaN', 1))
+        path.write_text(path.read_text().replace('"stderr":0.0', '"stderr":NaN', 1))
     words = [{"NET": path, "OLD": old}.get(word, word) for word in VERBS[verb]]
 
     found = rbms(*words, "--results", results.parent) if verb != "compare" else rbms(*words)

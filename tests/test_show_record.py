@@ -303,7 +303,7 @@ def test_a_word_that_is_no_record_gets_the_nearest(home, rbms, tmp_path):
         assert says in found.err
     shutil.copytree(results, tmp_path / "damaged")
     path = tmp_path / "damaged" / "suite" / "theirs.json"
-    path.write_text(path.read_text().replace('"n": 12', '"n": 13'))
+    path.write_text(path.read_text().replace('"n":12', '"n":13'))
     found = rbms("show", path)
     assert (found.code, "damaged or edited" in found.err) == (2, True)
     assert "--images is of a record" in rbms("show", "quick", "--images", "s.png").err

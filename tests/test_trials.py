@@ -101,7 +101,7 @@ def test_a_reference_that_cannot_be_written_is_one_sentence(desk, tmp_path):
 
 def test_a_key_that_stands_twice_is_refused_though_the_last_one_is_what_was_written(desk, tmp_path):
     text = (desk / "results" / "tiny" / "net.json").read_text()
-    (tmp_path / "net.json").write_text(text.replace('"n": 40', '"n": 50, "n": 40', 1))
+    (tmp_path / "net.json").write_text(text.replace('"n":40', '"n":50,"n":40', 1))
     assert json.loads((tmp_path / "net.json").read_text()) == json.loads(text)
 
     done = call("check", tmp_path / "net.json", at=desk)
