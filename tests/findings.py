@@ -257,6 +257,8 @@ def pictures(results=RESULTS):
             made[f"{claim['id']}.svg"] = forest(title(claim), drawn, unit, line)
     if drawn := findings_cifar.gains(entries, results, TOLD["families"]["A"]):
         made["cifar10-c.svg"] = forest("Points over the plain network on CIFAR-10-C", drawn)
+    if found := findings_cifar.measured(entries, results, findings_cifar.PLAIN):
+        made["robust-or-better.svg"] = findings_cifar.robust_picture(found)
     return made
 
 

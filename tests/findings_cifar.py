@@ -18,6 +18,7 @@ from robustbench_ms.reports.markdown import grid
 from robustbench_ms.site.lines import FEWEST, line_through
 from robustbench_ms.statistics.intervals import holm
 from robustbench_ms.subjects.loading import build_module
+from tests.findings_pictures import scatter
 
 SUITE, OCCLUDED, PLAIN, AMSRA = "cifar10-c", "cifar10-occlusion", "resnet20-fast", "amsra-net-fast"
 CONTROLS = (PLAIN, "resnet20-fast-wide", "resnet20-fast-long")
@@ -32,7 +33,7 @@ ranks among these. What the whole gains over each is told with the claims."""
 COSTING = """\
 What each block costs over the plain network; time over the plain one's on the device of [PROFILES.md](PROFILES.md);
 scales by: how much it scales the residual branch at its start (|out| / |in| of noise, mean over blocks), which alone
-changes a short training."""
+changes a short training. `long` is the plain network: as far as those two differ here, memory and time say nothing."""
 COSTS = Path(__file__).parent.parent / "baselines" / "costs.json"
 
 
@@ -148,19 +149,31 @@ def turned(found):
     return f"Clean and corrupted means are in another order of {told}; of these are told apart both ways: {real}."
 
 
-def robust_or_better(found):
-    """Distances from the line of the plain networks, a point a seed; a sentence without one where they are too few."""
-    points = [
-        (clean.values[CLEAN], worse.values[CORRUPTED], worse.n)
-        for name in CONTROLS if name in found
+def points(found, names):
+    """(system, clean, corrupted accuracy, images), a network each."""
+    return [
+        (name, clean.values[CLEAN].mean, worse.values[CORRUPTED].mean, worse.n)
+        for name in names if name in found
         for clean, worse in zip(found[name][CLEAN], found[name][CORRUPTED], strict=True)
     ]  # fmt: skip
-    if len(points) < FEWEST:
-        few = f"A line takes {FEWEST} plain networks (none, wide, long; a seed each)"
-        return f"*Robust or only better?* {few}, and {len(points)} are measured: no line."
-    x, y = (np.array([one[k].mean for one in points]) for k in (0, 1))
+
+
+def plain_line(found):
+    """(line of the plain networks, a point a seed; how many); no line of fewer than it takes or where all are alike."""
+    plain = points(found, CONTROLS)
+    if len(plain) < FEWEST:
+        return None, len(plain)
+    x, y = (np.array([one[k] for one in plain]) for k in (1, 2))
     # Its intervals are not shown, so that the accuracies are taken as they are.
-    line = line_through(x, y, np.zeros((2 * x.size, 2 * x.size)), points[0][2])
+    return line_through(x, y, np.zeros((2 * x.size, 2 * x.size)), plain[0][3]), len(plain)
+
+
+def robust_or_better(found):
+    """Distances from the line of the plain networks; a sentence without one where they are too few."""
+    line, n = plain_line(found)
+    if n < FEWEST:
+        few = f"A line takes {FEWEST} plain networks (none, wide, long; a seed each)"
+        return f"*Robust or only better?* {few}, and {n} are measured: points without a line."
     if line is None:
         return "*Robust or only better?* The plain networks are all alike: no line."
     normal, rest = NormalDist(), max(map(abs, line["rho"]))
@@ -173,8 +186,17 @@ def robust_or_better(found):
     told = ", ".join(
         f"{name} {100 * rho:+.2f}" for name, rho in sorted(apart.items(), key=lambda one: -one[1])
     )
-    above = f"Points above the line of {len(points)} plain networks: {told}"
+    above = f"Points above the line of {n} plain networks: {told}"
     return f"*Robust or only better?* {above}; a plain one is up to {100 * rest:.2f} away."
+
+
+def robust_picture(found):
+    """SVG of corrupted over clean accuracy, a point a network, the plain ones open, with their line if there is one."""
+    line, _ = plain_line(found)
+    names = {short(name): name in CONTROLS for name in found}
+    each = [(short(name), 100 * x, 100 * y) for name, x, y, _ in points(found, found)]
+    ends = [(100 * x, 100 * y) for x, y in zip(line["x"], line["y"], strict=True)] if line else ()
+    return scatter("Corrupted over clean accuracy, a network each; without attention open", names, each, ends)
 
 
 def differences(entries, results, pairs):
@@ -257,9 +279,8 @@ def section(entries, results, profiles, pairs):
         *lines,
         "",
         *(["![Points over the plain network](findings/cifar10-c.svg)", ""] if gains(entries, results, pairs) else []),
-        turned(found),
-        *differences(entries, results, pairs),
-        robust_or_better(found),
+        *(f"- {one}" for one in (turned(found), *differences(entries, results, pairs), robust_or_better(found))),
+        *(["", "![Corrupted over clean accuracy](findings/robust-or-better.svg)", ""] if found else []),
         *([f"No record yet: {', '.join(missing)}."] if missing else []),
         "",
         WHOLE,

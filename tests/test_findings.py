@@ -211,11 +211,33 @@ def few(n):
 
 
 def test_the_line_takes_ten_plain_networks_and_tells_who_is_above_it():
-    assert "and 9 are measured: no line" in findings_cifar.robust_or_better(few(9))
+    assert "and 9 are measured: points without a line" in findings_cifar.robust_or_better(few(9))
     assert (
         "line of 10 plain networks: ema +2.00; a plain one is up to 0.00 away"
         in findings_cifar.robust_or_better(few(10))
     )
+
+
+@pytest.mark.parametrize(("n", "lines"), [(9, 0), (10, 1)])
+def test_each_network_is_a_point_and_ten_plain_ones_have_a_line_through_them(n, lines):
+    named = "{http://www.w3.org/2000/svg}"
+    picture = ET.fromstring(findings_cifar.robust_picture(few(n)))
+    points = [one for one in picture.iter(f"{named}circle") if one.find(f"{named}title") is not None]
+    plain = [tuple(float(one.get(k)) for k in ("cx", "cy")) for one in points if one.get("fill") == "none"]
+    ((x, y),) = (
+        tuple(float(one.get(k)) for k in ("cx", "cy")) for one in points if one.get("fill") != "none"
+    )
+
+    assert len(plain) == n
+    assert sorted(plain) == sorted(plain, key=lambda one: -one[1])  # better clean, better corrupted
+    assert all(other > y for at, other in plain if at <= x)  # it is above those that are as good clean
+    drawn = list(picture.iter(f"{named}polyline"))
+    assert len(drawn) == lines
+    for line in drawn:
+        ends = [tuple(map(float, end.split(","))) for end in line.get("points").split()]
+        across, up = zip(*ends, strict=True)
+        for at, height in plain:
+            assert np.interp(at, across, up) == pytest.approx(height, abs=0.2)
 
 
 NUMBER = {
