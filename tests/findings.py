@@ -30,7 +30,7 @@ from robustbench_ms.reports.markdown import grid
 from robustbench_ms.statistics.intervals import group_interval, holm
 from tests import findings_cifar
 from tests.findings_pictures import forest
-from tests.findings_records import RESULTS, TOLD, beside, entries, family, lacking, rows
+from tests.findings_records import RESULTS, TOLD, beside, entries, lacking, rows
 from tests.findings_verdicts import LEVEL, UNMEASURED, verdict, verdict_on
 
 ROOT = Path(__file__).parent.parent
@@ -194,18 +194,13 @@ def _gains(claim, results):
     suite, column = claim["suite"], claim["column"]
     found, mine = rows(claim, results), entries(suite, column, claim["model"], results)
     lacks = list(dict.fromkeys(one for _, seeds, one in found if seeds is None))
-    if lacks or not found:
-        return _unmeasured(claim, "; ".join(lacks) or "no rival is trained")
+    if lacks:
+        return _unmeasured(claim, "; ".join(lacks))
     differences = [d for *_, d in found]
     together = [*(d.p_differs for d in differences), *beside(claim, results)]
     p_values = holm(together)[: len(differences)]
     shown = dict(zip(claim["against"], claim.get("claimed", ()), strict="claimed" in claim))
-    said = verdict(
-        differences, p_values, [shown[rival] for rival, *_ in found] if shown else (), len(together)
-    )
-    untrained = [rival for rival in claim["against"] if rival not in {name for name, *_ in found}]
-    if untrained and said == "holds":  # a claim over all is not shown by some
-        said = "cannot be told here"
+    said = verdict(differences, p_values, claim.get("claimed", ()), len(together))
     lines = [
         *_head(claim, said, _looked(claim, mine)),
         "| model | seeds | its value, % (by seed) | gain over it, pp | claimed | p |",
@@ -220,9 +215,7 @@ def _gains(claim, results):
         theirs = value(entries(suite, column, rival, results), column)
         gained = f"{100 * shown[rival]:+.2f}" if shown else ""
         lines.append(f"| {rival} | {seeds[1]} | {theirs} | {interval} | {gained} | {p:.3g} |")
-    notes = (
-        [f"Not trained, and so left out: {', '.join(f'`{one}`' for one in untrained)}."] if untrained else []
-    )
+    notes = []
     if said == "cannot be told here":
         seen = max(d.detectable(LEVEL / 2 / len(together)) or math.inf for d in differences)
         notes.append(f"A gain of {100 * seen:.1f} pp over each would have been seen with a chance of 80 %.")
@@ -296,12 +289,11 @@ def page(results=RESULTS):
         source = claim["source"].partition(", ")[0]  # the rest stands there
         link = f"[why](findings/CLAIMS.md#{place})" if section else ""
         lines.append([title(claim), source, said, *decided, link])
-    pairs = family("A", findings_cifar.SUITE, findings_cifar.CLEAN, results)
     parts = [
         HEAD.rstrip(),
         f"## The claims\n\n{counts(results)}",
         "\n".join(grid(lines, left=range(4))),
-        "\n".join(findings_cifar.section(entries, results, RESULTS, pairs)),
+        "\n".join(findings_cifar.section(entries, results, RESULTS, TOLD["families"]["A"])),
         f"{TOLD['pictures']} {TOLD['dropped']}",
     ]
     return "\n\n".join(parts) + "\n"

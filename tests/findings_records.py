@@ -41,21 +41,12 @@ def too_few(model, found):
     return lacking(model, found) or few
 
 
-def family(name, suite, column, results=RESULTS):
-    """The pairs that share one correction, without those that are left out where nobody trained them."""
-    return [
-        (model, rival)
-        for model, rival in TOLD["families"].get(name, ())
-        if model not in TOLD["where_trained"] or entries(suite, column, model, results)
-    ]
-
-
 def beside(claim, results=RESULTS):
     """p-values of the other pairs of a claim's family; 1 of those that are not measured yet."""
     suite, column = claim["suite"], claim["column"]
     own = {(claim["model"], rival) for rival in claim["against"]}
     p_values = []
-    for model, rival in family(claim.get("family"), suite, column, results):
+    for model, rival in TOLD["families"].get(claim.get("family"), ()):
         if (model, rival) in own:
             continue
         mine, theirs = (entries(suite, column, one, results) for one in (model, rival))
@@ -70,8 +61,6 @@ def rows(claim, results=RESULTS):
     found = []
     for rival in claim["against"]:
         theirs = entries(claim["suite"], claim["column"], rival, results)
-        if not theirs and rival in TOLD["where_trained"]:
-            continue
         why = too_few(claim["model"], mine) or too_few(rival, theirs)
         found.append((rival, None, why) if why else (rival, (len(mine), len(theirs)), gain(mine, theirs)))
     return found

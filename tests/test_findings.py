@@ -140,10 +140,9 @@ def test_fewer_than_three_seeds_give_no_verdict(tmp_path):
 
 
 def test_a_family_shares_one_correction(monkeypatch):
-    """Pairs that are not measured yet count, those of a network that need not be trained do not."""
+    """Pairs that are not measured yet count."""
     own = findings.told(CLAIM)[2]
-    monkeypatch.setitem(findings.TOLD, "where_trained", ["digits-none"])
-    family = [[MINE, RIVAL], [FLOOR, RIVAL], ["digits-resnet8-gone", RIVAL], ["digits-none", RIVAL]]
+    family = [[MINE, RIVAL], [FLOOR, RIVAL], ["digits-resnet8-gone", RIVAL]]
     monkeypatch.setitem(findings.TOLD["families"], "A", family)
     claim = {**CLAIM, "family": "A"}
     ((_, _, mine),) = findings.rows(claim)
@@ -155,21 +154,6 @@ def test_a_family_shares_one_correction(monkeypatch):
     assert f"| {p:.3g} |" in findings.told(claim)[2]
     assert p >= mine.p_differs
     assert f"| {mine.p_differs:.3g} |" in own
-
-
-def test_a_claim_over_all_does_not_hold_over_those_that_were_trained(monkeypatch):
-    monkeypatch.setitem(findings.TOLD, "where_trained", ["digits-none"])
-    above = {
-        **CLAIM, "suite": "quick-localisation", "column": "clean_energy", "model": "scenes-one-ema",
-        "against": ["scenes-one-dmsca"],
-    }  # fmt: skip
-    said, _, section, _ = findings.told(above)
-    assert said == "holds"
-    assert "left out" not in section
-
-    said, _, section, _ = findings.told({**above, "against": ["scenes-one-dmsca", "digits-none"]})
-    assert said == "cannot be told here"
-    assert "Not trained, and so left out: `digits-none`." in section
 
 
 def test_costs_hold_where_the_count_is_no_more_than_claimed():
@@ -363,9 +347,3 @@ def test_pairs_whose_order_turns_are_told_and_only_what_three_seeds_tell_is_real
     assert findings_cifar.turned(found) == f"{swapped} none."
     one_order = {"resnet20-fast": shown(3, 0.8, 0.6), "resnet20-fast-ema": shown(3, 0.9, 0.7)}
     assert findings_cifar.turned(one_order) == "Clean and corrupted means are in one order."
-
-
-def test_a_claim_of_which_no_rival_is_trained_is_not_measured(monkeypatch):
-    monkeypatch.setitem(findings.TOLD, "where_trained", ["digits-none"])
-    said, *_ = findings.told({**CLAIM, "against": ["digits-none"]})
-    assert said == "not measured yet"
