@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import comb
 from pathlib import Path
 from statistics import NormalDist, fmean
 
@@ -27,6 +28,9 @@ ABOUT = """\
 ResNet-20 by one recipe of ten epochs; every sentence here holds by this recipe. Means over seeds; ranks are what images
 and seeds can tell (of one seed each: images alone, which says nothing of another training); patches: the mean behind
 two patches of five sizes, of `cifar10-occlusion`."""
+DIFFERING = """\
+Real: p at most .05, by Holm over the column. A tie has beside it the gain that would have been seen with a chance of
+80 %. A "-" has no three seeds yet."""
 WHOLE = """\
 AMSRA-Net by the same recipe: whole, without self-attention (no-lgsa), and with 3x3 or 5x5 kernels alone (single-scale);
 ranks among these. What the whole gains over each is told with the claims."""
@@ -146,7 +150,10 @@ def turned(found):
         "; ".join(" and ".join(map(short, pair)) for pair in some) or "none"
         for some in (swapped, filter(sure, swapped))
     )
-    return f"Clean and corrupted means are in another order of {told}; of these are told apart both ways: {real}."
+    order = (
+        f"{len(swapped)} of {comb(len(names), 2)} pairs of systems are in another order clean than corrupted"
+    )
+    return f"{order}, by their means: {told}. Told apart both ways: {real}."
 
 
 def points(found, names):
@@ -200,31 +207,29 @@ def robust_picture(found):
 
 
 def differences(entries, results, pairs):
-    """Of pairs with three seeds each, which gains are real and which are ties, by Holm over all pairs; sentences.
+    """Of pairs, which gains are real and which are ties, by Holm over a column's pairs; lines of a table.
 
     A pair that is not measured yet counts with p = 1, as in the claims: none gets surer because another is missing.
     """
-    lines = []
-    asked = (
-        (SUITE, CLEAN, "Clean"),
-        (SUITE, CORRUPTED, "Corrupted"),
-        (OCCLUDED, CORRUPTED, "Behind patches"),
-    )
-    for suite, column, name in asked:
-        both = [[entries(suite, column, one, results) for one in pair] for pair in pairs]
-        known = [(pair, gain(*two)) for pair, two in zip(pairs, both, strict=True) if min(map(len, two)) >= 3]
-        told = []
-        missing = [1.0] * (len(pairs) - len(known))
-        p_values = holm([*(one.p_differs for _, one in known), *missing])[: len(known)]
-        for (pair, one), p in zip(known, p_values, strict=True):
-            seen = one.detectable(0.025 / len(pairs))
-            tie = f"a tie; {100 * seen:.1f} would have been seen with a chance of 80 %" if seen else "a tie"
-            said = "real" if p <= 0.05 else tie
-            told.append(f"{short(pair[0])} {100 * one.mean:+.2f} ({said})")
-        if missing:
-            told.append(f"{len(missing)} of {len(pairs)} have no three seeds yet")
-        lines.append(f"{name}, points over the plain network: {'; '.join(told)}.")
-    return lines
+    asked = ((SUITE, CLEAN), (SUITE, CORRUPTED), (OCCLUDED, CORRUPTED))
+    columns = [_column(entries, results, pairs, *one) for one in asked]
+    heads = ["over the plain network, pp", "clean", "corrupted", "behind patches"]
+    rows = zip((short(one) for one, _ in pairs), *columns, strict=True)
+    return grid([heads, *map(list, rows)])
+
+
+def _column(entries, results, pairs, suite, column):
+    both = [[entries(suite, column, one, results) for one in pair] for pair in pairs]
+    known = [gain(*two) if min(map(len, two)) >= 3 else None for two in both]
+    told = []
+    for one, p in zip(known, holm([one.p_differs if one else 1.0 for one in known]), strict=True):
+        if one is None:
+            told.append("-")
+            continue
+        seen = one.detectable(0.025 / len(pairs))
+        tie = f"tie, {100 * seen:.1f}" if seen else "tie"
+        told.append(f"{100 * one.mean:+.2f} ({'real' if p <= 0.05 else tie})")
+    return told
 
 
 def gains(entries, results, pairs):
@@ -279,7 +284,13 @@ def section(entries, results, profiles, pairs):
         *lines,
         "",
         *(["![Points over the plain network](findings/cifar10-c.svg)", ""] if gains(entries, results, pairs) else []),
-        *(f"- {one}" for one in (turned(found), *differences(entries, results, pairs), robust_or_better(found))),
+        DIFFERING,
+        "",
+        *differences(entries, results, pairs),
+        "",
+        turned(found),
+        "",
+        robust_or_better(found),
         *(["", "![Corrupted over clean accuracy](findings/robust-or-better.svg)", ""] if found else []),
         *([f"No record yet: {', '.join(missing)}."] if missing else []),
         "",

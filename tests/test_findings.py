@@ -308,16 +308,16 @@ def test_what_is_surely_below_half_a_point_is_so_at_the_level_that_a_family_leav
 
 def test_pairs_with_three_seeds_are_told_real_or_a_tie(monkeypatch):
     monkeypatch.setattr(findings_cifar, "SUITE", "quick")
-    clean, worse, _ = findings_cifar.differences(
+    _, _, mine, none = findings_cifar.differences(
         findings.entries, findings.RESULTS, [[MINE, RIVAL], ["none", RIVAL]]
     )
     ((_, _, one),) = findings.rows({**CLAIM, "column": "mean_corruption_accuracy"})
 
     real = one.p_differs <= 0.05 / 2  # the pair that is not measured yet counts
-    seen = one.detectable(0.025 / 2)
-    tie = f"a tie; {100 * seen:.1f} would have been seen with a chance of 80 %"
-    assert f"{MINE} {100 * one.mean:+.2f} ({'real' if real else tie})" in worse
-    assert "; 1 of 2 have no three seeds yet." in clean
+    tie = f"tie, {100 * one.detectable(0.025 / 2):.1f}"
+    name, _, worse, patches = (cell.strip() for cell in mine.strip("|").split("|"))
+    assert (name, worse, patches) == (MINE, f"{100 * one.mean:+.2f} ({'real' if real else tie})", "-")
+    assert [cell.strip() for cell in none.strip("|").split("|")] == ["none", "-", "-", "-"]
 
 
 def test_pairs_whose_order_turns_are_told_and_only_what_three_seeds_tell_is_real(monkeypatch):
@@ -339,7 +339,8 @@ def test_pairs_whose_order_turns_are_told_and_only_what_three_seeds_tell_is_real
         ),
     )  # fmt: skip
     swapped = (
-        "Clean and corrupted means are in another order of none and ema; of these are told apart both ways:"
+        "1 of 1 pairs of systems are in another order clean than corrupted, by their means: none and ema. "
+        "Told apart both ways:"
     )
     assert findings_cifar.turned(found) == f"{swapped} none and ema."
     assert findings_cifar.turned(few) == f"{swapped} none."
