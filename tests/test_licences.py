@@ -14,14 +14,19 @@ ROWS = [line for line in (ROOT / "LICENCES.md").read_text().splitlines() if line
 PATTERNS = {pattern: row for row in ROWS for pattern in re.findall(r"`([^`]+)`", row.split("|")[1])}
 
 
-def lying():
-    """Files of the repository that are no code of ours, by path."""
-    told = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+def tracked():
+    """Files of the repository, by path."""
+    told = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if told.returncode:
         pytest.skip("not a checkout")
+    return told.stdout.split("\0")[:-1]
+
+
+def lying():
+    """Those that are no code of ours."""
     return [
         name
-        for name in told.stdout.splitlines()
+        for name in tracked()
         if name.startswith(("baselines/", "suites/", "robustbench_ms/", "results/", "docs/"))
         and not name.endswith((".py", ".md", "py.typed"))
     ]

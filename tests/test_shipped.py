@@ -23,6 +23,7 @@ from robustbench_ms.subjects.training import read_recipe
 from robustbench_ms.subjects.weights import file_digest, load_into
 from tests import pilot
 from tests.running import opened, pixels
+from tests.test_licences import tracked
 
 ROOT = Path(__file__).parent.parent
 RECORDS = sorted((ROOT / "results").glob("*/*.correct.npz"))
@@ -73,7 +74,14 @@ def test_the_weights_stay_small():
 
     assert max(sizes.values()) < 5_000_000
     assert sum(size for name, size in sizes.items() if "-fast" in name) < 35_000_000
-    assert sum(sizes.values()) < 60_000_000
+    assert sum(sizes.values()) < 68_000_000
+
+
+def test_the_repository_stays_small():
+    sizes = [path.stat().st_size for name in tracked() if (path := ROOT / name).is_file()]
+
+    assert max(sizes) < 5_000_000
+    assert sum(sizes) < 120_000_000
 
 
 @pytest.mark.parametrize("name", [n for n in SHIPPED_CARDS if find_card(n).recipe.get("dataset") == "digits"])
