@@ -25,12 +25,12 @@ SUITE, OCCLUDED, PLAIN, AMSRA = "cifar10-c", "cifar10-occlusion", "resnet20-fast
 CONTROLS = (PLAIN, "resnet20-fast-wide", "resnet20-fast-long")
 CLEAN, CORRUPTED, DROP = "clean_accuracy", "mean_corruption_accuracy", "relative_drop"
 ABOUT = """\
-ResNet-20 by one recipe of ten epochs; every sentence here holds by this recipe. Means over seeds; ranks are what images
-and seeds can tell (of one seed each: images alone, which says nothing of another training); patches: the mean behind
-two patches of five sizes, of `cifar10-occlusion`."""
+ResNet-20 by one recipe of ten epochs (`long`: 24); every sentence here holds by this recipe. Means over seeds; ranks
+are what images and seeds can tell (of one seed each: images alone, which says nothing of another training); patches:
+the mean behind two patches of five sizes, of `cifar10-occlusion`; """
 DIFFERING = """\
-Real: p at most .05, by Holm over the column. A tie has beside it the gain that would have been seen with a chance of
-80 %. A "-" has no three seeds yet."""
+In brackets the 95 % interval of one gain. Real: p at most .05, by Holm over the column, so that a tie's interval may
+leave out 0; a tie has beside it the gain that would have been seen with a chance of 80 %."""
 WHOLE = """\
 AMSRA-Net by the same recipe: whole, without self-attention (no-lgsa), and with 3x3 or 5x5 kernels alone (single-scale);
 ranks among these. What the whole gains over each is told with the claims."""
@@ -91,6 +91,13 @@ def measured(entries, results, stem):
         if by[CORRUPTED] and not any(one.lacks for one in by[CORRUPTED]):
             found[name] = by
     return found
+
+
+def told_of(found):
+    """On how many images, and on which devices."""
+    every = [one for by in found.values() for one in by[CORRUPTED]]
+    images = ", ".join(f"{n:,}" for n in sorted({one.n for one in every}))
+    return f"n = {images} images a cell, measured on {', '.join(sorted({d for one in every for d in one.devices}))}."
 
 
 def mean(by, column):
@@ -228,7 +235,8 @@ def _column(entries, results, pairs, suite, column):
             continue
         seen = one.detectable(0.025 / len(pairs))
         tie = f"tie, {100 * seen:.1f}" if seen else "tie"
-        told.append(f"{100 * one.mean:+.2f} ({'real' if p <= 0.05 else tie})")
+        mean, low, high = (100 * value for value in (one.mean, one.lower(0.025), one.upper(0.025)))
+        told.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f}), {'real' if p <= 0.05 else tie}")
     return told
 
 
@@ -279,7 +287,7 @@ def section(entries, results, profiles, pairs):
     return [
         "## The attention systems on CIFAR-10-C",
         "",
-        ABOUT,
+        ABOUT + told_of(found),
         "",
         *lines,
         "",

@@ -314,9 +314,10 @@ def test_pairs_with_three_seeds_are_told_real_or_a_tie(monkeypatch):
     ((_, _, one),) = findings.rows({**CLAIM, "column": "mean_corruption_accuracy"})
 
     real = one.p_differs <= 0.05 / 2  # the pair that is not measured yet counts
-    tie = f"tie, {100 * one.detectable(0.025 / 2):.1f}"
+    told = "real" if real else f"tie, {100 * one.detectable(0.025 / 2):.1f}"
+    ends = " to ".join(f"{100 * end:+.2f}" for end in (one.lower(0.025), one.upper(0.025)))
     name, _, worse, patches = (cell.strip() for cell in mine.strip("|").split("|"))
-    assert (name, worse, patches) == (MINE, f"{100 * one.mean:+.2f} ({'real' if real else tie})", "-")
+    assert (name, worse, patches) == (MINE, f"{100 * one.mean:+.2f} ({ends}), {told}", "-")
     assert [cell.strip() for cell in none.strip("|").split("|")] == ["none", "-", "-", "-"]
 
 
