@@ -25,19 +25,21 @@ SUITE, OCCLUDED, PLAIN, AMSRA = "cifar10-c", "cifar10-occlusion", "resnet20-fast
 CONTROLS = (PLAIN, "resnet20-fast-wide", "resnet20-fast-long")
 CLEAN, CORRUPTED, DROP = "clean_accuracy", "mean_corruption_accuracy", "relative_drop"
 ABOUT = """\
-ResNet-20 by one recipe of ten epochs (`long`: 24); every sentence here holds by this recipe. Means over seeds; ranks
-are what images and seeds can tell (of one seed each: images alone, which says nothing of another training); patches:
-the mean behind two patches of five sizes, of `cifar10-occlusion`; """
+ResNet-20 by one recipe of ten epochs (`long`: 24); every sentence here holds by this recipe. `none` is the plain
+network, `wide` has more channels. Means over seeds, by corrupted accuracy; noise, blur and JPEG are exploratory.
+Patches: the mean behind two patches of five sizes, of `cifar10-occlusion`. Ranks are what seeds and images can tell, by
+Holm over all pairs of the table; """
 DIFFERING = """\
-In brackets the 95 % interval of one gain. Real: p at most .05, by Holm over the column, so that a tie's interval may
-leave out 0; a tie has beside it the gain that would have been seen with a chance of 80 %."""
+In brackets the 95 % interval of one gain. Real: p at most .05, by Holm over the column (ranks: over all pairs). A gain
+that is not real is not shown to be none: beside it stands the one that would have been seen with a chance of 80 %."""
 WHOLE = """\
 AMSRA-Net by the same recipe: whole, without self-attention (no-lgsa), and with 3x3 or 5x5 kernels alone (single-scale);
 ranks among these. What the whole gains over each is told with the claims."""
 COSTING = """\
 What each block costs over the plain network; time over the plain one's on the device of [PROFILES.md](PROFILES.md);
-scales by: how much it scales the residual branch at its start (|out| / |in| of noise, mean over blocks), which alone
-changes a short training. `long` is the plain network: as far as those two differ here, memory and time say nothing."""
+scales by: how much it scales the residual branch at its start (|out| / |in| of noise, mean over blocks), which by
+itself may change a short training. `long` is the plain network: as far as those two differ here, memory and time say
+nothing."""
 COSTS = Path(__file__).parent.parent / "baselines" / "costs.json"
 
 
@@ -112,10 +114,10 @@ def occluded(entries, name, seeds, results):
 
 
 def table(entries, results, stem=PLAIN):
-    """The lines of a table, of which the README shows the first too, and of what each had a record."""
+    """(its lines, of which the README shows the first, what had a record, who is told apart by corrupted accuracy)."""
     found = measured(entries, results, stem)
     if not found:
-        return ["No record yet."], found
+        return ["No record yet."], found, ""
     names = sorted(found, key=lambda name: -mean(found[name], CORRUPTED))
     ranks = {column: ranges([found[name][column] for name in names]) for column in (CORRUPTED, CLEAN)}
     heads = "seeds|clean, %|corrupted, %|relative drop, %|noise|blur|JPEG|patches|ranks clean|ranks corrupted"
@@ -131,7 +133,11 @@ def table(entries, results, stem=PLAIN):
         ]
         values = [f"{100 * mean(by, column):.2f}" for column in (CLEAN, CORRUPTED, DROP)]
         lines.append([short(name), str(len(by[CORRUPTED])), *values, *shown, *places])
-    return grid(lines), found
+    alike = [
+        name for name, told in zip(names, ranks[CORRUPTED] or (), strict=False) if told == (1, len(names))
+    ]
+    told = f"{'No' if len(alike) == len(names) else 'Some'} two are told apart by corrupted accuracy."
+    return grid(lines), found, told
 
 
 def turned(found):
@@ -214,7 +220,7 @@ def robust_picture(found):
 
 
 def differences(entries, results, pairs):
-    """Of pairs, which gains are real and which are ties, by Holm over a column's pairs; lines of a table.
+    """Of pairs, which gains are real, by Holm over a column's pairs; lines of a table.
 
     A pair that is not measured yet counts with p = 1, as in the claims: none gets surer because another is missing.
     """
@@ -234,9 +240,9 @@ def _column(entries, results, pairs, suite, column):
             told.append("-")
             continue
         seen = one.detectable(0.025 / len(pairs))
-        tie = f"tie, {100 * seen:.1f}" if seen else "tie"
+        beside = f"from {100 * seen:.1f}" if seen else "-"
         mean, low, high = (100 * value for value in (one.mean, one.lower(0.025), one.upper(0.025)))
-        told.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f}), {'real' if p <= 0.05 else tie}")
+        told.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f}), {'real' if p <= 0.05 else beside}")
     return told
 
 
@@ -282,12 +288,12 @@ def costs(results, names):
 
 def section(entries, results, profiles, pairs):
     """Its lines; `entries` as `tests.findings` reads records, `profiles` holds profiles/."""
-    lines, found = table(entries, results)
+    lines, found, told = table(entries, results)
     missing = [short(name) for name in systems() if name not in found]
     return [
         "## The attention systems on CIFAR-10-C",
         "",
-        ABOUT + told_of(found),
+        f"{ABOUT}{told_of(found)} {told}",
         "",
         *lines,
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 LEVEL = 0.05
 NOTHING = 0.005
 """Half a point: a gain that is surely smaller is none."""
+UNKNOWN = "cannot be told here"
 UNMEASURED = "not measured yet"
 
 
@@ -21,11 +22,11 @@ def verdict(differences, adjusted, claimed=(), among=0):
         (p <= LEVEL and d.mean < 0) or d.upper(share / 2) < min(NOTHING, least)
         for d, p, least in zip(differences, adjusted, claimed or [NOTHING] * len(differences), strict=True)
     ]
-    return "holds" if all(above) else "does not hold" if any(below) else "cannot be told here"
+    return "holds" if all(above) else "does not hold" if any(below) else UNKNOWN
 
 
 def verdict_on(number, interval):
     """Of a number that is claimed, higher is better, and the interval of ours."""
     if interval.low >= number - NOTHING:
         return "holds"
-    return "does not hold" if interval.high < number else "cannot be told here"
+    return "does not hold" if interval.high < number else UNKNOWN

@@ -116,8 +116,12 @@ def test_what_is_not_surely_above_a_floor_is_told(monkeypatch):
     ):  # fmt: skip
         monkeypatch.setattr(findings, "gain", lambda mine, theirs, known=gains: known[mine[0].group])
         assert said in findings.told(claim)[2]
-    assert "Beside it: clean 9" in findings.told(claim)[2]
-    assert f"Floors: `{FLOOR}`; no record of " in findings.floors({**claim, "against": ["nothing"]})
+        assert findings.told(claim)[1][0].endswith(" *") == (said != "Every network is surely above them.")
+    shown = re.search(r"Beside it: clean (\S+) ([\d.]+) %, (\S+) ([\d.]+) %\.\n", findings.told(claim)[2])
+    found = (findings.entries("quick", "clean_accuracy", name) for name in (MINE, RIVAL))
+    clean = [f"{100 * fmean(one.values['clean_accuracy'].mean for one in each):.2f}" for each in found]
+    assert shown.groups() == (MINE, clean[0], RIVAL, clean[1])
+    assert f"Floors: `{FLOOR}`; no record of " in findings.floors({**claim, "against": ["nothing"]})[0]
 
 
 def test_a_record_that_is_not_there_is_told(tmp_path):
@@ -306,7 +310,7 @@ def test_what_is_surely_below_half_a_point_is_so_at_the_level_that_a_family_leav
     assert findings.verdict([one], [0.9], among=20) == "cannot be told here"
 
 
-def test_pairs_with_three_seeds_are_told_real_or_a_tie(monkeypatch):
+def test_pairs_with_three_seeds_are_told_real_or_not(monkeypatch):
     monkeypatch.setattr(findings_cifar, "SUITE", "quick")
     _, _, mine, none = findings_cifar.differences(
         findings.entries, findings.RESULTS, [[MINE, RIVAL], ["none", RIVAL]]
@@ -314,7 +318,7 @@ def test_pairs_with_three_seeds_are_told_real_or_a_tie(monkeypatch):
     ((_, _, one),) = findings.rows({**CLAIM, "column": "mean_corruption_accuracy"})
 
     real = one.p_differs <= 0.05 / 2  # the pair that is not measured yet counts
-    told = "real" if real else f"tie, {100 * one.detectable(0.025 / 2):.1f}"
+    told = "real" if real else f"from {100 * one.detectable(0.025 / 2):.1f}"
     ends = " to ".join(f"{100 * end:+.2f}" for end in (one.lower(0.025), one.upper(0.025)))
     name, _, worse, patches = (cell.strip() for cell in mine.strip("|").split("|"))
     assert (name, worse, patches) == (MINE, f"{100 * one.mean:+.2f} ({ends}), {told}", "-")
