@@ -18,19 +18,14 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
-
 from robustbench_ms.catalog.find import find_suite
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.records.ranking import gain
-from robustbench_ms.records.summary import without_each_group
-from robustbench_ms.records.terms import Terms
-from robustbench_ms.records.values import value_of
 from robustbench_ms.reports.markdown import grid
-from robustbench_ms.statistics.intervals import group_interval, holm
+from robustbench_ms.statistics.intervals import holm
 from tests import findings_cifar
 from tests.findings_pictures import forest
-from tests.findings_records import RESULTS, TOLD, beside, entries, lacking, rows
+from tests.findings_records import RESULTS, TOLD, beside, by_groups, entries, lacking, rows
 from tests.findings_verdicts import LEVEL, UNKNOWN, UNMEASURED, verdict, verdict_on
 
 ROOT = Path(__file__).parent.parent
@@ -79,28 +74,6 @@ Of each claim of [findings](../FINDINGS.md) that is measured: what was looked at
 that repeats it. Made by `python -m tests.findings --write`.
 """
 LATER = "Not measured yet"
-
-
-def by_groups(claim, results=RESULTS):
-    """(seeds, groups, Interval) of a model: of the mean over its seeds, over the groups (subjects) of the samples.
-
-    One group is left out at a time, as in tables of one seed. A sentence where there is no record, or none of groups.
-    """
-    records = [one.record() for one in entries(claim["suite"], claim["column"], claim["model"], results)]
-    if not records:
-        return f"no record of {claim['model']}"
-    values, left = [], []
-    for record in records:
-        samples, terms = record.samples(), Terms.of(record)
-        quantity = terms.quantity(claim["column"])
-        cells = {key: record.cell(key).values[quantity.of]["mean"] for key in quantity.cells}
-        without = without_each_group(quantity, terms.scorers[quantity.of], samples) if samples else None
-        if without is None:
-            return f"{record.name} keeps no groups (subjects), of which there are five at least"
-        values.append(value_of(quantity, cells))
-        left.append(without)
-    found = group_interval(fmean(values), np.mean(left, axis=0), (0.0, 1.0))
-    return len(records), len(left[0]), found
 
 
 def value(found, column):

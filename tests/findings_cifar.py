@@ -30,8 +30,9 @@ network, `wide` has more channels. Means over seeds, by corrupted accuracy; nois
 Patches: the mean behind two patches of five sizes, of `cifar10-occlusion`. Ranks are what seeds and images can tell, by
 Holm over all pairs of the table; """
 DIFFERING = """\
-In brackets the 95 % interval of one gain. Real: p at most .05, by Holm over the column (ranks: over all pairs). A gain
-that is not real is not shown to be none: beside it stands the one that would have been seen with a chance of 80 %."""
+In brackets the 95 % interval of one gain; of controls that alone. Real: p at most .05, by Holm over the column (ranks:
+over all pairs). A gain that is not real is not shown to be none: beside it stands the one that would have been seen
+with a chance of 80 %."""
 WHOLE = """\
 AMSRA-Net by the same recipe: whole, without self-attention (no-lgsa), and with 3x3 or 5x5 kernels alone (single-scale);
 ranks among these. What the whole gains over each is told with the claims."""
@@ -219,21 +220,33 @@ def robust_picture(found):
     return scatter("Corrupted over clean accuracy, a network each; without attention open", names, each, ends)
 
 
-def differences(entries, results, pairs):
-    """Of pairs, which gains are real, by Holm over a column's pairs; lines of a table.
+def differences(entries, results, pairs, controls=()):
+    """Of pairs, which gains are real, by Holm over a column's pairs; of controls intervals alone; lines of a table.
 
     A pair that is not measured yet counts with p = 1, as in the claims: none gets surer because another is missing.
     """
     asked = ((SUITE, CLEAN), (SUITE, CORRUPTED), (OCCLUDED, CORRUPTED))
     columns = [_column(entries, results, pairs, *one) for one in asked]
-    heads = ["over the plain network, pp", "clean", "corrupted", "behind patches"]
-    rows = zip((short(one) for one, _ in pairs), *columns, strict=True)
-    return grid([heads, *map(list, rows)])
+    rows = [[short(one), *cells] for (one, _), *cells in zip(pairs, *columns, strict=True)]
+    for pair in controls:
+        ours = [_gain(entries, results, pair, *one) for one in asked]
+        rows.append([f"{short(pair[0])}, a control", *(_told(one) if one else "-" for one in ours)])
+    return grid([["over the plain network, pp", "clean", "corrupted", "behind patches"], *rows])
+
+
+def _gain(entries, results, pair, suite, column):
+    """None of fewer than three seeds."""
+    both = [entries(suite, column, one, results) for one in pair]
+    return gain(*both) if min(map(len, both)) >= 3 else None
+
+
+def _told(one):
+    mean, low, high = (100 * value for value in (one.mean, one.lower(0.025), one.upper(0.025)))
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def _column(entries, results, pairs, suite, column):
-    both = [[entries(suite, column, one, results) for one in pair] for pair in pairs]
-    known = [gain(*two) if min(map(len, two)) >= 3 else None for two in both]
+    known = [_gain(entries, results, pair, suite, column) for pair in pairs]
     told = []
     for one, p in zip(known, holm([one.p_differs if one else 1.0 for one in known]), strict=True):
         if one is None:
@@ -241,8 +254,7 @@ def _column(entries, results, pairs, suite, column):
             continue
         seen = one.detectable(0.025 / len(pairs))
         beside = f"from {100 * seen:.1f}" if seen else "-"
-        mean, low, high = (100 * value for value in (one.mean, one.lower(0.025), one.upper(0.025)))
-        told.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f}), {'real' if p <= 0.05 else beside}")
+        told.append(f"{_told(one)}, {'real' if p <= 0.05 else beside}")
     return told
 
 
@@ -251,15 +263,9 @@ def gains(entries, results, pairs):
     rows = []
     for pair in pairs:
         for column, name in ((CLEAN, "clean"), (CORRUPTED, "corrupted")):
-            both = [entries(SUITE, column, one, results) for one in pair]
-            if min(map(len, both)) >= 3:
-                d = gain(*both)
-                rows.append(
-                    (
-                        f"{short(pair[0])}, {name}",
-                        *(100 * v for v in (d.mean, d.lower(0.025), d.upper(0.025))),
-                    )
-                )
+            if one := _gain(entries, results, pair, SUITE, column):
+                ends = (100 * v for v in (one.mean, one.lower(0.025), one.upper(0.025)))
+                rows.append((f"{short(pair[0])}, {name}", *ends))
     return rows
 
 
@@ -289,6 +295,7 @@ def costs(results, names):
 def section(entries, results, profiles, pairs):
     """Its lines; `entries` as `tests.findings` reads records, `profiles` holds profiles/."""
     lines, found, told = table(entries, results)
+    against_plain = [(one, PLAIN) for one in CONTROLS[1:]]
     missing = [short(name) for name in systems() if name not in found]
     return [
         "## The attention systems on CIFAR-10-C",
@@ -300,7 +307,7 @@ def section(entries, results, profiles, pairs):
         *(["![Points over the plain network](findings/cifar10-c.svg)", ""] if gains(entries, results, pairs) else []),
         DIFFERING,
         "",
-        *differences(entries, results, pairs),
+        *differences(entries, results, pairs, against_plain),
         "",
         turned(found),
         "",

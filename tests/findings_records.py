@@ -6,10 +6,17 @@ import tomllib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from statistics import fmean
+
+import numpy as np
 
 from robustbench_ms.records.entry import entry_of
 from robustbench_ms.records.ranking import gain
 from robustbench_ms.records.record import read_record
+from robustbench_ms.records.summary import without_each_group
+from robustbench_ms.records.terms import Terms
+from robustbench_ms.records.values import value_of
+from robustbench_ms.statistics.intervals import group_interval
 
 RESULTS = Path(__file__).parent.parent / "results"
 TOLD = tomllib.loads((RESULTS / "findings.toml").read_text(encoding="utf-8"))
@@ -64,3 +71,25 @@ def rows(claim, results=RESULTS):
         why = too_few(claim["model"], mine) or too_few(rival, theirs)
         found.append((rival, None, why) if why else (rival, (len(mine), len(theirs)), gain(mine, theirs)))
     return found
+
+
+def by_groups(claim, results=RESULTS):
+    """(seeds, groups, Interval) of a model: of the mean over its seeds, over the groups (subjects) of the samples.
+
+    One group is left out at a time, as in tables of one seed. A sentence where there is no record, or none of groups.
+    """
+    records = [one.record() for one in entries(claim["suite"], claim["column"], claim["model"], results)]
+    if not records:
+        return f"no record of {claim['model']}"
+    values, left = [], []
+    for record in records:
+        samples, terms = record.samples(), Terms.of(record)
+        quantity = terms.quantity(claim["column"])
+        cells = {key: record.cell(key).values[quantity.of]["mean"] for key in quantity.cells}
+        without = without_each_group(quantity, terms.scorers[quantity.of], samples) if samples else None
+        if without is None:
+            return f"{record.name} keeps no groups (subjects), of which there are five at least"
+        values.append(value_of(quantity, cells))
+        left.append(without)
+    found = group_interval(fmean(values), np.mean(left, axis=0), (0.0, 1.0))
+    return len(records), len(left[0]), found

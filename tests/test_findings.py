@@ -312,8 +312,8 @@ def test_what_is_surely_below_half_a_point_is_so_at_the_level_that_a_family_leav
 
 def test_pairs_with_three_seeds_are_told_real_or_not(monkeypatch):
     monkeypatch.setattr(findings_cifar, "SUITE", "quick")
-    _, _, mine, none = findings_cifar.differences(
-        findings.entries, findings.RESULTS, [[MINE, RIVAL], ["none", RIVAL]]
+    _, _, mine, none, control = findings_cifar.differences(
+        findings.entries, findings.RESULTS, [[MINE, RIVAL], ["none", RIVAL]], [(MINE, RIVAL)]
     )
     ((_, _, one),) = findings.rows({**CLAIM, "column": "mean_corruption_accuracy"})
 
@@ -323,6 +323,8 @@ def test_pairs_with_three_seeds_are_told_real_or_not(monkeypatch):
     name, _, worse, patches = (cell.strip() for cell in mine.strip("|").split("|"))
     assert (name, worse, patches) == (MINE, f"{100 * one.mean:+.2f} ({ends}), {told}", "-")
     assert [cell.strip() for cell in none.strip("|").split("|")] == ["none", "-", "-", "-"]
+    assert f"| {MINE}, a control |" in control
+    assert f"| {100 * one.mean:+.2f} ({ends}) |" in re.sub(" +", " ", control)
 
 
 def test_pairs_whose_order_turns_are_told_and_only_what_three_seeds_tell_is_real(monkeypatch):
