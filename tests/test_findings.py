@@ -18,6 +18,7 @@ from robustbench_ms.records.record import read_record, write_record
 from robustbench_ms.statistics.differences import Student
 from robustbench_ms.statistics.intervals import Interval, holm
 from tests import findings, findings_cifar, signalled
+from tests.findings_pictures import forest
 from tests.test_activity import CARD
 
 MINE, RIVAL, FLOOR = "digits-resnet8-cbam", "digits-resnet8", "digits-resnet8-eca"
@@ -78,6 +79,42 @@ def test_claims_name_what_is_shipped():
         if "family" in claim:
             family = findings.TOLD["families"][claim["family"]]
             assert all([claim["model"], rival] in family for rival in claim["against"])
+
+
+def test_claims_of_articles_stand_apart_from_what_is_asked_here():
+    first, second = findings.page().split("## What is asked here")
+    for claim in findings.CLAIMS:
+        mine, other = (second, first) if claim["source"].startswith("Asked here") else (first, second)
+        assert f"| {findings.title(claim)} |" in re.sub(" +", " ", mine)
+        assert f"| {findings.title(claim)} |" not in re.sub(" +", " ", other)
+    for page in (first, second):
+        ((told, *said),) = re.findall(r"Of (\d+) .*? (\w+) hold.*?, (\w+) do not, and (\w+) cannot", page)
+        assert sum(int(one.replace("none", "0")) for one in said) == int(told)
+
+
+def test_what_was_read_from_a_text_alone_says_so_and_decides_no_cost_by_its_own_widths():
+    for claim in findings.CLAIMS:
+        said, _, section, _ = findings.told(claim)
+        assert not section or ("our reading" in section) == (
+            claim["of"] in ("DMSCA", "AMSRA-Net", "HybridHAR")
+        )
+        if "unknown" in claim:
+            assert said == "cannot be told here"
+
+
+@pytest.mark.parametrize("title", ["short", " ".join(["word"] * 40)])
+def test_a_picture_has_room_for_its_title_and_names_and_tells_its_line(title):
+    name = "over a-network-of-a-long-name-in-deed"
+    made = ET.fromstring(forest(title, [(name, 1.0, -1.0, 2.0), ("b", 3.0, 2.5, 4.0)]))
+    named = "{http://www.w3.org/2000/svg}"
+    words = [(float(one.get("x")), float(one.get("y")), one.text) for one in made.iter(f"{named}text")]
+    heads = [one for one in words if one[0] == 8 and one[2] in title]
+    assert " ".join(one[2] for one in heads) == title
+    assert max(len(one[2]) for one in heads) * 8 < float(made.get("width"))
+    assert len({y for x, y, _ in words if x == 8}) == sum(x == 8 for x, *_ in words)  # none on another
+    assert len(name) * 7 < min(float(one.get("x1")) for one in made.iter(f"{named}line"))
+    (upright,) = [one for one in made.iter(f"{named}line") if one.get("x1") == one.get("x2")]
+    assert [text for x, _, text in words if x == float(upright.get("x1"))] == ["0"]
 
 
 def test_figures_are_the_records():
