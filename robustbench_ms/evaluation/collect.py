@@ -97,7 +97,11 @@ def collect(
             **_of_samples(shown),
         },
         card=report.card,
-        subject={"digest": report.subject, **report.fields},
+        subject={
+            "digest": report.subject,
+            **report.fields,
+            **({} if report.cells == report.subject else {"cells": report.cells}),
+        },
         health={"warnings": warnings, "nondeterministic": report.nondeterministic},
         environments=tuple(environments) or (report.environment,),
         started=started,

@@ -30,6 +30,8 @@ class Probed:
     card: str
     subject: str
     """The digest of who it is, of which its answers to the probe are a part."""
+    cells: str
+    """Under what its finished cells are kept."""
     weights: str | None
     """SHA-256 of its file of weights; None without one."""
     threads: int | None

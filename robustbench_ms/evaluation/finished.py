@@ -108,7 +108,8 @@ class Finished:
     def cell(self, condition: Condition) -> FinishedCell:
         """The finished cell; UserError names the command that makes it where the cache has none."""
         measured, folder = self.measured(condition), self.places.cache / "cells"
-        path = cell_path(folder, measured.protocol, str(self.record.subject["digest"]))
+        subject = self.record.subject
+        path = cell_path(folder, measured.protocol, str(subject.get("cells", subject["digest"])))
         try:
             return read_cell(path)
         except (FileNotFoundError, NotADirectoryError):

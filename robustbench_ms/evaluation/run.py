@@ -79,7 +79,7 @@ def run(
     questions = [shown.question(condition) for condition in shown.conditions] if reports else []
     for card, report in reports:
         rows = [
-            (asked.condition, asked.fields, load_cell(folder, asked.protocol, report.subject)[0])
+            (asked.condition, asked.fields, load_cell(folder, asked.protocol, report.cells)[0])
             for asked in questions
         ]
         keys = [key(asked.condition) for asked in questions]

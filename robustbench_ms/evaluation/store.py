@@ -39,6 +39,8 @@ class Report:
     """Its digest."""
     fields: Mapping[str, Any]
     """What the digest is made of."""
+    cells: str
+    """Under what its finished cells are kept."""
     warnings: tuple[str, ...]
     nondeterministic: bool
     environment: Environment

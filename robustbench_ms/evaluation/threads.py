@@ -50,7 +50,7 @@ def finished_with(probed: Probed, protocol: str, cells: Path, record: Path) -> i
 
     None where there is none, where today's answers have a cell already, and on other devices.
     """
-    if probed.threads is None or (cells / f"{protocol}-{probed.subject}.npz").exists():
+    if probed.threads is None or (cells / f"{protocol}-{probed.cells}.npz").exists():
         return None
     try:
         stands = read_record(record)

@@ -179,8 +179,8 @@ class _Worker:
             if clean and (told := misfit(model, self.shown.task, data)) is not None:
                 described = replace(described, warnings=(*described.warnings, told))
             report = Report(
-                described_card(model), described.digest, described.fields, described.warnings,
-                described.nondeterministic, environment,
+                described_card(model), described.digest, described.fields, described.cells,
+                described.warnings, described.nondeterministic, environment,
             )  # fmt: skip
             notes = list(_notes(model, described.warnings))
         first = self.store.pinned(card.name) is None
@@ -203,7 +203,7 @@ class _Worker:
             )
             return
         if first:
-            yield Probed(card.name, report.subject, model.weights_sha256, environment.threads)
+            yield Probed(card.name, report.subject, report.cells, model.weights_sha256, environment.threads)
             yield from notes
         self.runners[card.name] = Runner(model, described, canvas, batch)
 
@@ -241,7 +241,7 @@ class _Worker:
                 continue
             asked = self.shown.question(job.condition)
             for runner in self._wanted(job):
-                finished, damage = self.store.finished(asked.protocol, runner.subject.digest)
+                finished, damage = self.store.finished(asked.protocol, runner.subject.cells)
                 if damage:
                     yield Note(damage)
                 if finished:
@@ -269,7 +269,7 @@ class _Worker:
             )
             return None, False
         claimed = self.store.claim(
-            asked.protocol, {runner.name: runner.subject.digest for runner in wanted}, key(job.condition)
+            asked.protocol, {runner.name: runner.subject.cells for runner in wanted}, key(job.condition)
         )
         yield from map(Note, claimed.notes)
         if claimed.done:
@@ -300,14 +300,14 @@ class _Worker:
                 weights=runner.model.weights_sha256,
                 environment=self.environment,
             )
-            self.store.keep(asked.protocol, runner.subject.digest, cell)
+            self.store.keep(asked.protocol, runner.subject.cells, cell)
             self.found.add((asked.condition, runner.name))
             yield CellDone(name, runner.name, cell.values)
         for runner in runners:
             if runner.error is not None:
                 self.store.fail(runner.name, name, runner.error)
             elif runner.spoilt is not None:
-                self.store.spoil(asked.protocol, runner.subject.digest, runner.name, name, runner.spoilt)
+                self.store.spoil(asked.protocol, runner.subject.cells, runner.name, name, runner.spoilt)
         self.store.release()
         yield from self._left_threads()
 

@@ -7,19 +7,16 @@ while planning: the protocol needs the data's digest, the subject the very model
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import platform
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from robustbench_ms.datasets.protocol import DataFacts
 from robustbench_ms.datasets.shapes import Layout, RaggedVolumes
@@ -32,6 +29,7 @@ from robustbench_ms.subjects.asking import ask
 from robustbench_ms.subjects.devices import lost_devices
 from robustbench_ms.subjects.guard import first_line
 from robustbench_ms.subjects.loading import Model
+from robustbench_ms.subjects.made import made_of
 from robustbench_ms.subjects.seals import CHANGES, checksums
 from robustbench_ms.subjects.weights import state_digest
 from robustbench_ms.tasks.answers import Answers
@@ -79,11 +77,18 @@ class Subject:
     """What the digest is made of."""
     warnings: tuple[str, ...]
     nondeterministic: bool
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """What its answers to the probe may not show; see `made_of`."""
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits."""
         return digest(self.fields)
+
+    @property
+    def cells(self) -> str:
+        """Under what its finished cells are kept: its digest, and what the probe may not show."""
+        return digest({**self.fields, "made": self.made}) if self.made else self.digest
 
 
 def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
@@ -113,6 +118,8 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
         return Subject({"weights": model.weights_sha256, **told}, (), nondeterministic=False)
     # Before it is asked: a part that stays in train mode changes with each batch.
     weights = state_digest(model.module) or model.weights_sha256
+    made = made_of(model.card, model.module, every=False)
+    whole = made_of(model.card, model.module, every=True)
     try:
         with lost_devices(), exact_arithmetic(deterministic=True):
             _refuse_shapes(model, task, facts.layout)
@@ -135,6 +142,7 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
         found.append("it answers NaN or infinity on noise, the probe; cells of which an answer is none fail")
     if first.differ(halves):
         found.append("its answer to a sample depends on the batch")
+        made = {**made, "batch_size": batch}
     if stuck := model.parts_in_train_mode():
         found.append(f"parts stay in train mode after eval(): {', '.join(stuck[:3])}")
     steady = first.equals(second)
@@ -148,14 +156,14 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
     else:
         found.append("it answers the same question differently each time (nondeterministic)")
         fields |= {
-            "source": _source_digest(model.module),
+            **whole,
             "device": _device_name(model.device),
             "precision": model.card.precision,
             "input": repr(model.card.input),
             "torch": torch.__version__,
             "python": platform.python_version(),
         }
-    return Subject(fields, tuple(found), nondeterministic=not steady)
+    return Subject(fields, tuple(found), nondeterministic=not steady, made=made)
 
 
 def _refuse_shapes(model: Model, task: Task, layout: Layout) -> None:
@@ -205,26 +213,6 @@ def exact_arithmetic(*, deterministic: bool = False) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before[:2]
         torch.backends.cudnn.benchmark = before[2]
         torch.set_deterministic_debug_mode(before[3])
-
-
-def _source_digest(module: Any) -> str:
-    """Over the source files of the classes that a model is made of, torch's own left out."""
-    kinds: set[Any] = (
-        {type(part) for part in module.modules()} if isinstance(module, nn.Module) else {type(module)}
-    )
-    if inspect.isfunction(module):
-        kinds = {module}
-    files = set()
-    for kind in kinds:
-        name = getattr(kind, "__module__", "")
-        source = getattr(sys.modules.get(name), "__file__", None)
-        if source and not name.startswith("torch."):
-            files.add(source)
-    found = hashlib.sha256()
-    for file in sorted(files):
-        with open(file, "rb") as source:
-            found.update(source.read())
-    return found.hexdigest()
 
 
 def _device_name(device: torch.device) -> str:

@@ -245,7 +245,7 @@ class _Parent:
         for card in self.run.cards:
             if store.failed(card.name) is None:
                 report = store.pinned(card.name)
-                subject = "" if report is None else report.subject
+                subject = "" if report is None else report.cells
                 asked = [
                     self.run.shown.question(job.condition).protocol
                     for job in self.run.jobs
