@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -99,6 +100,31 @@ def test_a_model_that_stands_under_two_seeds_counts_once_and_is_named():
 
 
 # the footnote on few seeds
+
+
+def test_the_same_weights_on_another_device_are_no_more_seeds():
+    """Twins would halve the interval for nothing."""
+    weights = {i: f"{i:064x}" for i in range(3)}
+
+    def of(i, end=""):
+        one = seed_of(f"net@{i}{end}", 0.5 + i / 100 + (0.001 if end else 0))
+        return replace(one, subject={**one.subject, "weights": weights[i]})
+
+    cpu, twins = [of(i) for i in range(3)], [of(i, "-gpu") for i in range(3)]
+    assert names(cpu + twins) == [(", ".join(row), row) for row in (
+        ["net@0", "net@1", "net@2"], ["net@0-gpu", "net@1-gpu", "net@2-gpu"],
+    )]  # fmt: skip
+    (told,) = grouped(cpu + twins).apart
+    assert told.endswith(
+        "are no seeds of one card: weights are the same, and answer otherwise (another device, or an edit)."
+    )
+    rows = {row.card: row for row in tables(cpu + twins)[0].rows}
+    (alone,) = tables(cpu)[0].rows
+    assert rows["net@0, net@1, net@2"].values == alone.values
+    assert {row.seeds for row in rows.values()} == {3}
+
+    empty = [replace(one, subject={**one.subject, "weights": sha256().hexdigest()}) for one in cpu]
+    assert names(empty) == [("net", ["net@0", "net@1", "net@2"])]
 
 
 def models(*seeds):

@@ -223,6 +223,30 @@ def test_clean_accuracy_has_clopper_and_pearsons_interval(sampled):
     assert (found.mean, found.low, found.high) == pytest.approx((correct[0].mean(), low, high))
 
 
+@pytest.mark.parametrize("n", [20, 400])
+def test_none_right_is_no_certainty(tmp_path, n):
+    """What may lie in 0..1 may do so where only small values were seen: 0 of n has Clopper and Pearson's end."""
+    wrong = np.zeros((76, n), bool)
+    few = wrong.copy()
+    few[1::8, 0] = True
+    told = {"nll_corrupted": np.ones(n), "brier_corrupted": np.full(n, 0.1)}
+    nothing, little = (
+        written(record_of({key: float(row.mean()) for key, row in zip(keys(), bits, strict=True)}, name, n=n),
+                tmp_path, bits, **told)
+        for name, bits in (("nothing", wrong), ("little", few))
+    )  # fmt: skip
+
+    _, high = proportion_confint(0, n, method="beta")
+    for name in ("clean_accuracy", "mean_corruption_accuracy"):
+        found = one(nothing, name)
+        assert (found.mean, found.low, found.high) == pytest.approx((0, 0, high))
+    assert one(little, "mean_corruption_accuracy").high > high
+    assert one(nothing, "mean_corruption_error").low == pytest.approx(1 - high)
+    assert (
+        one(nothing, "mean_corruption_brier").high > 0.1 + (1 - 0.1) * high
+    )  # of 2, the most that Brier's can be
+
+
 def test_without_its_bits_a_record_has_means_and_no_width():
     record = record_of(accuracies())
 

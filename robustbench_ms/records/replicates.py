@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -30,6 +31,8 @@ class Measured(Protocol):
 
 
 One = TypeVar("One", bound=Measured)
+_NO_WEIGHTS = hashlib.sha256().hexdigest()
+"""Of a module without any, whose seeds are told apart by their answers alone."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ def grouped(records: Iterable[One]) -> Grouped[One]:
     """Records that answered one question, by the card whose seeds they are.
 
     Seeds of one card share the name before @, build, args, input and precision, and all of them are trained or none.
-    Of two with one subject digest, which a file of weights under two seeds gives, the first by name counts alone.
+    Of two with one subject digest, which a file of weights under two seeds gives, the first by name counts alone. Those
+    of one file of weights that answer otherwise, on another device or after an edit, are no two seeds either: each has
+    a row, in which no weights stand twice.
     """
     named: dict[str, list[One]] = {}
     for record in sorted(records, key=lambda record: (len(record.name), record.name)):
@@ -76,9 +81,13 @@ def grouped(records: Iterable[One]) -> Grouped[One]:
                 repeated.append(
                     f"{record.name}: the same model as {first.name}, its weights and answers are equal"
                 )
-        cards: dict[str, list[One]] = {}
+        cards: dict[tuple[str, int], list[One]] = {}
+        counted: dict[tuple[str, object], int] = {}
         for record in subjects.values():
-            cards.setdefault(repr(_facts(record)), []).append(record)
+            facts, weights = repr(_facts(record)), record.subject.get("weights")
+            before = 0 if weights in {None, _NO_WEIGHTS} else counted.get((facts, weights), 0)
+            counted[facts, weights] = before + 1
+            cards.setdefault((facts, before), []).append(record)
         rows = [
             Group(name if len(cards) == 1 < len(row) else ", ".join(one.name for one in row), tuple(row))
             for row in cards.values()
@@ -102,14 +111,14 @@ def _facts(record: Measured) -> dict[str, Any]:
 
 
 def _apart(rows: Iterable[Group[One]]) -> str:
-    """In what cards differ: "args.depth is 20 and 32"."""
+    """In what cards differ: "args.depth is 20 and 32"; or that it is in the answers of the same weights alone."""
     facts = [_facts(row.records[0]) for row in rows]
     told = []
     for name in dict.fromkeys(name for one in facts for name in one):
         values = [str(one.get(name, "not given")) for one in facts]
         if len(set(values)) > 1:
             told.append(f"{name} is {_listed(values)}")
-    return "; ".join(told)
+    return "; ".join(told) or "weights are the same, and answer otherwise (another device, or an edit)"
 
 
 def _listed(words: list[str]) -> str:

@@ -245,7 +245,11 @@ class Goodness:
     def ends(self) -> tuple[float, float, bool]:
         """Both ends, and whether one is but supposed: where there is none, twice the largest value that was seen."""
         seen = 2 * float(np.abs(self.values).max())
-        return max(self.low, -seen), min(self.high, seen), not math.isfinite(self.high - self.low)
+        low, high = (
+            end if math.isfinite(end) else supposed
+            for end, supposed in ((self.low, -seen), (self.high, seen))
+        )
+        return low, high, not math.isfinite(self.high - self.low)
 
     @property
     def interval(self) -> Interval:
