@@ -18,7 +18,7 @@ demo: .venv/installed
 test: .venv/installed-dev
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup -p no:benchmark -m "not slow" $(ARGS)
 
-test-slow: .venv/installed-dev # hours: the whole of what is held to the references
+test-slow: .venv/installed-dev # an hour: the whole of what is held to the references
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist loadgroup -p no:benchmark -m slow $(ARGS)
 
 test-mmdet: .venv/installed-dev # compiles mmcv once a machine, see .ci/mmdet

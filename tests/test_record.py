@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.corruptions.table import COMMON, NAMES
-from robustbench_ms.errors import BadFile
+from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.files import replacing
 from robustbench_ms.records import record as module
 from robustbench_ms.records.canonical import content_digest
@@ -228,6 +228,30 @@ def test_any_number_of_samples_keeps_its_bits(tmp_path):
         again = read_samples(tmp_path / f"{n}.correct.npz")
         assert np.array_equal(again.correct, correct)
         assert again.keys == samples.keys
+
+
+@pytest.mark.parametrize("fails", ["arrays", "record"])
+def test_a_full_disk_leaves_the_record_that_stood_and_its_arrays(tmp_path, kept, monkeypatch, fails):
+    path = tmp_path / "net.json"
+    assert write_record(kept, kept.samples(), path)
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    if fails == "arrays":
+        monkeypatch.setattr(module, "write_samples", full)
+    else:
+        monkeypatch.setattr(Path, "write_text", full)
+    other = changed(kept, values={"accuracy": {"mean": 0.25, "stderr": 0.01}})
+    with pytest.raises(
+        UserError, match=r"net\.json could not be written \(No space left on device\); what stood"
+    ):
+        write_record(other, kept.samples(), path)
+
+    monkeypatch.undo()
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    assert read_record(path).samples() is not None
 
 
 def test_what_fails_half_way_leaves_what_was_there(tmp_path):

@@ -136,6 +136,25 @@ def test_an_edited_forward_with_the_same_weights_is_a_new_subject(tiny, places):
     assert not [note for note in again if "stood here" in note.message]
 
 
+def test_a_record_of_other_cells_is_replaced_with_a_word_and_one_that_grows_without(tiny, places):
+    def notes(*severities):
+        suite = read_suite(tiny)
+        other = dataclasses.replace(suite, matrix={**suite.matrix, "severity": severities})
+        events = run(other, [card_of(fakes.build(), "net")], places)
+        return [note.message for note in only(events, Note) if "stood here" in note.message]
+
+    assert notes(1, 3) == []
+    assert notes(1, 3, 4) == []
+    (told,) = notes(1, 3)
+    first = KEYS[1].replace("1", "4")
+    assert (
+        "a record of another question stood here, and was replaced: of its 7 cells 2 are asked no more"
+        in told
+    )
+    assert f"({first} first), started " in told
+    assert "--name gives the new one" in told
+
+
 def test_a_file_that_is_no_record_is_replaced_with_a_word(tiny, places):
     path = places.results / "tiny" / "net.json"
     path.parent.mkdir(parents=True)

@@ -22,7 +22,7 @@ from robustbench_ms.evaluation.executors import EXECUTORS
 from robustbench_ms.evaluation.executors.protocol import Run
 from robustbench_ms.evaluation.jobs import Conditions, Job, refuse_taken, refuse_twins
 from robustbench_ms.evaluation.threads import finished_with, noting
-from robustbench_ms.records.record import read_record, write_record
+from robustbench_ms.records.record import Record, read_record, write_record
 from robustbench_ms.specs.card import Card
 from robustbench_ms.specs.conditions import key
 from robustbench_ms.specs.places import Places
@@ -31,6 +31,11 @@ from robustbench_ms.specs.suite import Suite
 from robustbench_ms.subjects.devices import find_device
 
 __all__ = ["run"]
+
+_KEPT = (
+    "git restore brings a committed one back, rbms accept keeps one as the reference, and --name gives the new one a "
+    "file of its own"
+)
 
 
 def run(
@@ -88,7 +93,7 @@ def run(
         record, samples = collect(shown, report, rows, errors, started)
         path = paths[card.name]
         with claims.holding(path):
-            replaced = _stood(path, report.subject)
+            replaced = _stood(path, record)
             written = write_record(record, samples, path)
         if written and replaced:
             yield Note(f"{path}: {replaced}")
@@ -96,8 +101,11 @@ def run(
     store.close()
 
 
-def _stood(path: Path, subject: str) -> str | None:
-    """Whose record a new one takes the place of, and how to keep both; None where it is the same subject's or none."""
+def _stood(path: Path, record: Record) -> str | None:
+    """Of whom or of what is the record whose place a new one takes, and how to keep both.
+
+    None where there is none, or one of the same subject of whose cells every one is asked still.
+    """
     if not path.exists():
         return None
     try:
@@ -105,11 +113,17 @@ def _stood(path: Path, subject: str) -> str | None:
     except BadFile as error:
         told = str(error).removeprefix(f"{path}: ")
         return f"what stood here could not be read ({told}), and was replaced"
-    if old.subject["digest"] == subject:
-        return None
+    asked = {m.key: m.protocol for m in record.measurements}
+    lost = [m.key for m in old.measurements if m.error is None and asked.get(m.key) != m.protocol]
+    if old.subject["digest"] == record.subject["digest"]:
+        if not lost:
+            return None
+        return (
+            f"a record of another question stood here, and was replaced: of its {len(old.measurements)} cells "
+            f"{len(lost)} are asked no more, or of other data ({lost[0]} first), started {old.started}; {_KEPT}"
+        )
     weights = (old.card["weights"] or {}).get("file")
     return (
         f"the record of another subject stood here, and was replaced: {old.name}"
-        f"{f' with {weights}' if weights else ''}, started {old.started} ({old.subject['digest']}); git restore brings "
-        "a committed one back, rbms accept keeps one as the reference, and --name gives the new one a file of its own"
+        f"{f' with {weights}' if weights else ''}, started {old.started} ({old.subject['digest']}); {_KEPT}"
     )

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from robustbench_ms.errors import BadFile
+from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.files import replacing
 from robustbench_ms.records.canonical import arrays_digest, content_digest
 from robustbench_ms.records.faults import array_faults, value_faults
@@ -192,9 +192,11 @@ class Record:
 def write_record(record: Record, samples: Samples, path: Path) -> bool:
     """Write `<card>.json` and `<card>.correct.npz`; False, and nothing touched, where they hold these answers already.
 
-    Each file is written beside its place and renamed; the record comes last, so that what it points to is there. Two
-    writers of one path take turns by a lock of the caller's (`Claims.holding`); where they have none, as with two
-    caches, they may leave the one's record beside the other's arrays, which reading them tells.
+    Both files are written beside their places, and renamed when both are whole; the record comes last, so that what it
+    points to is there. Two writers of one path take turns by a lock of the caller's (`Claims.holding`); where they have
+    none, as with two caches, they may leave the one's record beside the other's arrays, which reading them tells.
+
+    UserError where it cannot be written, as on a full disk; what stood there stays.
     """
     beside = samples_path(path)
     if path.exists() and _same(path, record, samples):
@@ -202,10 +204,16 @@ def write_record(record: Record, samples: Samples, path: Path) -> bool:
     told = {**_as_json(record), "format": FORMAT, "arrays": arrays_digest(packed(samples))}
     # Over what will be read again: NaN is null there.
     told["digest"] = _digest(json.loads(_dumps(told)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_samples(samples, beside)
-    with replacing(path) as part:
-        part.write_text(_dumps(told), encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part, replacing(beside) as arrays:  # renamed in turn, the inner one first
+            part.write_text(_dumps(told), encoding="utf-8")
+            write_samples(samples, arrays)
+    except OSError as error:
+        raise UserError(
+            f"the record {path} could not be written ({error.strerror or error}); what stood there is left, and the "
+            "same command goes on from the finished cells"
+        ) from error
     return True
 
 

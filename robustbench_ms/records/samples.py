@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustbench_ms.errors import BadFile
-from robustbench_ms.files import replacing
 
 __all__ = ["Samples", "packed", "read_samples", "samples_path", "together", "write_samples"]
 
@@ -104,9 +103,9 @@ def together(samples: Samples) -> dict[str, NDArray[np.int64]]:
 
 
 def write_samples(samples: Samples, path: Path) -> None:
-    """Write the arrays, beside their place and renamed; as NumPy's archives are, and read by np.load like them."""
+    """Write the arrays into a file; as NumPy's archives are, and read by np.load like them."""
     # LZMA takes a fifth off what savez_compressed would write, a quarter where there are replicates.
-    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_LZMA) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
         for name, array in packed(samples).items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)

@@ -106,7 +106,7 @@ def _attributes(part: Any) -> dict[str, str]:
     """Of an object its plain public attributes, of a function what it closes over and its defaults."""
     if inspect.isfunction(part):
         closed = inspect.getclosurevars(part).nonlocals if part.__closure__ else {}
-        values = {**closed, "defaults": (part.__defaults__ or (), part.__kwdefaults__ or {})}
+        values = {**closed, **(part.__kwdefaults__ or {}), "defaults": part.__defaults__ or ()}
     else:
         values = {
             name: value
@@ -120,11 +120,15 @@ _OTHER = "..."
 
 
 def _plain(value: Any) -> str:
-    """A plain value as Python writes it; of anything else nothing, since an address differs each time."""
+    """A plain value, or plain ones in a list or a table, as Python writes it; of anything else nothing.
+
+    An address differs each time, and so may what a model keeps of what it was shown.
+    """
     if isinstance(value, (bool, int, float, str, bytes, type(None))):
         return repr(value)
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(_plain, value))}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_plain(name)}: {_plain(one)}' for name, one in value.items())}}}"
-    return _OTHER
+        value = [one for pair in value.items() for one in pair]
+    if not isinstance(value, (tuple, list)):
+        return _OTHER
+    told = [_plain(one) for one in value]
+    return f"[{', '.join(told)}]" if told and _OTHER not in told else _OTHER
