@@ -65,6 +65,33 @@ def test_a_model_that_breaks_fails(rbms, tiny, tmp_path):
     assert "NaN" in at_once.out
 
 
+@pytest.mark.parametrize(
+    ("model", "code", "state"),
+    [
+        ("raises_at_once", 1, "fail"),
+        ("nan_later", 1, "fail"),
+        ("build", 0, "pass"),
+        ("elsewhere", 2, "missing"),
+    ],
+)
+def test_warnings_alone_let_no_model_in_that_breaks_or_has_no_reference(
+    rbms, tiny, tmp_path, model, code, state
+):
+    known = model != "elsewhere"
+    if known:
+        rbms("run", tiny, "-m", "tests.fakes:build", "--name", "mine")
+    build = f"tests.fakes:{model if known else 'build'}"
+    where = ("--against", tmp_path / "results") if known else ()
+    done = rbms(
+        "gate", tiny, "-m", build, "--name", "mine", *where, "--rule", "warn:any:accuracy=25pp", "--json"
+    )
+    (one,) = done.json()["candidates"]
+
+    assert (done.code, one["state"], done.json()["passed"]) == (code, state, code == 0)
+    assert any(note.startswith("nothing was gated: every rule is a warning") for note in one["notes"])
+    assert [rule["gates"] for rule in one["rules"]] == [code > 0]
+
+
 def test_a_damaged_reference_stops_before_anything_is_measured(rbms, tiny, tmp_path):
     rbms("run", tiny, "-m", "tests.fakes:build", "--name", "mine")
     next((tmp_path / "results").rglob("mine.correct.npz")).write_bytes(b"no zip")

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robustbench_ms.gating.judge import judge
-from tests.judging import FOG, RULES, verdict
+from robustbench_ms.gating.judge import exit_code, judge
+from robustbench_ms.reports.annotations import annotation_lines
+from tests.judging import FOG, RULES, parse_rules, verdict, with_loss
 from tests.simulated import KEYS, answers, record
 
 
@@ -131,3 +132,33 @@ def test_nothing_to_compare_with_does_not_pass():
 
     assert [v.state for v in judged.verdicts] == ["missing", "missing"]
     assert not judged.passed(lenient=True)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference", "state", "code"),
+    [
+        (record(answers(), errors=KEYS), record(answers()), "fail", 1),
+        (record(answers()[:40], KEYS[:40]), record(answers()), "fail", 1),
+        (record(answers()), record(answers()[:40], KEYS[:40]), "missing", 2),
+        (record(answers()), record(answers(), kept=False), "missing", 2),
+        (record(answers()), None, "missing", 2),
+        (record(answers(), dataset="cifar100"), record(answers()), "incomparable", 2),
+        (record(with_loss(answers(), "clean", 300)), record(answers()), "pass", 0),
+    ],
+    ids=["broken", "part", "part of a reference", "no bits", "no reference", "another question", "a loss"],
+)
+def test_a_gate_of_warnings_alone_excuses_a_loss_and_nothing_that_cannot_be_compared(
+    candidate, reference, state, code
+):
+    judged = judge(candidate, reference, parse_rules(["warn:any:accuracy=10pp"]))
+    (note,) = [note for note in judged.notes if note.startswith("nothing was gated: every rule is a warning")]
+
+    assert (judged.state, exit_code([judged], lenient=True)) == (state, code)
+    assert note.endswith("and none excuses what cannot be compared") == (code > 0)
+    assert annotation_lines([judged], lenient=True)[0].startswith("::error" if code else "::warning")
+    floor = judge(candidate, reference, parse_rules(["warn:any:accuracy=10pp", "floor:clean_accuracy=0pp"]))
+    assert floor.deciding == floor.verdicts[1:]
+
+
+def test_a_floor_that_only_warns_needs_no_reference():
+    assert judge(record(answers()), None, parse_rules(["warn:floor:clean_accuracy=99pp"])).state == "pass"

@@ -5,7 +5,8 @@ bound is below, or where the same network gave the same answers. Else it is unsu
 samples would have shown and how many would settle it. Failing is Holm-adjusted over all rules of one run, so that a run
 whose true losses are all tolerated fails with probability alpha at most; passing needs no adjustment, because a gate
 passes only where every rule does. A rule about any cell is one of them, Bonferroni-adjusted over its cells. What is
-only a warning is tested by itself and decides nothing.
+only a warning is tested by itself and decides nothing; where there are only warnings, what lacks an answer or a
+reference, or answers another question, decides as it would beside a rule that gates.
 """
 
 from __future__ import annotations
@@ -26,7 +27,17 @@ from robustbench_ms.records.record import Record
 from robustbench_ms.specs.metrics import Metric
 from robustbench_ms.statistics.intervals import holm
 
-__all__ = ["Case", "Judgement", "check", "check_alpha", "exit_code", "gravest", "judge", "judge_all"]
+__all__ = [
+    "Case",
+    "Judgement",
+    "check",
+    "check_alpha",
+    "exit_code",
+    "gravest",
+    "judge",
+    "judge_all",
+    "ungated",
+]
 
 
 @dataclass(frozen=True)
@@ -62,8 +73,14 @@ class Judgement:
 
     @property
     def state(self) -> State:
-        """The gravest of the verdicts, warnings left out."""
-        return max((v.state for v in self.verdicts if not v.rule.warn), key=GRAVITY.index, default="pass")
+        """The gravest of the verdicts that decide."""
+        return max((v.state for v in self.deciding), key=GRAVITY.index, default="pass")
+
+    @property
+    def deciding(self) -> tuple[Verdict, ...]:
+        """Those of the rules that gate; where every rule is a warning, those that no warning excuses."""
+        gating = tuple(v for v in self.verdicts if not v.rule.warn)
+        return gating or tuple(v for v in self.verdicts if not v.excusable)
 
     def passed(self, *, lenient: bool = False) -> bool:
         """Whether the change may get in; `lenient` lets in what is unsure."""
@@ -94,7 +111,6 @@ def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.
     cases = list(cases)
     examined = [_examine(case, rules) for case in cases]
     findings = [found for _, _, row in examined for found in row if not isinstance(found, Verdict)]
-    gates = not all(rule.warn for rule in rules)
     gated = [found for found in findings if not found.rule.warn]
     level_of = {id(f): (alpha, f.p_fail <= alpha) for f in findings if f.rule.warn}
     level_of |= zip(map(id, gated), _levels([f.p_fail for f in gated], alpha), strict=True)
@@ -105,7 +121,7 @@ def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.
         )
         against = "nothing" if case.reference is None else case.against
         rows = rows_of(case.candidate.task)
-        told = (*notes, "nothing was gated: every rule is a warning") if not gates else notes
+        told = (*notes, *ungated(verdicts))
         who = () if case.reference is None else relation(case.candidate, case.reference)
         judged.append(
             Judgement(
@@ -113,6 +129,15 @@ def judge_all(cases: Iterable[Case], rules: Sequence[Rule], *, alpha: float = 0.
             )
         )
     return judged
+
+
+def ungated(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """The note of a gate whose rules are all warnings."""
+    if not all(verdict.rule.warn for verdict in verdicts):
+        return ()
+    told = "nothing was gated: every rule is a warning"
+    whole = all(verdict.excusable for verdict in verdicts)
+    return (told if whole else f"{told}, and none excuses what cannot be compared",)
 
 
 def _noted(verdict: Verdict) -> Verdict:

@@ -51,7 +51,7 @@ class Rule:
     any: bool = False
     """Of each cell by itself, instead of their mean."""
     warn: bool = False
-    """Shown with its state, and gates nothing."""
+    """Shown with its state, and gates no loss."""
     note: str = ""
     """Why it is another than the suite's own."""
 

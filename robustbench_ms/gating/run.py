@@ -12,7 +12,7 @@ from robustbench_ms.catalog.find import find_suite, suite_names
 from robustbench_ms.catalog.registry import axes_of, measures_of, rows_of
 from robustbench_ms.errors import UserError
 from robustbench_ms.evaluation.events import Event, RecordDone, Trouble
-from robustbench_ms.gating.judge import Case, Judgement, check, judge_all
+from robustbench_ms.gating.judge import Case, Judgement, check, judge_all, ungated
 from robustbench_ms.gating.limits import limited
 from robustbench_ms.gating.references import Found, References
 from robustbench_ms.gating.rules import Rule, example, parse_rules
@@ -139,7 +139,7 @@ def _without(name: str, found: Found, rules: Sequence[Rule], alpha: float, stopp
     reason = stopped or f"there is nothing to compare with: {found.where}"
     verdicts = tuple(Verdict(rule, state, reason) for rule in rules)
     against = "nothing" if found.record is None else found.where
-    return Judgement(name, against, alpha, verdicts, (), ())
+    return Judgement(name, against, alpha, verdicts, (), ungated(verdicts))
 
 
 def _shipped_rules(record: Record) -> tuple[Rule, ...]:

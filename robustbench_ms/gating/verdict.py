@@ -50,6 +50,11 @@ class Verdict:
     each: str = "image"
     """What n counts: "image" for any sample, "run" or "group"."""
 
+    @property
+    def excusable(self) -> bool:
+        """Whether a warning excuses it: a loss or a doubt, and not that there was nothing to test."""
+        return self.interval is not None or self.state == "unsure"
+
 
 def amount(metric: Metric, loss: float | None) -> str:
     """A loss in its unit: "0.35 pp"; "" where there is none to tell, "any amount" where it has no end."""

@@ -16,7 +16,7 @@ def annotation_lines(judged: Sequence[Judgement], *, lenient: bool) -> list[str]
     for one in judged:
         for v in one.verdicts:
             if v.state != "pass":
-                mild = v.rule.warn or (lenient and v.state == "unsure")
+                mild = v not in one.deciding or (lenient and v.state == "unsure")
                 title = _property(f"rbms gate: {v.rule} {v.state}")
                 lines.append(
                     f"::{'warning' if mild else 'error'} title={title}::{_data(f'{one.name}: {v.reason}')}"

@@ -108,7 +108,7 @@ def judged_json(judged: Sequence[Judgement], *, lenient: bool) -> dict[str, Any]
                         "changed": v.changed,
                         "detectable": v.detectable,
                         "needed": v.needed,
-                        "gates": not v.rule.warn,
+                        "gates": v in one.deciding,
                         "cell": v.cell,
                         "failed_cells": list(v.failed),
                     }
