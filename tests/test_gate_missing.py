@@ -65,6 +65,28 @@ def test_cells_that_are_absent_are_the_candidates_fault_or_missing(who, state):
     assert "and 33 more" in judged.verdicts[1].reason
 
 
+@pytest.mark.parametrize(
+    ("fields", "errors", "state"),
+    [
+        ({"dataset": "digits"}, (), "incomparable"),
+        ({"dataset": "digits"}, ("clean",), "fail"),
+        ({"corruption_protocol": 2}, (), "fail"),
+        ({}, (), "fail"),
+    ],
+    ids=["another question", "an error beside it", "clean asked alike", "one question"],
+)
+def test_what_a_candidate_lacks_of_another_question_is_not_its_fault(fields, errors, state):
+    part = record(answers()[:40], KEYS[:40], errors=errors, **fields)
+    found = verdict(part, record(answers()), "any:accuracy=10pp")
+
+    assert found.state == state
+    assert ("dataset is digits, not cifar10" in found.reason) == (state == "incomparable")
+    if state == "incomparable":
+        for rule in ("mean_corruption_accuracy=2pp", f"accuracy[{KEYS[-1]}]=2pp"):
+            assert verdict(part, record(answers()), rule).state == state
+            assert verdict(record(answers()), part, rule).state == state
+
+
 def test_records_with_no_cell_in_common_do_not_pass():
     correct = answers()
     judged = judge(record(correct[:1], KEYS[:1]), record(correct[1:], KEYS[1:]), RULES)

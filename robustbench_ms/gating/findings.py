@@ -274,11 +274,10 @@ def _one(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdict:
     lacks = pair.missing(quantity.cells)
     if not lacks:
         if differing := pair.differing(quantity.cells):
-            told = "the reference answers another question: in the candidate "
-            return Verdict(rule, "incomparable", told + _and_more(differing))
+            return _incomparable(rule, differing)
         lacks = pair.absent(quantity)
     if lacks:
-        return _lacking(rule, lacks)
+        return _lacking(rule, pair, lacks)
     reference, candidate = (side.value(quantity) for side in (pair.reference, pair.candidate))
     if not math.isfinite(candidate) or not math.isfinite(reference):
         alone = math.isfinite(reference)
@@ -295,10 +294,21 @@ def _one(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdict:
     return OneLoss(rule, candidate, loss.difference, reference, loss.changed, pair.same)
 
 
-def _lacking(rule: Rule, lacks: Sequence[Lack]) -> Verdict:
-    """What the candidate alone lacks is its fault; of what the reference lacks nobody can tell here."""
+def _incomparable(rule: Rule, differing: Sequence[str]) -> Verdict:
+    told = "the reference answers another question: in the candidate "
+    return Verdict(rule, "incomparable", told + _and_more(differing))
+
+
+def _lacking(rule: Rule, pair: Comparison, lacks: Sequence[Lack]) -> Verdict:
+    """What the candidate alone lacks is its fault; of what the reference lacks nobody can tell here.
+
+    Where the reference answers another question, only the candidate's errors count.
+    """
     theirs = {lack.key for lack in lacks if lack.who == "reference"}
     fault = [lack.told for lack in lacks if lack.key not in theirs]
+    broken = any(lack.who == "candidate" and lack.key in pair.candidate.cells for lack in lacks)
+    if pair.apart and not broken:
+        return _incomparable(rule, pair.apart)
     return Verdict(rule, "fail" if fault else "missing", _and_more(fault or [lack.told for lack in lacks]))
 
 

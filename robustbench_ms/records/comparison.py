@@ -193,10 +193,15 @@ class Comparison:
             if self.candidate.cells[key].protocol == self.reference.cells[key].protocol:
                 continue
             mine, theirs = self.candidate.protocol(key), self.reference.protocol(key)
-            fields = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
-            for name in fields or ["protocol"]:
-                told.setdefault(name, f"{name} is {_short(mine.get(name))}, not {_short(theirs.get(name))}")
+            for name, phrase in _fields(mine, theirs, ["protocol"]).items():
+                told.setdefault(name, phrase)
         return list(told.values())
+
+    @cached_property
+    def apart(self) -> list[str]:
+        """The same of what every cell is asked; empty where a cell of both is asked alike."""
+        mine, theirs = (side.record.suite["protocol"] for _, side in self._sides)
+        return [] if self.common() else list(_fields(mine, theirs).values())
 
     @cached_property
     def same(self) -> bool:
@@ -334,6 +339,17 @@ def _step(weights: Sequence[float]) -> float:
     """How much of an image's mean over cells moves where it does: all of it in one cell, a part in many."""
     whole = sum(map(abs, weights))
     return (CORRELATION + (1 - CORRELATION) * sum(w * w for w in weights) / whole**2) * whole
+
+
+def _fields(
+    mine: Mapping[str, Any], theirs: Mapping[str, Any], otherwise: Sequence[str] = ()
+) -> dict[str, str]:
+    """A phrase for each field that differs, or for others where none does."""
+    names = [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
+    return {
+        name: f"{name} is {_short(mine.get(name))}, not {_short(theirs.get(name))}"
+        for name in names or otherwise
+    }
 
 
 def _short(value: Any) -> str:
