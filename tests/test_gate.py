@@ -113,6 +113,60 @@ def test_equal_digests_beside_changed_answers_are_told_and_the_answers_decide():
     )
 
 
+@pytest.mark.parametrize("more", ["candidate", "reference"])
+def test_one_network_is_the_same_in_the_cells_that_both_records_have(more):
+    """Ten images show nothing by themselves; what one record alone has, and scores over it, is not held against it."""
+    correct, nll = answers(10), np.linspace(0.2, 0.4, 10)
+    whole = record(correct, scores={"nll": nll})
+    part = replace(record(correct[:40], KEYS[:40], scores={"nll": nll}), subject=whole.subject)
+    part.kept.scores["nll_corrupted"] += np.float16(0.1)
+    candidate, reference = (whole, part) if more == "candidate" else (part, whole)
+    judged = judge(
+        candidate,
+        reference,
+        parse_rules(["clean_accuracy=4pp", f"any:accuracy[{KEYS[1]}]=4pp", "clean_nll=0nats"]),
+    )
+
+    assert {(v.state, v.reason) for v in judged.verdicts} == {
+        ("pass", "the same network gives the same raw answers")
+    }
+    assert (
+        "the same weights give the same raw answers as in the reference, in the 40 cells that both have"
+        in judged.notes
+    )
+    other = replace(record(correct, dataset="digits"), subject=whole.subject)
+    assert (
+        "both networks have one digest, and no cell that both have is asked alike"
+        in judge(other, whole, RULES).notes
+    )
+
+
+def test_equal_answers_of_one_network_pass_though_its_scores_differ():
+    correct, nll = answers(10), np.linspace(0.2, 0.4, 10)
+    one, other = (record(correct, scores={"nll": nll + more}) for more in (0.0, 0.02))
+    rules = parse_rules(
+        [
+            "clean_accuracy=4pp",
+            "mean_corruption_accuracy=4pp",
+            "any:accuracy=4pp",
+            "relative_drop=4pp",
+            "clean_nll=0nats",
+        ]
+    )
+    judged = judge(other, one, rules)
+    *of_answers, of_scores = judged.verdicts
+
+    assert {(v.state, v.reason) for v in of_answers} == {
+        ("pass", "it is the same network, and nothing that makes up this number changed")
+    }
+    assert of_scores.state != "pass"
+    assert judged.notes == (
+        "both networks have one digest and no answer changed; their scores differ, and decide what is about them",
+    )
+    apart = judge(replace(other, subject={"digest": "another"}), one, rules)
+    assert {v.state for v in apart.verdicts[:3]} == {"unsure"}
+
+
 def test_a_loss_that_sits_on_few_images_is_not_taken_for_a_small_one():
     """One image of 597 that lost all its cells, beside 60 changes: a third of such samples show none like it."""
     correct = np.ones((len(KEYS), 597), dtype=bool)

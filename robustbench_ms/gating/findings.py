@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "find"]
 
+_EQUAL = "it is the same network, and nothing that makes up this number changed"
+
 
 class Finding(Protocol):
     """A rule that can be tested."""
@@ -51,6 +53,8 @@ class OneLoss:
     changed: int | None = None
     same: bool = False
     """The same network gave the same answers."""
+    equal: bool = False
+    """The same network gave all that the number is told by alike, whatever else differs."""
     about: str = ""
     """What a floor's value is of, where that is no mean over samples."""
 
@@ -76,6 +80,8 @@ class OneLoss:
             return replace(verdict, reason="the same network gives the same raw answers")
         if difference.p_below(margin) <= alpha:
             return replace(verdict, reason=self._kept(interval.high))
+        if self.equal and difference.mean <= margin:
+            return replace(verdict, reason=_EQUAL)
         needed = difference.needed(margin, alpha)
         settle = (
             f"no number of {self._many} settles what sits on the line"
@@ -187,6 +193,8 @@ class AnyLoss:
                 else f"none {whole} loses more than {amount(row, most)}, and {tolerated(self.rule, worst.margin)}"
             )
             return replace(verdict, reason=told)
+        if all(cell.equal for _, cell in self.cells) and difference.mean <= worst.margin:
+            return replace(verdict, reason=_EQUAL)
         between = worst.between(interval._replace(high=difference.upper(alpha)))
         return replace(verdict, state="unsure", reason=f"{beyond} {whole} are unsure; in {key} {between}")
 
@@ -291,7 +299,15 @@ def _one(rule: Rule, pair: Comparison, quantity: Quantity) -> OneLoss | Verdict:
     if unkept := pair.unkept(quantity):
         return Verdict(rule, "missing", "; ".join(unkept))
     loss = pair.loss(quantity)
-    return OneLoss(rule, candidate, loss.difference, reference, loss.changed, pair.same)
+    return OneLoss(
+        rule,
+        candidate,
+        loss.difference,
+        reference,
+        loss.changed,
+        pair.same,
+        pair.same or pair.equal(quantity),
+    )
 
 
 def _incomparable(rule: Rule, differing: Sequence[str]) -> Verdict:

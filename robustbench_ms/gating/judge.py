@@ -213,7 +213,7 @@ def _notes(pair: Comparison | None, candidate: Record) -> tuple[str, ...]:
     if pair is None:
         return tuple(notes)
     reference = pair.reference.record
-    if candidate.subject["digest"] == reference.subject["digest"]:
+    if pair.one_network:
         notes.append(_alike(pair))
     apart = [
         f"{name} {candidate.made_with(name)} instead of {reference.made_with(name)}"
@@ -227,12 +227,18 @@ def _notes(pair: Comparison | None, candidate: Record) -> tuple[str, ...]:
 
 def _alike(pair: Comparison) -> str:
     """What equal digests of both networks come to."""
-    if pair.same:
-        return "the same weights give the same raw answers as in the reference"
     first = pair.terms.rows.first.name
     keys = pair.common()
+    if not keys:
+        return "both networks have one digest, and no cell that both have is asked alike"
+    if pair.same:
+        told = "the same weights give the same raw answers as in the reference"
+        whole = {*keys} == {*pair.candidate.named, *pair.reference.named}
+        return told if whole else f"{told}, in the {len(keys)} cells that both have"
     bits = [side.bits(first, keys) for side in (pair.candidate, pair.reference)]
-    if not keys or bits[0] is None or bits[1] is None:
+    if bits[0] is None or bits[1] is None:
         return "both networks have one digest, and not all of their answers are kept"
     changed = int(np.count_nonzero(bits[0] != bits[1]))
+    if not changed:
+        return "both networks have one digest and no answer changed; their scores differ, and decide what is about them"
     return f"both networks have one digest, and {changed:,} answers changed all the same: the answers decide"

@@ -99,6 +99,13 @@ class Side:
         rows = None if self.samples is None else self.samples.replicates(quantity.of, quantity.cells)
         return None if rows is None else value_of(quantity, dict(zip(quantity.cells, rows, strict=True)))
 
+    def told_by(self, quantity: Quantity) -> list[NDArray[Any] | None]:
+        """What a test of the number takes, the closest first: bits, each sample's part of it, or replicates."""
+        good = self.goodness(quantity)
+        each = None if good is None else good.values
+        drops = self.drops(quantity) if quantity.beside else None
+        return [self.bits(quantity.of, quantity.cells), each, drops, self.replicates(quantity)]
+
 
 class Lack(NamedTuple):
     """A cell that one of two records has no number of."""
@@ -203,16 +210,43 @@ class Comparison:
         mine, theirs = (side.record.suite["protocol"] for _, side in self._sides)
         return [] if self.common() else list(_fields(mine, theirs).values())
 
+    @property
+    def one_network(self) -> bool:
+        """Whether both have one subject's digest."""
+        mine, theirs = (side.record.subject["digest"] for _, side in self._sides)
+        return bool(mine == theirs)
+
     @cached_property
     def same(self) -> bool:
-        """Whether both are the same network with the same answers: equal digests, bits and scores."""
-        mine, theirs = self.candidate, self.reference
-        if mine.record.subject["digest"] != theirs.record.subject["digest"]:
+        """Whether one network gave the same answers in all cells in common: equal bits, tables and scores."""
+        keys = self.common()
+        if not keys or not self.one_network:
             return False
-        if mine.samples is None or theirs.samples is None:
+        mine, theirs = (None if side.samples is None else side.samples.among(keys) for _, side in self._sides)
+        if mine is None or theirs is None:
             return False
-        one, other = packed(mine.samples), packed(theirs.samples)
-        return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+        one, other = packed(mine), packed(theirs)
+        names = (one.keys() | other.keys()) - self._averaged_beyond(keys)
+        return all(k in one and k in other and np.array_equal(one[k], other[k]) for k in names)
+
+    def _averaged_beyond(self, keys: Sequence[str]) -> set[str]:
+        """The names of the scores that are averaged over other cells too."""
+        return {
+            array(group)
+            for _, side in self._sides
+            for group in ("clean", *side.terms.groups)
+            if {*side.terms.keys(group)} & {*side.cells} - {*keys}
+            for scorer in side.terms.scorers.values()
+            if scorer.kept == "scores" and (array := getattr(scorer, "array", None)) is not None
+        }
+
+    def equal(self, quantity: Quantity) -> bool:
+        """Whether one network gave all that a number is told by alike in its cells, whatever else differs."""
+        if not self.one_network:
+            return False
+        mine, theirs = (side.told_by(quantity) for _, side in self._sides)
+        pairs = [(a, b) for a, b in zip(mine, theirs, strict=True) if a is not None and b is not None]
+        return bool(pairs) and np.array_equal(*pairs[0])
 
     def unkept(self, quantity: Quantity) -> list[str]:
         """Why a loss cannot be tested: a sentence for each record that does not keep what a test takes."""

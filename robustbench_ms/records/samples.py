@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,14 @@ class Samples:
     def each(self) -> str:
         """What such a number is of, for people: "run", "group" or "image"."""
         return "run" if self.runs is not None else "image" if self.groups is None else "group"
+
+    def among(self, keys: Sequence[str]) -> Samples | None:
+        """The same of some cells, in that order; None where not all are there. The scores stay as they are."""
+        if not {*keys} <= {*self.keys}:
+            return None
+        rows = [self.keys.index(key) for key in keys]
+        tables = {name: table[rows] for name, table in self.tables.items()}
+        return replace(self, keys=tuple(keys), correct=self.correct[rows], tables=tables)
 
     def row(self, key: str) -> NDArray[np.bool_]:
         """Which samples were right in one cell (n,)."""
