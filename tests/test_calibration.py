@@ -276,7 +276,7 @@ def test_seeds_have_the_interval_of_their_spread_and_the_same_footnote(record):
         dataclasses.replace(
             record,
             card={**record.card, "name": f"net@{i}"},
-            subject={**record.subject, "digest": str(i) * 16},
+            subject={**record.subject, "digest": str(i) * 16, "weights": str(i) * 64},
         )
         for i in range(2)
     ]
