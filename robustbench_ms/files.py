@@ -1,5 +1,7 @@
 """Files that take their place whole: what is read is never half-written, and what a dead writer left is swept.
 
+Only a file is replaced: of a symlink the file that it leads to, and a device or pipe is written to as it is.
+
 What is half-written lies beside its place as `.<name>.<random token>.part`. Its writer holds a lock on it, which the
 kernel frees when the process dies, whatever killed it; so a part file whose lock can be taken is nobody's.
 """
@@ -10,6 +12,7 @@ import contextlib
 import os
 import re
 import secrets
+import stat
 import time
 from importlib import import_module
 from importlib.util import find_spec
@@ -59,19 +62,39 @@ def _make(path: Path) -> tuple[Path, int]:
         os.close(file)
 
 
+def _is_stream(path: Path) -> bool:
+    """Whether a device, pipe or socket stands there, which a file must not take the place of."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 class replacing:  # noqa: N801 - reads as a verb where it is used
-    """A path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
+    """A path beside `path` that takes its place when the block ends well, and vanishes when it does not.
+
+    Of a symlink beside the file that it leads to. Where `path` is a device or a pipe it is that path itself, and what a
+    block that fails has written stays written.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __enter__(self) -> Path:
         """Return the path to write to, an empty file of this process alone; OSError where it cannot be made."""
+        self._stream = _is_stream(self._path)
+        if self._stream:
+            return self._path
+        if self._path.is_symlink():
+            self._path = Path(os.path.realpath(self._path))
         self._part, self._file = _make(self._path)
         return self._part
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Rename, or remove what was half-written."""
+        if self._stream:
+            return
         try:
             if kind is None:
                 self._part.replace(self._path)

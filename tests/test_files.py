@@ -73,6 +73,40 @@ def test_two_writers_of_one_name_do_not_touch_each_other(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_a_symlink_is_followed_and_what_it_leads_to_is_replaced_whole(tmp_path):
+    (tmp_path / "away").mkdir()
+    target, link, chain = tmp_path / "away" / "a.txt", tmp_path / "link", tmp_path / "chain"
+    link.symlink_to(Path("away") / "a.txt")
+    chain.symlink_to(link)
+    for text in ("new", "one"):  # the first makes the file that the link leads to
+        with replacing(chain) as part:
+            part.write_text(text)
+            assert part.parent == target.parent
+    with pytest.raises(UnicodeEncodeError), replacing(link) as part:
+        part.write_text("two \udc80", encoding="utf-8")
+    assert link.is_symlink()
+    assert chain.is_symlink()
+    assert target.read_text() == "one"
+    assert names(target.parent) == ["a.txt"]
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for path in (pipe, link):
+            with replacing(path) as part:
+                part.write_text("one")
+            assert os.read(reader, 99) == b"one"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert names(tmp_path) == ["link", "pipe"]
+
+
 def test_what_a_dead_writer_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path):
     dead, left = holder(tmp_path / "dead.txt")
     alive, held = holder(tmp_path / "alive.txt")
