@@ -56,6 +56,27 @@ def test_a_folder_with_a_colon_is_one_of_records(rbms, record):
         assert (found.code, found.out) == (0, f"{folder / 'net.json'}: 96 cells, all well\n")
 
 
+def test_a_folder_of_results_is_checked_suite_by_suite(rbms, record, tmp_path):
+    results = tmp_path / "results"
+    for folder in ("one", "two", ".hidden"):
+        shutil.copytree(record.parent, results / folder)
+    profile = next((ROOT / "results" / "profiles").glob("*/*.json"))
+    kept = results / "profiles" / profile.parent.name / profile.name
+    kept.parent.mkdir(parents=True)
+    shutil.copy(profile, kept)
+    damaged = results / "two" / "net.json"
+    damaged.write_text(damaged.read_text().replace('"n":50', '"n":51', 1))
+
+    found = rbms("check", results)
+
+    assert found.code == 1
+    one, rows, two = found.out.splitlines()
+    assert one == f"{results / 'one' / 'net.json'}: 96 cells, all well"
+    assert rows.startswith(f"{kept}: ")
+    assert rows.endswith(" rows, all well")
+    assert two.startswith(f"{damaged}: damaged or edited")
+
+
 def test_all_that_is_committed_is_well(rbms):
     folders = sorted({p.parent for p in (ROOT / "results").glob("*/*.correct.npz")})
     assert folders

@@ -50,15 +50,12 @@ class Checked:
 def check(paths: Sequence[Path]) -> Iterator[Checked]:
     """Check records and profiles (.json), folders of them, and folders of cells or the caches that they lie in.
 
-    UserError for what is none of them.
+    Of a folder of results all that are in its suites' folders. UserError for what is none of them.
     """
     for path in paths:
         if path.is_dir():
             folder = path / "cells" if (path / "cells").is_dir() else path
-            records = sorted(folder.glob("*.json")) or (
-                sorted(folder.glob("*/*.json")) if folder.name == PROFILES_FOLDER else []
-            )
-            if records:
+            if records := _records(folder):
                 yield from map(_record, records)
             else:
                 yield _folder(folder)
@@ -72,6 +69,16 @@ def check(paths: Sequence[Path]) -> Iterator[Checked]:
             raise UserError(f"{path} is neither a record (.json) nor a folder of finished cells")
         else:
             yield _record(path)
+
+
+def _records(folder: Path) -> list[Path]:
+    """The records and profiles of a folder; where it has none itself, of the suites' and devices' folders in it."""
+    below = [*folder.glob("*/*.json")]
+    if folder.name != PROFILES_FOLDER:
+        below += folder.glob(f"{PROFILES_FOLDER}/*/*.json")
+    return sorted(folder.glob("*.json")) or sorted(
+        path for path in below if not path.relative_to(folder).parts[0].startswith(".")
+    )
 
 
 def _record(path: Path) -> Checked:
