@@ -324,6 +324,38 @@ def test_shipped_suites_are_read_by_name_and_by_file(name, tmp_path):
     assert dataclasses.replace(find_suite(str(copy)), folder=None) == dataclasses.replace(suite, folder=None)
 
 
+CLEAN = ("clean_accuracy", "clean_nll", "clean_brier", "clean_ece")
+CORRUPTED = (
+    "mean_corruption_accuracy",
+    "mean_corruption_nll",
+    "mean_corruption_brier",
+    "mean_corruption_ece",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("", CLEAN),
+        (
+            '[matrix]\ncorruption = ["fog", "contrast"]',
+            (CORRUPTED[0], "relative_drop", *CORRUPTED[1:], *CLEAN),
+        ),
+        ('also = []\n[matrix]\ncorruption = ["fog"]', CORRUPTED),
+        ('[matrix]\ncorruption = ["spatter"]', CLEAN),
+        ('summary = ["clean_nll"]\n[matrix]\ncorruption = ["fog"]', ("clean_nll",)),
+        ('task = "detection"\n[matrix]', ("P", "P50")),
+        ('task = "detection"\n[matrix]\nseverity = [1, 3]', ("corrupted_AP", "P", "P50")),
+        ('task = "detection"\n[matrix]\nseverity = [1, 2, 3, 4, 5]', ("mPC", "rPC", "mPC50", "P", "P50")),
+    ],
+)
+def test_a_suite_that_names_no_column_has_those_of_its_cells(tmp_path, text, columns):
+    path, data = tmp_path / "mine.toml", "quick-scenes" if "detection" in text else "digits"
+    path.write_text(f'dataset = "{data}"\nprofile = "any-size"\n{text}')
+
+    assert read_suite(path).summary == columns
+
+
 def test_a_card_of_several_seeds_is_several_subjects():
     card = find_card("digits-resnet8")
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS, index_of, rows_of, task_of
+from robustbench_ms.catalog.columns import columns_of
+from robustbench_ms.catalog.registry import DATASETS, PERTURBATIONS, index_of, task_of
 from robustbench_ms.errors import UserError, choose, suggest
 from robustbench_ms.specs.conditions import conditions
-from robustbench_ms.specs.metrics import Summary
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.suite import Suite
 
@@ -66,7 +65,7 @@ def folder_suite(
         name=re.sub(r"[^\w.+-]+", "-", folder.resolve().name).strip("-") or "folder",
         profile=_PROFILE if matrix else None,
         matrix=matrix,
-        summary=_columns(suite, matrix),
+        summary=columns_of(suite.task, suite.dataset, matrix),
     )
     suite = with_white(suite, white)
     if skip_broken:
@@ -195,32 +194,3 @@ def _matrix(corruptions: str) -> dict[str, tuple[Any, ...]]:
     )
     chosen = tuple(dict.fromkeys(value for name in named for value in first.groups.get(name, (name,))))
     return {first.name: chosen, **{axis.name: axis.values for axis in rest}}
-
-
-def _columns(suite: Suite, matrix: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
-    """The summaries whose cells a matrix has, and first those over corrupted ones.
-
-    Of a group that it has a part of, those that may be over a part; of a whole one those that must be over the whole,
-    where there are some.
-    """
-    shown, has = set[str](), set[str]()
-    for axis in PERTURBATIONS["corruptions"].axes:
-        values = set(matrix.get(axis.name, ()))
-        shown |= {name for name, group in axis.groups.items() if values & set(group)}
-        has |= {name for name, group in axis.groups.items() if values >= set(group)}
-    rows = rows_of(suite.task)
-    whole = {over for row in rows.summaries.values() if row.whole for over in row.over}
-
-    def fits(row: Summary, over: str) -> bool:
-        if over == "clean":
-            return True
-        return over in has if row.whole else over in shown and not (over in has and over in whole)
-
-    fitting = [
-        row
-        for row in rows.summaries.values()
-        if all(fits(row, over) for over in row.over)
-        and row.how != "complement"
-        and rows.without_normaliser(row.name, suite.dataset) is None
-    ]
-    return tuple(row.name for row in sorted(fitting, key=lambda row: row.over == ("clean",)))

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from robustbench_ms.catalog.columns import columns_of
 from robustbench_ms.catalog.registry import DATASETS, TASKS, perturbation_info, perturbations, rows_of
 from robustbench_ms.catalog.table import Table, inside, read_toml, sha256
 from robustbench_ms.corruptions.table import NAMES, PROFILES
@@ -29,7 +30,8 @@ def read_suite(path: Path) -> Suite:
     dataset = table.word("dataset", DATASETS, "data set", required=True)
     info = DATASETS[dataset]
     task = table.word("task", TASKS, "task", default="classification")
-    columns = tuple(rows_of(task).summaries)
+    matrix, also = _matrix(table.table("matrix")), _words(table, "also", ("clean",), "cell", ("clean",))
+    columns = columns_of(task, dataset, matrix, clean=bool(also))
     suite = Suite(
         name=path.stem,
         task=task,
@@ -39,9 +41,9 @@ def read_suite(path: Path) -> Suite:
         canvas=_canvas(table),
         profile=table.word("profile", PROFILES, "profile", default=None),
         encode=_encode(table),
-        matrix=_matrix(table.table("matrix")),
-        also=_words(table, "also", ("clean",), "cell", ("clean",)),
-        summary=_words(table, "summary", columns, "column", columns[:1]),
+        matrix=matrix,
+        also=also,
+        summary=_words(table, "summary", tuple(rows_of(task).summaries), "column", columns),
         seed=table.take("seed", int, 0),
         limit=_limit(table),
         files=_files(table.table("files")) if dataset == "arrays" else {},
