@@ -43,6 +43,38 @@ def old():
     return read_record(KEPT / "format-1.json")
 
 
+OWN = {"name": "same", "build": "na:a", "args": {}, "input": {"assumed": True}, "weights": None}
+FILE = {"file": "w.safetensors", "sha256": "0" * 64, "seed": None}
+
+
+@pytest.mark.parametrize(
+    ("card", "model"),
+    [
+        ({}, "na:a --name same"),
+        ({"name": "na:a"}, "na:a"),
+        ({"name": "two words", "precision": "bf16"}, "na:a --name 'two words' --precision bf16"),
+        ({"weights": {**FILE, "key": "ema"}}, "na:a --weights w.safetensors --weights-key ema --name same"),
+        (
+            {"input": {"size": 8, "mean": [0.5], "std": [2.0], "assumed": False}},
+            "na:a --name same --mean 0.5 --std 2.0 --size 8",
+        ),
+        ({"input": {"channels": "BGR", "assumed": False}}, "same.toml"),
+        ({"args": {"depth": 8}}, "same.toml"),
+        ({"name": "same@1", "weights": {**FILE, "seed": 1}}, "same.toml@1"),
+        ({"name": "resnet20"}, "na:a --name resnet20"),
+        ({"build": "timm:resnet18", "input": {"size": 224, "assumed": False}}, "timm:resnet18 --name same"),
+        ({"build": "onnx:same.onnx", "weights": {**FILE, "file": "same.onnx"}}, "onnx:same.onnx"),
+        ({"build": "mmdet:same.py", "weights": {**FILE, "file": "c.pth"}}, "mmdet:same.py:c.pth"),
+        ({"build": "__main__:Net", "name": "Net"}, "Net"),
+        ({"build": "na:make.<locals>.Net", "name": "Net"}, "Net"),
+    ],
+)
+def test_the_command_that_measures_again_names_what_can_be_found(kept, card, model):
+    made = dataclasses.replace(kept, card={**OWN, **card})
+
+    assert made.command == f"rbms run quick -m {model} --limit 50"
+
+
 @pytest.mark.parametrize("number", range(1, FORMAT + 1))
 def test_a_record_of_every_format_is_read_for_ever(number):
     found = read_record(KEPT / f"format-{number}.json")

@@ -275,7 +275,7 @@ def test_what_the_cache_lacks_names_the_command(show, home, tmp_path):
         found = show(*argv, cache="empty")
         assert found.code == 2
         assert "no finished cell clean of theirs" in found.err
-        assert "rbms run suite -m theirs" in found.err
+        assert "rbms run suite -m results:theirs" in found.err
     assert not (tmp_path / "d").exists()
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.files import replacing
 from robustbench_ms.records.canonical import arrays_digest, content_digest
+from robustbench_ms.records.command import command_of
 from robustbench_ms.records.faults import array_faults, value_faults
 from robustbench_ms.records.samples import (
     Samples,
@@ -148,7 +149,7 @@ class Record:
     @property
     def command(self) -> str:
         """What measures it again, for people."""
-        return _command(self.suite, self.card)
+        return command_of(self.suite, self.card)
 
     def answers(self) -> dict[str, Any]:
         """What was answered to what by whom, and not when, how fast and on what; what format 1 had of it.
@@ -244,7 +245,7 @@ def read_record(path: str | Path) -> Record:
         if told["format"] >= _WITH_DIGEST and told["digest"] != _digest(told):
             raise BadFile(
                 f"{path}: damaged or edited, as its digest does not fit; "
-                f"{_again(_command(told['suite'], told['card']))}"
+                f"{_again(command_of(told['suite'], told['card']))}"
             )
         while told["format"] < FORMAT:
             told = UPGRADES[told["format"]](told)
@@ -295,15 +296,6 @@ def _as_json(record: Record) -> dict[str, Any]:
 def _digest(told: Mapping[str, Any]) -> str:
     """Of everything but itself; ValueError where there is NaN or infinity among it."""
     return content_digest({key: value for key, value in told.items() if key != "digest"})
-
-
-def _command(suite: Mapping[str, Any], card: Mapping[str, Any]) -> str:
-    limit, seed = suite.get("limit"), suite.get("seed")
-    name = str(suite["name"])
-    for option, given in (("seed", seed), ("limit", limit)):
-        name = name.removesuffix(f"-{option}{given}")
-    options = (f" --limit {limit}" if limit else "") + (f" --seed {seed}" if seed else "")
-    return f"rbms run {name} -m {card['name']}{options}"
 
 
 def _again(command: str) -> str:
