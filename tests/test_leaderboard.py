@@ -80,6 +80,50 @@ def test_a_partial_record_is_not_ranked_and_says_what_it_lacks():
     assert tables([]) == []
 
 
+def without(record, measure, where, why="a label has probability 0"):
+    """The record of a model whose measure has no value in some of its cells."""
+    cells = [
+        replace(
+            m, values={k: v for k, v in m.values.items() if k != measure}, absent={measure: why}
+        ) if m.key in where else m
+        for m in record.measurements
+    ]  # fmt: skip
+    return replace(record, measurements=tuple(cells))
+
+
+def test_a_measure_without_a_value_costs_its_column_and_not_the_row():
+    some = without(flat(0.7, "some", summary=COLUMNS), "nll", keys()[1:4])
+
+    (table,) = tables([flat(0.5, "all", summary=COLUMNS), some])
+
+    why = f"nll has no value in {keys()[1]} and 2 more (a label has probability 0)"
+    assert [(r.card, r.rank, r.lacks) for r in table.rows] == [("some", 1, ()), ("all", 2, ())]
+    assert table.left_out == ()
+    row = table.rows[0]
+    assert row.values["mean_corruption_accuracy"].mean == pytest.approx(0.7)
+    assert row.without == {"mean_corruption_nll": why}
+    text = to_markdown([table])
+    assert f"some: NLL: - has no value, as {why}." in text
+    assert "no answer is right" not in text
+    told = to_json([table])[0]["rows"]
+    assert [one["without"] for one in told] == [{"mean_corruption_nll": why}, {}]
+    assert told[0]["values"]["mean_corruption_nll"] == {"mean": None, "low": None, "high": None}
+    assert [one["lacks"] for one in csv.DictReader(io.StringIO(to_csv([table])))] == [why, ""]
+
+
+def test_of_several_seeds_none_is_averaged_without_the_one_that_has_no_value():
+    seeds = [flat(a, f"net@{i}", summary=COLUMNS) for i, a in enumerate((0.5, 0.6, 0.7))]
+    seeds[1] = without(seeds[1], "nll", ["clean", keys()[1]])
+
+    (table,) = tables(seeds)
+
+    (row,) = table.rows
+    assert (row.seeds, row.rank) == (3, 1)
+    assert row.values["clean_accuracy"].mean == pytest.approx(0.6)
+    assert str(row.values["mean_corruption_nll"].mean) == "nan"
+    assert row.without["mean_corruption_nll"].startswith("net@1's nll has no value in ")
+
+
 @pytest.mark.parametrize("column", ["mce", "a_column_of_the_future"])
 def test_a_column_that_has_no_meaning_here_does_not_hide_the_others(column):
     records = [flat(0.5, "plain", summary=COLUMNS), flat(0.5, "odd", summary=(column,))]

@@ -14,7 +14,7 @@ from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.evidence import Evidence, judged_by
 from robustbench_ms.records.record import Record, read_record
 from robustbench_ms.records.samples import samples_path
-from robustbench_ms.records.summary import by_chance, summarise
+from robustbench_ms.records.summary import absent_in, by_chance, summarise, told_absent
 from robustbench_ms.statistics.intervals import Interval
 
 __all__ = ["Entry", "bytes_digest", "entry_of"]
@@ -31,7 +31,7 @@ class Entry:
     columns: tuple[str, ...]
     """The summaries that its suite shows."""
     values: Mapping[str, Interval]
-    """Of all columns; of those alone whose cells are all there where it `lacks` some."""
+    """Of all columns but those `without` one; of those alone whose cells are all there where it `lacks` some."""
     by_chance: Mapping[str, float]
     """See `records.summary.by_chance`."""
     protocols: Mapping[str, str]
@@ -52,6 +52,8 @@ class Entry:
     """Samples of the cell that has fewest."""
     source: Record | Path
     """Where the rest is to be read."""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """{column: in which of its cells its measure has no value, and why}, of columns after the first, which ranks."""
     evidence: Evidence | None = field(default=None, compare=False)
     """What its first column is told from another's by; None where it was not worked out just now."""
 
@@ -95,7 +97,7 @@ def bytes_digest(path: Path) -> str:
 def entry_of(record: Record, digest: str = "") -> Entry:
     """Of a record and the arrays beside it, read once.
 
-    BadFile where they are damaged; another UserError where a column has no meaning for it.
+    BadFile where they are damaged; another UserError where a column has no meaning for it, or the first no value.
     """
     side = Side.of(record)
     columns = tuple(str(column) for column in record.suite["summary"])
@@ -109,6 +111,8 @@ def entry_of(record: Record, digest: str = "") -> Entry:
     if not lacks:
         whole = columns
     first = columns[0] in whole
+    without = {c: why for c in whole if c != columns[0] and (why := _without(side, c))}
+    whole = tuple(c for c in whole if c not in without)
     return Entry(
         digest,
         columns,
@@ -125,5 +129,16 @@ def entry_of(record: Record, digest: str = "") -> Entry:
         tuple(dict.fromkeys(one.device for one in record.environments)),
         min((m.n for m in done.values()), default=0),
         record,
+        without,
         Evidence.of(side, columns[0]) if first else None,
     )
+
+
+def _without(side: Side, column: str) -> str:
+    """Why a column has no value, of cells that are all there: "nll has no value in clean (a label has ...)"; or ""."""
+    quantity = side.terms.quantity(column)
+    absent = absent_in(quantity, {key: side.cells[key].values for key in quantity.cells})
+    if not absent:
+        return ""
+    why = side.cells[absent[0]].absent.get(quantity.of)
+    return told_absent(quantity, absent) + (f" ({why})" if why else "")

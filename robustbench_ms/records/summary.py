@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from robustbench_ms.tasks.measure import OfSums, Scorer
 
 __all__ = [
-    "Goodness", "Incomplete", "by_chance", "goodness", "interval_of", "jackknifed", "refuse_absent", "sample_means",
-    "shortfall", "summarise", "without_each_group",
+    "Goodness", "Incomplete", "absent_in", "by_chance", "goodness", "interval_of", "jackknifed", "refuse_absent",
+    "sample_means", "shortfall", "summarise", "told_absent", "without_each_group",
 ]  # fmt: skip
 
 Cells = Mapping[str, Mapping[str, float]]
@@ -76,10 +76,19 @@ def _one(record: Record, terms: Terms, name: str, samples: Samples | None) -> In
 
 def refuse_absent(quantity: Quantity, values: Mapping[str, Mapping[str, Any]]) -> None:
     """Incomplete where the measure of a quantity is not among a cell's values {key: {metric: ...}}."""
-    absent = [key for key in quantity.cells if quantity.of not in values[key]]
-    if absent:
-        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        raise Incomplete(f"{quantity.row.name}: {quantity.of} has no value in {absent[0]}{more}")
+    if absent := absent_in(quantity, values):
+        raise Incomplete(f"{quantity.row.name}: {told_absent(quantity, absent)}")
+
+
+def absent_in(quantity: Quantity, values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The cells in which the measure of a quantity has no value."""
+    return [key for key in quantity.cells if quantity.of not in values[key]]
+
+
+def told_absent(quantity: Quantity, absent: Sequence[str]) -> str:
+    """As "nll has no value in clean and 3 more"."""
+    more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+    return f"{quantity.of} has no value in {absent[0]}{more}"
 
 
 def interval_of(

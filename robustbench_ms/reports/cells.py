@@ -121,6 +121,9 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
             notes.append(
                 f"{safe(row.card)} lacks {safe(told)}: it is not ranked, and - stands for what needs them."
             )
+        for why in dict.fromkeys(row.without.values()):
+            labels = ", ".join(m.label for m in table.metrics if row.without.get(m.name) == why)
+            notes.append(f"{safe(row.card)}: {labels}: - has no value, as {safe(why)}.")
     notes += [safe(line) for line in table.apart]
     return notes + [f"* {safe(row.card)}: {safe(w)}" for row in table.rows for w in row.warnings]
 
@@ -153,7 +156,9 @@ def _no_better(table: Table, safe: Callable[[str], str]) -> Iterator[str]:
 
 def _about(table: Table, metric: Metric) -> Iterator[str]:
     """Where a column has no value, and what a model without any such error shows in it."""
-    if any(math.isnan(row.values[metric.name].mean) for row in table.rows if not row.lacks):
+    name = metric.name
+    rows = [row for row in table.rows if not row.lacks and name not in row.without]
+    if any(math.isnan(row.values[name].mean) for row in rows):
         yield f"{metric.label}: - has no value, {table.valueless[metric.name]}."
     chance = sorted(row.by_chance[metric.name] for row in table.rows if metric.name in row.by_chance)
     if chance:

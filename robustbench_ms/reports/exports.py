@@ -99,7 +99,8 @@ def _lines(found: Sequence[Table]) -> Iterator[list[Any]]:
             for device in table.devices:
                 speed = row.cost.speeds.get(device)
                 told += [None] * 3 if speed is None else list(speed.interval)
-            yield [*told, "; ".join(row.lacks), "; ".join(row.warnings)]
+            lacks = [*row.lacks, *dict.fromkeys(row.without.values())]
+            yield [*told, "; ".join(lacks), "; ".join(row.warnings)]
 
 
 def to_json(found: Sequence[Table]) -> list[dict[str, Any]]:
@@ -126,6 +127,7 @@ def _row(table: Table, row: Row) -> dict[str, Any]:
         "device": row.device,
         "warnings": list(row.warnings),
         "lacks": list(row.lacks),
+        "without": dict(row.without),
         "values": {c: _interval(row.values[c]) for c in table.columns},
         "published": {
             name: {"value": value, "source": source} for name, (value, source) in row.published.items()

@@ -50,6 +50,8 @@ class Row:
     """From the best to the worst rank that it can have, as far as images and seeds can tell; None where unranked."""
     lacks: tuple[str, ...] = ()
     """The cells that its columns need and its record has not: it is not ranked, and has the other columns alone."""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """{column: why it has no value here}, where its measure has none in some cell of a seed's."""
     published: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     """{metric: its value and source}, as its card cites them of this suite or of its data set."""
     cost: Cost = field(default_factory=Cost)
@@ -319,7 +321,8 @@ def _row(
     entries, first = group.records, group.records[0]
     values = {c: first.values.get(c, _ABSENT) for c in columns}
     if len(entries) > 1:
-        values = {c: mean_interval(np.array([one.values[c].mean for one in entries])) for c in columns}
+        each = {c: np.array([one.values.get(c, _ABSENT).mean for one in entries]) for c in columns}
+        values = {c: mean_interval(row) for c, row in each.items()}
     unranked = group.untrained or first.lacks or math.isnan(values[columns[0]].mean)
     names = list(dict.fromkeys([group.name, first.group, *(one.name for one in entries)]))
     return Row(
@@ -336,6 +339,11 @@ def _row(
             if all(c in one.by_chance for one in entries)
         },
         lacks=first.lacks,
+        without={
+            c: why if len(entries) == 1 else f"{one.name}'s {why}"
+            for one in reversed(entries)
+            for c, why in one.without.items()
+        },
         published={
             str(one["metric"]): (float(one["value"]), str(one["source"]))
             for one in first.card.get("published", ())

@@ -37,6 +37,10 @@ def shift_of(table: Table, records: Mapping[Path, Record]) -> dict[str, Any] | N
     if None in names or terms.rows.first.scale == 1:
         return None
     pair = [terms.quantity(str(name)) for name in names]
+    ranked = [i for i in ranked if not {*map(str, names)} & {*table.rows[i].without}]
+    if len(ranked) < 2:
+        return None
+    rows = [table.rows[i] for i in ranked]
     ends = [[row.values[quantity.row.name] for row in rows] for quantity in pair]
     x, y = (np.array([one.mean for one in each]) for each in ends)
     line, why = None, ""

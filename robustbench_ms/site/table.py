@@ -119,8 +119,10 @@ def _row(
     for metric in table.metrics:
         value = row.values[metric.name]
         if math.isnan(value.mean):
-            told = "missing" if row.lacks else "no value"
-            why = "its cells were not measured" if row.lacks else table.valueless[metric.name]
+            missing = bool(row.lacks) and metric.name not in row.without
+            told = "missing" if missing else "no value"
+            known = row.without.get(metric.name, table.valueless[metric.name])
+            why = "its cells were not measured" if missing else known
             values[metric.name] = {"text": told, "sort": None, "why": why}
         else:
             values[metric.name] = {
