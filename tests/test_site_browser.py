@@ -111,7 +111,7 @@ def test_columns_and_complete_rows(opened):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.locator(".copy").first.click()
     page.get_by_text("copied").wait_for()
-    assert page.evaluate("navigator.clipboard.readText()") == "rbms run made -m net-0"
+    assert page.evaluate("navigator.clipboard.readText()") == "rbms run made -m net:made --name net-0"
     page.get_by_text("Filters and columns").click()
     page.get_by_role("button", name="Back to the first view").click()
     assert len(names(page)) == 12
