@@ -234,6 +234,7 @@ def test_a_model_of_torchvision_with_ones_own_weights(rbms, tiny, tmp_path):
         ("resnet2O", "did you mean 'resnet20'"),
         ("tests.fakes:biuld", "tests.fakes has no 'biuld'; did you mean 'build'"),
         ("tests.faces:build", "no module named 'tests.faces'"),
+        ("nowhere:build", "no module named 'nowhere'"),
         ("tests.fakes:returns_text", "returned str, which cannot be called"),
         ("nowhere.toml", "nowhere.toml: No such file"),
         ("digits-resnet8@9", "no weights of seed '9'"),
@@ -246,6 +247,11 @@ def test_a_model_that_is_not_there_is_named_with_the_likely_one(rbms, tiny, tmp_
     assert found.code == 2
     assert words in found.err
     assert len(found.err) < 1500
+    planned = rbms("plan", tiny, "-m", spelling)
+    if (
+        spelling.endswith(("81", "2O", "@9", "@0", ".toml")) or "nowhere" in spelling
+    ):  # what is known before it is built
+        assert (planned.code, planned.err) == (found.code, found.err)
     assert not list((tmp_path / "results").rglob("*.*"))
 
 

@@ -9,11 +9,20 @@ import ast
 import re
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["meant"]
+from robustbench_ms.catalog.registry import adapter_names
+from robustbench_ms.catalog.targets import no_module, working_folder
+from robustbench_ms.errors import suggest
+
+__all__ = ["meant", "not_there"]
 
 _LIBRARIES = ("timm", "torchvision")
+_MODEL = r"^@register_model\b[^\n]*\n(?:@[^\n]*\n)*def (\w+)\("
+"""A function that a library registers as a model."""
+_FUNCTION = r'(?:^def |^@register_model\(name=")(\w+)'
+"""Any function, and what a model is called otherwise than its function."""
 
 
 def meant(word: str) -> str | None:
@@ -21,23 +30,38 @@ def meant(word: str) -> str | None:
     name = word.partition(".")[0]
     if re.fullmatch(r"\w+", name):
         for library in _LIBRARIES:
-            if name in _registered(library):
+            if name in _named(library, _MODEL):
                 return f"{library}:{word}"
     module = word.removesuffix(".py").replace("/", ".")
     function = _function(module)
     return None if function is None else f"{module}:{function}"
 
 
-def _registered(library: str) -> set[str]:
-    """The functions that a library registers as models, by its sources; empty where it is not installed."""
+def not_there(build: str) -> str | None:
+    """Why a build target names nothing, of libraries' models and of modules; None where only building it tells."""
+    first, _, name = build.partition(":")
+    if first in adapter_names():
+        return None
+    if first in _LIBRARIES:
+        # Some are registered in more lines than one, and under names of more words: any function's name may be one.
+        known, word = _named(first, _FUNCTION), name.partition(".")[0]
+        if not known or word in known:
+            return None
+        return f"{first} has no model named {name!r}{suggest(word, _named(first, _MODEL))}"
+    top = first.partition(".")[0]  # to look for a module in a package would import the package
+    with working_folder():
+        there = not top.isidentifier() or top in sys.modules or find_spec(top) is not None
+    return None if there else no_module(first, build)
+
+
+def _named(library: str, pattern: str) -> set[str]:
+    """The functions that a pattern finds in the sources of a library's models; empty where it is not installed."""
     spec = PathFinder.find_spec(library)
     names: set[str] = set()
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for path in Path(folder, "models").glob("*.py"):
+        for path in Path(folder, "models").rglob("*.py"):
             text = path.read_text(encoding="utf-8", errors="replace")
-            names.update(
-                re.findall(r"^@register_model\b[^\n]*\n(?:@[^\n]*\n)*def (\w+)\(", text, re.MULTILINE)
-            )
+            names.update(re.findall(pattern, text, re.MULTILINE))
     return names
 
 

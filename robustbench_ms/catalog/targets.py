@@ -11,7 +11,7 @@ from typing import Any
 
 from robustbench_ms.errors import UserError, suggest
 
-__all__ = ["load", "working_folder"]
+__all__ = ["load", "no_module", "working_folder"]
 
 
 @contextmanager
@@ -37,6 +37,11 @@ def working_folder() -> Iterator[None]:
             sys.path.append(folder)
 
 
+def no_module(module: str, target: str) -> str:
+    """What is said where there is none of that name."""
+    return f"no module named {module!r} in {target!r} (looked in the working folder and sys.path)"
+
+
 def load(target: str) -> Any:
     """The object at "package.module:name"; UserError names the part that is not there.
 
@@ -52,9 +57,7 @@ def load(target: str) -> Any:
             raise UserError(
                 f"{module_name} needs the package {error.name!r}, which is not installed"
             ) from error
-        raise UserError(
-            f"no module named {module_name!r} in {target!r} (looked in the working folder and sys.path)"
-        ) from error
+        raise UserError(no_module(module_name, target)) from error
     found: Any = module
     for part in attribute.split("."):
         try:

@@ -81,6 +81,8 @@ def command(
         size = len(index_of(chosen.source(task_of(chosen).wants), places, ()).ids)
     keys = [key(condition) for condition in conditions(chosen)]
     engine = None if on is None else Engine.read(on)
+    if engine is None:  # else the workers' modules count, not this machine's
+        _refuse_absent(cards)
     folder = places.results / chosen.label
     subjects = [subject for card in cards for subject in card.replicates()]
     done = {card.name: measured(card, folder) for card in subjects}
@@ -135,6 +137,16 @@ def command(
             f"On {engine}: {shared['jobs']} jobs, a condition for all models each, for {shared['workers']}."
         )
         print(f"  Each needs {', '.join(shared['needs'])}; suite, cards and weights travel.")
+
+
+def _refuse_absent(cards: Sequence[Card]) -> None:
+    """UserError for a model that nothing is the name of, as far as that is known before it is built."""
+    from robustbench_ms.catalog.meant import not_there
+    from robustbench_ms.errors import UserError
+
+    for card in cards:
+        if why := isinstance(card.build, str) and not_there(card.build):
+            raise UserError(f"model {card.name}: {why}")
 
 
 def _on(engine: Engine, suite: Suite, cards: Sequence[Card], places: Places) -> dict[str, Any]:
