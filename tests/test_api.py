@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -103,6 +104,14 @@ def test_limit_and_seed(tiny):
     assert whole.cell("clean").protocol == other.cell("clean").protocol
     suite = rbms.find_suite(str(tiny))
     assert rbms.run(suite, ["tests.fakes:build"])[0].answers() == whole.answers()
+
+
+@pytest.mark.parametrize("option", ["limit", "seed", "batch_size", "workers", "threads", "timeout"])
+@pytest.mark.parametrize("value", ["20", [20]])
+def test_what_is_no_number_is_named(tiny, option, value):
+    kind = "some seconds" if option == "timeout" else "a whole number"
+    with pytest.raises(UserError, match=f"^{option} must be {kind}, not {re.escape(repr(value))}$"):
+        rbms.run(tiny, "tests.fakes:build", **{option: value})
 
 
 @pytest.mark.parametrize("models", [[3], [None], [["tests.fakes:build"]]])

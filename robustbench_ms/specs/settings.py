@@ -7,6 +7,7 @@ from pathlib import Path
 
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.engines import ENGINES, Engine
+from robustbench_ms.specs.given import refuse_no_seconds, refuse_no_whole
 
 __all__ = ["Settings"]
 
@@ -37,11 +38,13 @@ class Settings:
     """Whether code is run that only a record names, and nobody here."""
 
     def __post_init__(self) -> None:
-        """UserError for a number below 1, and for a time that is none."""
+        """UserError for a number below 1 or none, and for a time that is none."""
         for name in ("batch_size", "workers", "threads"):
             value = getattr(self, name)
+            refuse_no_whole(name, value)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be 1 or more, not {value}")
+        refuse_no_seconds("timeout", self.timeout)
         if self.timeout is not None and not 0 < self.timeout < float("inf"):
             raise UserError(f"timeout must be some seconds, not {self.timeout:g}")
         if self.executor == "local" and (self.workers or 1) > 1:

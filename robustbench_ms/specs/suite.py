@@ -9,6 +9,7 @@ from typing import Any
 
 from robustbench_ms.errors import UserError
 from robustbench_ms.specs.canvas import Canvas
+from robustbench_ms.specs.given import refuse_no_whole
 from robustbench_ms.specs.source import Source
 
 __all__ = ["Suite"]
@@ -78,6 +79,8 @@ class Suite:
 
     def limited(self, limit: int | None = None, seed: int | None = None) -> Suite:
         """This suite on a keyed subset, or with another seed of the corruptions."""
+        refuse_no_whole("limit", limit)
+        refuse_no_whole("seed", seed)
         if limit is not None and limit < 1:
             raise UserError(f"--limit must be 1 or more, not {limit}")
         return replace(
