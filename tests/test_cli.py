@@ -337,6 +337,22 @@ def test_what_is_wrong_with_a_leaderboard_is_told(rbms, tiny, tmp_path):
     assert "absent/all.md cannot be written" in found.err
 
 
+def test_a_record_that_cannot_be_written_is_one_sentence_and_its_cells_are_kept(rbms, tiny, tmp_path):
+    path = tmp_path / "results" / "tiny" / "tests.fakes-build.json"
+    path.mkdir(parents=True)
+
+    found = rbms("run", tiny, "-m", "tests.fakes:build")
+
+    assert found.code == 2
+    assert found.err.splitlines()[-1] == (
+        f"rbms: the record {path} could not be written (Is a directory); what stood there is left, and the same command "
+        "goes on from the finished cells"
+    )
+    assert f"{path}: Is a directory" in rbms("check", path.parent).out
+    path.rmdir()
+    assert "5 of 5 cells are finished already" in rbms("run", tiny, "-m", "tests.fakes:build").err
+
+
 def test_an_interrupt_says_that_the_run_goes_on(rbms, tiny, tmp_path):
     found = rbms("run", tiny, "-m", "tests.fakes:interrupted")
 
