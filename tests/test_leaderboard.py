@@ -103,7 +103,7 @@ def test_a_measure_without_a_value_costs_its_column_and_not_the_row():
     assert row.values["mean_corruption_accuracy"].mean == pytest.approx(0.7)
     assert row.without == {"mean_corruption_nll": why}
     text = to_markdown([table])
-    assert f"some: NLL: - has no value, as {why}." in text
+    assert f"some: - in NLL: {why}." in text
     assert "no answer is right" not in text
     told = to_json([table])[0]["rows"]
     assert [one["without"] for one in told] == [{"mean_corruption_nll": why}, {}]

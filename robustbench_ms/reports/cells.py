@@ -123,7 +123,7 @@ def footnotes(table: Table, safe: Callable[[str], str] = str) -> list[str]:
             )
         for why in dict.fromkeys(row.without.values()):
             labels = ", ".join(m.label for m in table.metrics if row.without.get(m.name) == why)
-            notes.append(f"{safe(row.card)}: {labels}: - has no value, as {safe(why)}.")
+            notes.append(f"{safe(row.card)}: - in {labels}: {safe(why)}.")
     notes += [safe(line) for line in table.apart]
     return notes + [f"* {safe(row.card)}: {safe(w)}" for row in table.rows for w in row.warnings]
 
