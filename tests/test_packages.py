@@ -58,6 +58,7 @@ def test_nothing_is_imported_before_it_is_named(installed, rbms):
             "theirs_b/__init__.py": "raise RuntimeError('folders are found without it')",
             "theirs_b/suites/their-suite.toml": SUITE.format("digits"),
             "theirs_b/baselines/their-card.toml": 'about = "theirs"\nbuild = "theirs_c:build"\n',
+            "theirs_c.py": "raise RuntimeError('a plan builds no model')",
         },
     )
 
