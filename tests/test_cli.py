@@ -345,8 +345,8 @@ def test_a_record_that_cannot_be_written_is_one_sentence_and_its_cells_are_kept(
 
     assert found.code == 2
     assert found.err.splitlines()[-1] == (
-        f"rbms: the record {path} could not be written (Is a directory); what stood there is left, and the same command "
-        "goes on from the finished cells"
+        f"rbms: the record {path} could not be written (Is a directory); what stood there is left, and the same "
+        "command goes on from the finished cells"
     )
     assert f"{path}: Is a directory" in rbms("check", path.parent).out
     path.rmdir()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from robustbench_ms.catalog.registry import task_of
 from robustbench_ms.catalog.targets import load
-from robustbench_ms.errors import BadFile, UserError
+from robustbench_ms.errors import BadFile
 from robustbench_ms.evaluation.cells import load_cell, old_cells
 from robustbench_ms.evaluation.claims import Claims
 from robustbench_ms.evaluation.collect import collect
