@@ -13,6 +13,8 @@ import os
 import re
 import secrets
 import stat
+import sys
+import tempfile
 import time
 from importlib import import_module
 from importlib.util import find_spec
@@ -62,6 +64,18 @@ def _make(path: Path) -> tuple[Path, int]:
         os.close(file)
 
 
+def _descriptor(path: Path) -> int | None:
+    """The number of an open file of this process that a path stands for: 1 of /dev/stdout, whatever it leads to."""
+    for _ in range(10):
+        path = path.parent.resolve() / path.name
+        if found := re.fullmatch(rf"/proc/(?:self|{os.getpid()})/(?:task/\d+/)?fd/(\d+)", str(path)):
+            return int(found[1])
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    return None
+
+
 def _is_stream(path: Path) -> bool:
     """Whether a device, pipe or socket stands there, which a file must not take the place of."""
     try:
@@ -75,7 +89,7 @@ class replacing:  # noqa: N801 - reads as a verb where it is used
     """A path beside `path` that takes its place when the block ends well, and vanishes when it does not.
 
     Of a symlink beside the file that it leads to. Where `path` is a device or a pipe it is that path itself, and what a
-    block that fails has written stays written.
+    block that fails has written stays written. /dev/stdout and its like get what was written after what they have.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,6 +97,10 @@ class replacing:  # noqa: N801 - reads as a verb where it is used
 
     def __enter__(self) -> Path:
         """Return the path to write to, an empty file of this process alone; OSError where it cannot be made."""
+        self._number = _descriptor(self._path)
+        if self._number is not None:
+            self._folder = tempfile.TemporaryDirectory()
+            return Path(self._folder.name) / "part"
         self._stream = _is_stream(self._path)
         if self._stream:
             return self._path
@@ -93,6 +111,13 @@ class replacing:  # noqa: N801 - reads as a verb where it is used
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Rename, or remove what was half-written."""
+        if self._number is not None:
+            if kind is None:
+                sys.stdout.flush()
+                with os.fdopen(os.dup(self._number), "wb") as out:
+                    out.write((Path(self._folder.name) / "part").read_bytes())
+            self._folder.cleanup()
+            return
         if self._stream:
             return
         try:

@@ -61,7 +61,7 @@ independent. The 95 % interval is of one gain, without that correction: it may e
 - Else it **cannot be told here**.
 - A number that is claimed holds where ours, the mean over seeds with its 95 % interval over groups (subjects), is
   surely no more than half a point below; it does not where ours is surely below. A cost holds where the count is no
-  more than claimed.
+  more than claimed; where no widths are told, it cannot be told here.
 - Floors are baselines without skill. A star: not every network is surely above them, and the number of one that is not
   says nothing.
 

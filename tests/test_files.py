@@ -44,6 +44,20 @@ def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
+def test_an_open_file_gets_what_is_written_after_what_it_has(tmp_path):
+    """As /dev/stdout is, whose file a log may be: neither replaced nor cut off."""
+    log = tmp_path / "log.txt"
+    log.write_text("before\n")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom robustbench_ms.files import replacing\nprint('said')\n"
+        "with replacing(Path(sys.argv[1])) as part:\n    part.write_text('table\\n')\nprint('after')\n"
+    )
+    for place in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        with log.open("a") as out:
+            subprocess.run([sys.executable, "-c", code, place], stdout=out, check=True)
+    assert log.read_text() == "before\n" + 3 * "said\ntable\nafter\n"
+
+
 def test_a_file_takes_its_place_whole(tmp_path):
     path = tmp_path / "a.txt"
     with replacing(path) as part:

@@ -286,6 +286,22 @@ def test_a_full_disk_leaves_the_record_that_stood_and_its_arrays(tmp_path, kept,
     assert read_record(path).samples() is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("weights", [1]), ("cells", "../../x"), ("cells", 5), ("cells", "a" * 17)]
+)
+def test_a_subject_that_is_no_word_is_no_record(tmp_path, kept, name, value):
+    path = tmp_path / "net.json"
+    write_record(dataclasses.replace(kept, subject={**kept.subject, name: value}), kept.samples(), path)
+
+    with pytest.raises(BadFile, match=rf"net\.json: not a whole record: TypeError: subject\.{name} is "):
+        read_record(path)
+
+
+def test_the_command_of_a_record_is_one_line_for_a_shell(kept):
+    told = dataclasses.replace(kept, suite={**kept.suite, "name": "my suite; touch x"}).command
+    assert told.startswith("rbms run 'my suite; touch x' -m ")
+
+
 def test_what_fails_half_way_leaves_what_was_there(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")

@@ -123,6 +123,12 @@ def test_the_same_weights_on_another_device_are_no_more_seeds():
     assert rows["net@0, net@1, net@2"].values == alone.values
     assert {row.seeds for row in rows.values()} == {3}
 
+    edited = [
+        replace(one, subject={"digest": "a", "weights": None, "cells": c})
+        for one, c in zip(cpu[:2], "bc", strict=True)
+    ]
+    assert not grouped(edited).repeated  # one digest by the probe, and other arguments
+
     empty = [replace(one, subject={**one.subject, "weights": sha256().hexdigest()}) for one in cpu]
     assert names(empty) == [("net", ["net@0", "net@1", "net@2"])]
 

@@ -28,6 +28,7 @@ from robustbench_ms.evaluation.work import work
 from robustbench_ms.records.comparison import Side
 from robustbench_ms.records.record import read_record
 from robustbench_ms.specs.card import Card
+from robustbench_ms.specs.conditions import key
 from robustbench_ms.specs.places import Places
 from robustbench_ms.specs.settings import Settings
 from tests import fakes, queued
@@ -317,6 +318,29 @@ def test_a_worker_that_answers_otherwise_hands_the_model_back(tiny, places):
     assert "this worker's raw answers are others than the first one's (threads" in note
     assert {event.card for event in only(events, CellDone)} == {"same"}
     assert not second.failures
+
+
+def test_a_worker_whose_model_has_another_attribute_goes_on_with_the_same_cells(tiny, places):
+    """A process number for one: each worker would keep cells of its own, and the record would lack the others'."""
+    suite = read_suite(tiny)
+    shown = Conditions(suite, task_of(suite), places)
+    cells = places.writable(places.cache / "cells", "cache")
+    first, second = (CacheStore(cells, Claims(cells)) for _ in range(2))
+    jobs = [Job(condition, ("net",)) for condition in shown.conditions]
+
+    def worked(store, jobs, process):
+        model = fakes.build()
+        model.process = process
+        return list(work(shown, [card_of(model, "net")], jobs, store, Settings()))
+
+    worked(first, jobs[:2], 1)
+    second.pins = dict(first.pins)
+    events = worked(second, jobs, 2)
+
+    assert [event.key for event in only(events, CellDone)] == [key(job.condition) for job in jobs[2:]]
+    kept = first.pins["net"].cells
+    assert kept != first.pins["net"].subject
+    assert {path.stem.rpartition("-")[2] for path in cells.glob("*.npz")} == {kept}
 
 
 def test_a_worker_with_other_data_measures_none_of_it(tiny, places):

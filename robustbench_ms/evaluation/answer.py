@@ -29,7 +29,6 @@ from robustbench_ms.specs.conditions import key
 from robustbench_ms.subjects.asking import ask
 from robustbench_ms.subjects.devices import lost_devices, out_of_memory
 from robustbench_ms.subjects.guard import first_line
-from robustbench_ms.subjects.identity import Subject
 from robustbench_ms.subjects.loading import Model
 from robustbench_ms.subjects.seals import CHANGES, Seals
 from robustbench_ms.tasks.answers import Answers
@@ -45,7 +44,8 @@ class Runner:
     """A card that answers, and what became of it."""
 
     model: Model
-    subject: Subject
+    cells: str
+    """Under what its finished cells are kept; the first worker's, whatever another's attributes are."""
     canvas: str | Canvas
     """What samples are shown to it on."""
     batch: int

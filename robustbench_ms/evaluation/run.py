@@ -115,7 +115,10 @@ def _stood(path: Path, record: Record) -> str | None:
         return f"what stood here could not be read ({told}), and was replaced"
     asked = {m.key: m.protocol for m in record.measurements}
     lost = [m.key for m in old.measurements if m.error is None and asked.get(m.key) != m.protocol]
-    if old.subject["digest"] == record.subject["digest"]:
+    same = all(old.subject.get(name) == record.subject.get(name) for name in ("digest", "cells"))
+    now = {m.key: m.values for m in record.measurements}
+    equal = all(now.get(m.key) == m.values for m in old.measurements)
+    if old.subject["digest"] == record.subject["digest"] and (same or equal or lost):
         if not lost:
             return None
         return (

@@ -205,7 +205,7 @@ class _Worker:
         if first:
             yield Probed(card.name, report.subject, report.cells, model.weights_sha256, environment.threads)
             yield from notes
-        self.runners[card.name] = Runner(model, described, canvas, batch)
+        self.runners[card.name] = Runner(model, holds.cells, canvas, batch)
 
     def answer(self, jobs: Iterable[Job]) -> Iterator[Event]:
         """Take the jobs in turn, and those again of which others had cells, until nothing is left."""
@@ -241,7 +241,7 @@ class _Worker:
                 continue
             asked = self.shown.question(job.condition)
             for runner in self._wanted(job):
-                finished, damage = self.store.finished(asked.protocol, runner.subject.cells)
+                finished, damage = self.store.finished(asked.protocol, runner.cells)
                 if damage:
                     yield Note(damage)
                 if finished:
@@ -269,7 +269,7 @@ class _Worker:
             )
             return None, False
         claimed = self.store.claim(
-            asked.protocol, {runner.name: runner.subject.cells for runner in wanted}, key(job.condition)
+            asked.protocol, {runner.name: runner.cells for runner in wanted}, key(job.condition)
         )
         yield from map(Note, claimed.notes)
         if claimed.done:
@@ -300,14 +300,14 @@ class _Worker:
                 weights=runner.model.weights_sha256,
                 environment=self.environment,
             )
-            self.store.keep(asked.protocol, runner.subject.cells, cell)
+            self.store.keep(asked.protocol, runner.cells, cell)
             self.found.add((asked.condition, runner.name))
             yield CellDone(name, runner.name, cell.values)
         for runner in runners:
             if runner.error is not None:
                 self.store.fail(runner.name, name, runner.error)
             elif runner.spoilt is not None:
-                self.store.spoil(asked.protocol, runner.subject.cells, runner.name, name, runner.spoilt)
+                self.store.spoil(asked.protocol, runner.cells, runner.name, name, runner.spoilt)
         self.store.release()
         yield from self._left_threads()
 

@@ -52,6 +52,9 @@ def relation(candidate: Record, reference: Record) -> tuple[str, ...]:
         told.append(
             f"the reference is this very model{name} (subject {subject}): nothing changed since that record, or it was "
             "written after the change"
+            if candidate.subject.get("cells") == reference.subject.get("cells")
+            else f"the reference{name or ' of this name'} has the same weights and answers to the probe (subject "
+            f"{subject}), and other arguments, attributes or source: its answers decide"
         )
     elif candidate.group != reference.group:
         told.append(f"the reference is another card, {theirs}, and the candidate is {mine}")

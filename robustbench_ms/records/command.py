@@ -21,7 +21,7 @@ def command_of(suite: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     for option, given in (("seed", seed), ("limit", limit)):
         name = name.removesuffix(f"-{option}{given}")
     options = (f" --limit {limit}" if limit else "") + (f" --seed {seed}" if seed else "")
-    return f"rbms run {name} {_model(card)}{options}"
+    return f"rbms run {quote(name)} {_model(card)}{options}"
 
 
 def _model(card: Mapping[str, Any]) -> str:

@@ -124,7 +124,7 @@ def entry_of(record: Record, digest: str = "") -> Entry:
         record.task,
         {name: scorer.number for scorer in measures_of(record.task) for name in scorer.names},
         {key: record.card[key] for key in _OF_CARD if key in record.card},
-        {name: record.subject.get(name) for name in ("digest", "weights")},
+        {name: record.subject.get(name) for name in ("digest", "weights", "cells")},
         tuple(map(str, record.health.get("warnings", ()))),
         tuple(dict.fromkeys(one.device for one in record.environments)),
         min((m.n for m in done.values()), default=0),

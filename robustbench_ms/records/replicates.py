@@ -74,9 +74,10 @@ def grouped(records: Iterable[One]) -> Grouped[One]:
     groups: list[Group[One]] = []
     repeated, apart = [], []
     for name, found in named.items():
-        subjects: dict[str, One] = {}
+        subjects: dict[tuple[str, str | None], One] = {}
         for record in found:
-            first = subjects.setdefault(str(record.subject["digest"]), record)
+            digest, cells = record.subject["digest"], record.subject.get("cells")
+            first = subjects.setdefault((digest, cells), record)
             if first is not record:
                 repeated.append(
                     f"{record.name}: the same model as {first.name}, its weights and answers are equal"

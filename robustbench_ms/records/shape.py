@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,11 @@ def refuse_shape(told: Mapping[str, Any]) -> None:
     for key, inner, kind in _SHAPE:
         if not isinstance(told[key][inner], kind):
             raise TypeError(f"{key}.{inner} is a {type(told[key][inner]).__name__}")
+    for name in ("weights", "cells"):
+        if not isinstance(told["subject"].get(name, ""), (str, type(None))):
+            raise TypeError(f"subject.{name} is a {type(told['subject'][name]).__name__}")
+    if re.fullmatch(r"[0-9a-f]{16}", told["subject"].get("cells") or "0" * 16) is None:
+        raise TypeError("subject.cells is no digest")
     columns = told["suite"]["summary"]
     if not columns or not all(isinstance(column, str) for column in columns):
         raise TypeError("suite.summary is no list of words")

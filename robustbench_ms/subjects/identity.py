@@ -29,7 +29,7 @@ from robustbench_ms.subjects.asking import ask
 from robustbench_ms.subjects.devices import lost_devices
 from robustbench_ms.subjects.guard import first_line
 from robustbench_ms.subjects.loading import Model
-from robustbench_ms.subjects.made import made_of
+from robustbench_ms.subjects.made import made_of, unchanged
 from robustbench_ms.subjects.seals import CHANGES, checksums
 from robustbench_ms.subjects.weights import state_digest
 from robustbench_ms.tasks.answers import Answers
@@ -118,8 +118,7 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
         return Subject({"weights": model.weights_sha256, **told}, (), nondeterministic=False)
     # Before it is asked: a part that stays in train mode changes with each batch.
     weights = state_digest(model.module) or model.weights_sha256
-    made = made_of(model.card, model.module, every=False)
-    whole = made_of(model.card, model.module, every=True)
+    before = [made_of(model.card, model.module, every=every) for every in (False, True)]
     try:
         with lost_devices(), exact_arithmetic(deterministic=True):
             _refuse_shapes(model, task, facts.layout)
@@ -135,6 +134,8 @@ def identify(model: Model, task: Task, facts: DataFacts, batch: int) -> Subject:
         if not error.kind:
             raise
         raise Unwell(f"it raises {error.kind} on the probe: {error.told}") from error
+    after = [made_of(model.card, model.module, every=every) for every in (False, True)]
+    made, whole = map(unchanged, before, after)
     found = [*model.warnings, *task.health(first, facts)]
     if first.note is not None:
         found.append(first.note)
