@@ -67,7 +67,7 @@ def _make(path: Path) -> tuple[Path, int]:
 def _descriptor(path: Path) -> int | None:
     """The number of an open file of this process that a path stands for: 1 of /dev/stdout, whatever it leads to."""
     for _ in range(10):
-        path = path.parent.resolve() / path.name
+        path = Path(os.path.realpath(path.parent)) / path.name
         if found := re.fullmatch(rf"/proc/(?:self|{os.getpid()})/(?:task/\d+/)?fd/(\d+)", str(path)):
             return int(found[1])
         if not path.is_symlink():
@@ -100,7 +100,9 @@ class replacing:  # noqa: N801 - reads as a verb where it is used
         self._number = _descriptor(self._path)
         if self._number is not None:
             self._folder = tempfile.TemporaryDirectory()
-            return Path(self._folder.name) / "part"
+            self._part = Path(self._folder.name) / "part"
+            self._part.touch()
+            return self._part
         self._stream = _is_stream(self._path)
         if self._stream:
             return self._path
@@ -115,7 +117,7 @@ class replacing:  # noqa: N801 - reads as a verb where it is used
             if kind is None:
                 sys.stdout.flush()
                 with os.fdopen(os.dup(self._number), "wb") as out:
-                    out.write((Path(self._folder.name) / "part").read_bytes())
+                    out.write(self._part.read_bytes())
             self._folder.cleanup()
             return
         if self._stream:
