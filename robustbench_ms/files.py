@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import stat
-import sys
 import tempfile
 import time
 from importlib import import_module
@@ -115,7 +114,6 @@ class replacing:  # noqa: N801 - reads as a verb where it is used
         """Rename, or remove what was half-written."""
         if self._number is not None:
             if kind is None:
-                sys.stdout.flush()
                 with os.fdopen(os.dup(self._number), "wb") as out:
                     out.write(self._part.read_bytes())
             self._folder.cleanup()

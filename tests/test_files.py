@@ -49,7 +49,7 @@ def test_an_open_file_gets_what_is_written_after_what_it_has(tmp_path):
     log = tmp_path / "log.txt"
     log.write_text("before\n")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom robustbench_ms.files import replacing\nprint('said')\n"
+        "import sys\nfrom pathlib import Path\nfrom robustbench_ms.files import replacing\nprint('said', flush=True)\n"
         "with replacing(Path(sys.argv[1])) as part:\n    part.write_text('table\\n')\nprint('after')\n"
     )
     for place in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
