@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import dataclasses
 import json
 import re
@@ -12,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from robustbench_ms.catalog.registry import rows_of
 from robustbench_ms.corruptions.table import COMMON, NAMES
@@ -21,10 +17,9 @@ from robustbench_ms.errors import BadFile, UserError
 from robustbench_ms.files import replacing
 from robustbench_ms.records import record as module
 from robustbench_ms.records.canonical import content_digest
-from robustbench_ms.records.record import FORMAT, Record, read_record, records_in, write_record
+from robustbench_ms.records.record import FORMAT, read_record, records_in, write_record
 from robustbench_ms.records.samples import Samples, read_samples, write_samples
 from robustbench_ms.records.summary import summarise
-from robustbench_ms.reports.tables import tables
 
 KEPT = Path(__file__).parent / "data" / "records"
 """One record of each format that was ever written: these files are never changed."""
@@ -41,38 +36,6 @@ def kept():
 @pytest.fixture(scope="module")
 def old():
     return read_record(KEPT / "format-1.json")
-
-
-OWN = {"name": "same", "build": "na:a", "args": {}, "input": {"assumed": True}, "weights": None}
-FILE = {"file": "w.safetensors", "sha256": "0" * 64, "seed": None}
-
-
-@pytest.mark.parametrize(
-    ("card", "model"),
-    [
-        ({}, "na:a --name same"),
-        ({"name": "na:a"}, "na:a"),
-        ({"name": "two words", "precision": "bf16"}, "na:a --name 'two words' --precision bf16"),
-        ({"weights": {**FILE, "key": "ema"}}, "na:a --weights w.safetensors --weights-key ema --name same"),
-        (
-            {"input": {"size": 8, "mean": [0.5], "std": [2.0], "assumed": False}},
-            "na:a --name same --mean 0.5 --std 2.0 --size 8",
-        ),
-        ({"input": {"channels": "BGR", "assumed": False}}, "same.toml"),
-        ({"args": {"depth": 8}}, "same.toml"),
-        ({"name": "same@1", "weights": {**FILE, "seed": 1}}, "same.toml@1"),
-        ({"name": "resnet20"}, "na:a --name resnet20"),
-        ({"build": "timm:resnet18", "input": {"size": 224, "assumed": False}}, "timm:resnet18 --name same"),
-        ({"build": "onnx:same.onnx", "weights": {**FILE, "file": "same.onnx"}}, "onnx:same.onnx"),
-        ({"build": "mmdet:same.py", "weights": {**FILE, "file": "c.pth"}}, "mmdet:same.py:c.pth"),
-        ({"build": "__main__:Net", "name": "Net"}, "Net"),
-        ({"build": "na:make.<locals>.Net", "name": "Net"}, "Net"),
-    ],
-)
-def test_the_command_that_measures_again_names_what_can_be_found(kept, card, model):
-    made = dataclasses.replace(kept, card={**OWN, **card})
-
-    assert made.command == f"rbms run quick -m {model} --limit 50"
 
 
 @pytest.mark.parametrize("number", range(1, FORMAT + 1))
@@ -297,11 +260,6 @@ def test_a_subject_that_is_no_word_is_no_record(tmp_path, kept, name, value):
         read_record(path)
 
 
-def test_the_command_of_a_record_is_one_line_for_a_shell(kept):
-    told = dataclasses.replace(kept, suite={**kept.suite, "name": "my suite; touch x"}).command
-    assert told.startswith("rbms run 'my suite; touch x' -m ")
-
-
 def test_what_fails_half_way_leaves_what_was_there(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")
@@ -402,69 +360,3 @@ def test_an_older_format_is_upgraded_a_step_a_version(tmp_path, monkeypatch):
     read_record(path)
 
     assert steps == [2, 3]
-
-
-def spots(value, at=()):
-    """Every place in a nest of JSON."""
-    yield at
-    if isinstance(value, dict):
-        for key in value:
-            yield from spots(value[key], (*at, key))
-    elif isinstance(value, list):
-        for i, item in enumerate(value[:4]):
-            yield from spots(item, (*at, i))
-
-
-WHOLE = {number: json.loads((KEPT / f"format-{number}.json").read_text()) for number in range(1, FORMAT + 1)}
-SPOTS = [(number, *at) for number, told in WHOLE.items() for at in spots(told) if at]
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
-GONE = object()
-
-
-@settings(max_examples=400, deadline=None)
-@given(changes=st.lists(st.tuples(st.sampled_from(SPOTS), JSON | st.just(GONE)), min_size=1, max_size=3))
-def test_a_changed_record_is_a_record_or_a_bad_file(tmp_path_factory, changes):
-    number = changes[0][0][0]
-    told = copy.deepcopy(WHOLE[number])
-    told["measurements"] = told["measurements"][:5]
-    for (of, *at), value in changes:
-        if of != number:
-            continue
-        inner = told
-        try:
-            for step in at[:-1]:
-                inner = inner[step]
-            if value is GONE:
-                del inner[at[-1]]
-            else:
-                inner[at[-1]] = value
-        except (KeyError, IndexError, TypeError):
-            continue  # an earlier change took the place away
-    path = tmp_path_factory.getbasetemp() / "changed.json"
-    if number > 1 and "digest" in told:
-        with contextlib.suppress(ValueError):  # so that what is behind the digest is reached
-            told["digest"] = content_digest({k: v for k, v in told.items() if k != "digest"})
-    path.write_text(json.dumps(told))
-
-    try:
-        found = read_record(path)
-    except BadFile as error:
-        assert str(path) in str(error)  # noqa: PT017 - either end is fine
-        return
-    assert isinstance(found, Record)
-    found.answers()
-    tables([found])  # what is read can be shown, or is left out with a reason
-
-
-@settings(max_examples=100, deadline=None)
-@given(cut=st.integers(0, 60_000))
-def test_a_record_cut_off_anywhere_is_a_bad_file(tmp_path_factory, cut):
-    path = tmp_path_factory.getbasetemp() / "cut.json"
-    path.write_text(TEXT[: min(cut, len(TEXT) - 3)])
-
-    with pytest.raises(BadFile, match=r"cut\.json"):
-        read_record(path)
