@@ -104,7 +104,8 @@ def run(
 def _stood(path: Path, record: Record) -> str | None:
     """Of whom or of what is the record whose place a new one takes, and how to keep both.
 
-    None where there is none, or one of the same subject of whose cells every one is asked still.
+    None where there is none, or one of the same subject of whose cells every one is asked still; and after an edit that
+    changed no number.
     """
     if not path.exists():
         return None
@@ -115,16 +116,16 @@ def _stood(path: Path, record: Record) -> str | None:
         return f"what stood here could not be read ({told}), and was replaced"
     asked = {m.key: m.protocol for m in record.measurements}
     lost = [m.key for m in old.measurements if m.error is None and asked.get(m.key) != m.protocol]
-    same = all(old.subject.get(name) == record.subject.get(name) for name in ("digest", "cells"))
-    now = {m.key: m.values for m in record.measurements}
-    equal = all(now.get(m.key) == m.values for m in old.measurements)
-    if old.subject["digest"] == record.subject["digest"] and (same or equal or lost):
-        if not lost:
+    if old.subject["digest"] == record.subject["digest"]:
+        if lost:
+            return (
+                f"a record of another question stood here, and was replaced: of its {len(old.measurements)} cells "
+                f"{len(lost)} are asked no more, or of other data ({lost[0]} first), started {old.started}; {_KEPT}"
+            )
+        now = {m.key: m.values for m in record.measurements}
+        alike = old.subject.get("cells") == record.subject.get("cells")
+        if alike or all(now[m.key] == m.values for m in old.measurements if m.error is None):
             return None
-        return (
-            f"a record of another question stood here, and was replaced: of its {len(old.measurements)} cells "
-            f"{len(lost)} are asked no more, or of other data ({lost[0]} first), started {old.started}; {_KEPT}"
-        )
     weights = (old.card["weights"] or {}).get("file")
     return (
         f"the record of another subject stood here, and was replaced: {old.name}"
